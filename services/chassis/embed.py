@@ -1,0 +1,322 @@
+"""One SELECT that answers a read, as JSON text: a resource, its columns and its relations, declared once as data.
+
+    ORDER = Resource("orders", cols("id status created_at@"), {
+        "items": Many(LINE_ITEM, "{t}.order_id = {p}.id", order="{t}.created_at, {t}.id"),
+        "customer": One(CUSTOMER, "{t}.id = {p}.customer_id"),
+    })
+
+`{t}` is the alias of the relation's own table, `{p}` that of its parent. The text of a statement is a pure function of
+(resource, columns, relations, filters), so it is cached here and its plan is kept by the connection. Idea: PostgREST's
+resource embedding (docs/adr/0002-one-statement-reads.md).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from services.chassis.db import Db
+from services.chassis.errors import InvalidData
+from services.chassis.params import Filter, Query, Values, check_known, conditions, integer, word
+
+Tree = tuple[tuple[str, "Tree"], ...]  # relations by name, sorted: hashable, so that statements can be cached
+STAMP = """to_char({t}.%s, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
+
+
+def cols(names: str = "", **expressions: str) -> dict[str, str]:
+    """Columns by name -> SQL over `{t}`. A trailing `@` marks a timestamptz; expressions are given by keyword."""
+    plain = {n.rstrip("@"): STAMP % n[:-1] if n.endswith("@") else "{t}." + n for n in names.split()}
+    return plain | expressions
+
+
+@dataclass(frozen=True, eq=False)
+class Resource:
+    """Rows of one table as the API shows them.
+
+    With `document`, the table is `copies` and a row is shown as its `body` (see chassis/copies.py); its relations may
+    then be `Nested`, too. `table` may be any FROM item. `always` are relations that a row never comes without; `omit`
+    names keys that are left out of a row, each with the SQL condition over `{t}` for it. `shape` is SQL around `{row}`,
+    the row as jsonb, for keys that some rows have together: "{row} || case when {t}.paid then ... else '{}' end".
+    """
+
+    table: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+    relations: Mapping[str, Relation] = field(default_factory=dict)
+    document: bool = False
+    always: Tree = ()
+    omit: Mapping[str, str] = field(default_factory=dict)
+    shape: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Many:
+    """A list of rows. `order` is needed: a list without one is not repeatable. `also` are relations shown with it."""
+
+    to: Resource
+    on: str
+    order: str = "{t}.created_at, {t}.id"
+    also: Mapping[str, One | Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class One:
+    """One row or null."""
+
+    to: Resource
+    on: str
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """Any JSON expression over the parent `{p}`."""
+
+    sql: str
+
+
+@dataclass(frozen=True, eq=False)
+class Nested:
+    """A relation that a copy brought along: `related ->> name`. `also` are further keys shown with it."""
+
+    also: tuple[str, ...] = ()
+
+
+Relation = Many | One | Value | Nested
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which columns and relations of a resource an answer has."""
+
+    fields: tuple[str, ...]
+    tree: Tree
+
+
+def tree(paths: Iterable[str]) -> Tree:
+    """{"items.variant", "region"} -> (("items", (("variant", ()),)), ("region", ()))."""
+    nodes: dict[str, Any] = {}
+    for path in paths:
+        node = nodes
+        for part in path.split("."):
+            node = node.setdefault(part, {})
+
+    def freeze(node: dict[str, Any]) -> Tree:
+        return tuple((name, freeze(node[name])) for name in sorted(node))
+
+    return freeze(nodes)
+
+
+def merge(a: Tree, b: Tree) -> Tree:
+    """All relations of both."""
+    left, right = dict(a), dict(b)
+    return tuple((name, merge(left.get(name, ()), right.get(name, ()))) for name in sorted({**left, **right}))
+
+
+def check_tree(resource: Resource, relations: Tree, path: str = "") -> None:
+    """Raises InvalidData for a relation that the resource does not have."""
+    for name, below in relations:
+        relation = resource.relations.get(name)
+        if relation is None or (below and not isinstance(relation, Many | One)):
+            raise InvalidData(f"expand: there is no relation {path}{name}.")
+        if isinstance(relation, Many | One):
+            check_tree(relation.to, below, f"{path}{name}.")
+
+
+def expanded(resource: Resource, query: Query, defaults: Tree) -> Tree:
+    """The relations that `expand` asks for; the defaults without it, none when it is empty. Raises InvalidData."""
+    if "expand" not in query:
+        return defaults
+    asked = tree(p.strip() for p in word("expand", query["expand"]).split(",") if p.strip())
+    check_tree(resource, asked)
+    return asked
+
+
+def selected(
+    resource: Resource, query: Query, defaults: tuple[str, ...], always: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """The columns that `fields` asks for, `id` and `always` added; `+name` and `-name` change the defaults."""
+    if "fields" not in query:
+        return defaults
+    asked = [f.strip() for f in word("fields", query["fields"]).split(",") if f.strip()]
+    plain = {f for f in asked if f[0] not in "+-"}
+    base = plain if plain or not asked else set(defaults)
+    wanted = (base | {f[1:] for f in asked if f[0] == "+"}) - {f[1:] for f in asked if f[0] == "-"}
+    unknown = sorted((wanted | {f.lstrip("+-") for f in asked}) - resource.columns.keys())
+    if unknown:
+        raise InvalidData(f"fields: there is no field {', '.join(unknown)}.")
+    wanted.update(("id",), always)
+    return tuple(name for name in resource.columns if name in wanted)
+
+
+def selection(
+    resource: Resource, query: Query, *, fields: tuple[str, ...] | None = None, expand: Tree = (), listed: bool = False
+) -> Selection:
+    """What `fields` and `expand` of one request choose, out of the resource's own defaults. Raises InvalidData."""
+    names = tuple(resource.columns) if fields is None else fields
+    always = ("created_at",) if listed and "created_at" in resource.columns else ()
+    return Selection(selected(resource, query, names, always), expanded(resource, query, expand))
+
+
+def one_query(
+    resource: Resource, query: Query, *, fields: tuple[str, ...] | None = None, expand: Tree = ()
+) -> Selection:
+    """The selection of an operation that knows `fields` and `expand` and nothing else. Raises InvalidData."""
+    check_known(query, ("fields", "expand"))
+    return selection(resource, query, fields=fields, expand=expand)
+
+
+# Statements
+
+
+def row_sql(resource: Resource, fields: tuple[str, ...], relations: Tree, t: str, names: Iterator[str]) -> str:
+    """SQL of one row of alias `t` as a list of select items."""
+    items = [f'{resource.columns[name].format(t=t)} as "{name}"' for name in fields]
+    for name, below in merge(relations, resource.always):
+        items += [f'{sql} as "{key}"' for key, sql in relation_sql(resource.relations[name], name, below, t, names)]
+    return ", ".join(items) or "null as nothing"
+
+
+def relation_sql(
+    relation: Relation, name: str, below: Tree, p: str, names: Iterator[str]
+) -> Iterator[tuple[str, str]]:
+    """(key, SQL of a JSON value) for a relation of the row with alias `p`."""
+    if isinstance(relation, Value):
+        yield name, f"({relation.sql.format(p=p)})"
+    elif isinstance(relation, Nested):
+        for key in (name, *relation.also):
+            yield key, f"({p}.related -> '{key}')"
+    else:
+        t = next(names)
+        on = relation.on.format(t=t, p=p)
+        row = object_sql(relation.to, below, t, names)
+        if isinstance(relation, One):
+            yield name, f"(select {row} from {relation.to.table} {t} where {on})"
+            return
+        order = relation.order.format(t=t, p=p)
+        rows = f"select {row} as o from {relation.to.table} {t} where {on} order by {order}"
+        yield name, f"(select coalesce(json_agg(x.o), '[]'::json) from ({rows}) x)"
+        for key, other in relation.also.items():
+            yield from relation_sql(other, key, (), p, names)
+
+
+def object_sql(
+    resource: Resource, relations: Tree, t: str, names: Iterator[str], fields: tuple[str, ...] | None = None
+) -> str:
+    """SQL of one row of alias `t` as a JSON value, with all its columns or those of `fields`."""
+    if not resource.document:
+        row = row_sql(resource, tuple(resource.columns) if fields is None else fields, relations, t, names)
+        if resource.shape:
+            return "(" + resource.shape.format(t=t, row=f"(select to_jsonb(r) from (select {row}) r)") + ")"
+        return f"(select {omitting(resource, relations, t)} from (select {row}) r)"
+    pairs = [
+        f"'{key}', {sql}"
+        for name, below in relations
+        for key, sql in relation_sql(resource.relations[name], name, below, t, names)
+    ]
+    return f"{t}.body || jsonb_build_object({', '.join(pairs)})" if pairs else f"{t}.body"
+
+
+def omitting(resource: Resource, relations: Tree, t: str) -> str:
+    """SQL of the row `r` as JSON, without the keys that are to be left out."""
+    shown = {*resource.columns, *dict(merge(relations, resource.always))}
+    json = "row_to_json(r)"
+    for name, condition in resource.omit.items():
+        if name in shown:
+            json = f"case when {condition.format(t=t)} then (to_jsonb({json}) - '{name}')::json else {json} end"
+    return json
+
+
+def aliases() -> Iterator[str]:
+    """t1, t2, ... for one statement."""
+    return (f"t{n}" for n in itertools.count(1))
+
+
+@lru_cache(maxsize=2000)
+def one_sql(resource: Resource, chosen: Selection, where: str) -> str:
+    """The statement of one row; its value is the JSON text, or no row."""
+    row = object_sql(resource, chosen.tree, "t0", aliases(), chosen.fields)
+    return f"select {row}::text from {resource.table} t0 where {where.format(t='t0')}"
+
+
+@lru_cache(maxsize=2000)
+def page_sql(resource: Resource, chosen: Selection, where: str, order: str, limit: str, offset: str) -> str:
+    """The statement of a page: (JSON text of the rows, number of all matches)."""
+    row = object_sql(resource, chosen.tree, "t0", aliases(), chosen.fields)
+    where, order = where.format(t="t0"), order.format(t="t0")
+    return (
+        f"select (select coalesce(json_agg(r.o), '[]'::json)::text from (select {row} as o from "
+        f"(select * from {resource.table} t0 where {where} order by {order} limit {limit} offset {offset}) t0 "
+        f"order by {order}) r), (select count(*) from {resource.table} t0 where {where})"
+    )
+
+
+async def one_json(db: Db, resource: Resource, chosen: Selection, where: str, *args: object) -> str | None:
+    """JSON text of the row that `where` finds ("{t}.id = $1"), or None. One statement."""
+    text: str | None = await db.fetchval(one_sql(resource, chosen, where), *args)
+    return text
+
+
+@dataclass(frozen=True)
+class Page:
+    """A list request, checked: which rows, which part of them, in which order, with what."""
+
+    resource: Resource
+    chosen: Selection
+    where: str
+    order: str
+    args: tuple[object, ...]
+    limit: int
+    offset: int
+
+
+def page_query(
+    resource: Resource,
+    query: Query,
+    filters: Mapping[str, Filter],
+    *,
+    limit: int,
+    fields: tuple[str, ...] | None = None,
+    expand: Tree = (),
+    where: str = "true",
+    args: tuple[object, ...] = (),
+    order: str = "{t}.created_at desc, {t}.id desc",
+    knows: Iterable[str] = ("limit", "offset", "order", "expand", "fields"),
+) -> Page:
+    """Check a list's query string before any connection is taken. Raises InvalidData.
+
+    `where` and its `args` ($1...) always hold; `knows` are the general parameters that the list accepts.
+    """
+    check_known(query, (*knows, *filters))
+    values = Values(list(args))
+    found = " and ".join([where, *conditions(query, filters, values)])
+    return Page(
+        resource,
+        selection(resource, query, fields=fields, expand=expand, listed=True),
+        found,
+        order_by(resource, query, order),
+        tuple(values.args),
+        integer(query, "limit", limit),
+        integer(query, "offset", 0),
+    )
+
+
+def order_by(resource: Resource, query: Query, default: str) -> str:
+    """`order=name` or `order=-name`, the id breaking ties. Raises InvalidData for an unknown column."""
+    if "order" not in query:
+        return default
+    asked = word("order", query["order"])
+    name = asked.removeprefix("-")
+    if resource.columns.get(name) not in ("{t}." + name, STAMP % name):
+        raise InvalidData(f"order: cannot sort by {name}.")
+    direction = "desc" if asked.startswith("-") else "asc"
+    return f"{{t}}.{name} {direction}, {{t}}.id {direction}"
+
+
+async def page_json(db: Db, key: str, page: Page) -> str:
+    """`{"<key>": [...], "count": n, "offset": n, "limit": n}` as JSON text. One statement."""
+    limit, offset = f"${len(page.args) + 1}", f"${len(page.args) + 2}"
+    sql = page_sql(page.resource, page.chosen, page.where, page.order, limit, offset)
+    rows, count = await db.fetchrow(sql, *page.args, page.limit, page.offset)
+    return f'{{"{key}":{rows},"count":{count},"offset":{page.offset},"limit":{page.limit}}}'

@@ -1,0 +1,140 @@
+"""What every service does with a request: who asks, what the body says, and how an answer or an error is rendered."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import jwt
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+from prometheus_client import Histogram
+from pydantic import BaseModel, ConfigDict, ValidationError
+from ulid import ULID
+
+from services.chassis.errors import ApiError, InvalidData, NotFound, TooLarge, Unauthorized
+
+log = structlog.get_logger()
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+ACTOR_HEADER = "X-Mercer-Actor"
+REQUEST_ID_HEADER = "X-Request-Id"
+ANSWER: web.RequestKey[web.Response] = web.RequestKey("answer", web.Response)
+ACTOR: web.RequestKey[str] = web.RequestKey("actor", str)
+OPEN_PATHS = frozenset({"/health", "/metrics"})
+
+SECONDS = Histogram(
+    "mercer_http_request_seconds",
+    "Time to answer a request",
+    ["method", "route", "status"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+
+
+class Replay(Exception):
+    """Ends a request that was answered before under its Idempotency-Key, with that answer."""
+
+    def __init__(self, status: int, body: str) -> None:
+        super().__init__(status)
+        self.status, self.body = status, body
+
+
+class Body(BaseModel):
+    """Base of request bodies: unknown properties and wrong JSON types are refused (reference/identity.md, Errors).
+
+    An optional property may be null. Where null and absent differ, look at `model_fields_set`.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def complaints(error: ValidationError) -> str:
+    """All that is wrong with a body or query, in one line."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in e['loc']) or 'body'}: {e['msg'].removeprefix('Value error, ')}"
+        for e in error.errors(include_url=False, include_context=False, include_input=False)
+    )
+
+
+async def parse(request: web.Request, model: type[Model]) -> Model:
+    """The body as `model`. Without a body, or with one that is not JSON, as if it were `{}`. Raises InvalidData."""
+    raw = await request.read() if request.can_read_body and request.content_type == "application/json" else b""
+    try:
+        return model.model_validate_json(raw or b"{}")
+    except ValidationError as error:
+        raise InvalidData(complaints(error)) from None
+
+
+def json_bytes(request: web.Request, body: str | bytes, status: int = 200) -> web.Response:
+    """An answer that is JSON text already. Made inside the transaction that it reports on, see `db.transaction`."""
+    data = {"text": body} if isinstance(body, str) else {"body": body}
+    response = web.Response(status=status, content_type="application/json", **data)
+    request[ANSWER] = response
+    return response
+
+
+def actor(request: web.Request) -> str:
+    """Id of the user who asks, for example `usr_01J...`; the gateway vouches for it."""
+    return request[ACTOR]
+
+
+def sign_actor(secret: str, user_id: str, role: str, seconds: int = 60) -> str:
+    """The token with which the gateway tells a service who is asking (HS256, short-lived)."""
+    now = int(time.time())
+    return jwt.encode({"sub": user_id, "role": role, "iat": now, "exp": now + seconds}, secret, algorithm="HS256")
+
+
+def known_actor(secret: str) -> Middleware:
+    """Middleware: nothing but health and metrics is reachable without the gateway's token."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path in OPEN_PATHS:
+            return await handler(request)
+        try:
+            claims = jwt.decode(request.headers.get(ACTOR_HEADER, ""), secret, algorithms=["HS256"], leeway=5)
+        except jwt.InvalidTokenError:
+            raise Unauthorized("This service answers the gateway only.") from None
+        request[ACTOR] = claims["sub"]
+        structlog.contextvars.bind_contextvars(actor=claims["sub"])
+        return await handler(request)
+
+    return middleware
+
+
+def error_response(error: ApiError) -> web.Response:
+    """`{type, message, code?}` with the error's status."""
+    return web.json_response(error.body(), status=error.status)
+
+
+@web.middleware
+async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Outermost middleware: request id, duration, and every exception as an answer."""
+    started = time.perf_counter()
+    request_id = request.headers.get(REQUEST_ID_HEADER) or str(ULID())
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=request_id)
+    response: web.StreamResponse
+    try:
+        response = await handler(request)
+    except ApiError as error:
+        response = error_response(error)
+    except Replay as replay:
+        response = web.Response(status=replay.status, text=replay.body, content_type="application/json")
+    except web.HTTPRequestEntityTooLarge:
+        response = error_response(TooLarge("The body is larger than this server accepts."))
+    except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
+        response = error_response(NotFound(f"There is no {request.method} {request.path}."))
+    except web.HTTPException:
+        raise
+    except Exception:
+        log.exception("request failed", method=request.method, path=request.path)
+        response = error_response(ApiError("Something went wrong here; it was logged under this request id."))
+    response.headers[REQUEST_ID_HEADER] = request_id
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource else "unknown"
+    SECONDS.labels(request.method, route, response.status).observe(time.perf_counter() - started)
+    return response

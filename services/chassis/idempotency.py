@@ -1,0 +1,69 @@
+"""`Idempotency-Key`: a POST that is sent again is answered again, not done again.
+
+The key is claimed and its answer stored in the transaction of the change itself, so that there is no moment at which
+one exists without the other. Errors are not stored: they changed nothing, and may be asked again.
+"""
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from services.chassis.errors import Conflict, InvalidData
+from services.chassis.http import ANSWER, Replay, actor
+
+if TYPE_CHECKING:
+    from services.chassis.db import Db
+
+HEADER = "Idempotency-Key"
+MAX_LENGTH = 255
+DAYS_KEPT = 3
+
+CLAIM = """
+insert into idempotency_keys (key, actor, request_hash) values ($1, $2, $3)
+on conflict (actor, key) do nothing
+returning true
+"""
+STORED = "select request_hash, status, body, saga_id from idempotency_keys where key = $1 and actor = $2"
+STORE = "update idempotency_keys set status = $3, body = $4 where key = $1 and actor = $2"
+REMEMBER = "update idempotency_keys set saga_id = $3 where key = $1 and actor = $2"
+PRUNE = "delete from idempotency_keys where created_at < now() - make_interval(days => $1)"
+
+
+async def claim(db: "Db", request: web.Request) -> tuple[bool, str | None]:
+    """(whether this transaction has to keep its answer, the saga that the same request began before, if any).
+
+    A second request with the same key waits here until the first one has committed or rolled back.
+    Raises Replay, or Conflict when the key was used for another request.
+    """
+    key = request.headers.get(HEADER)
+    if key is None or request.method != "POST":
+        return False, None
+    if not 0 < len(key) <= MAX_LENGTH:
+        raise InvalidData(f"{HEADER} must be 1 to {MAX_LENGTH} characters long.")
+    digest = hashlib.sha256(b"\n".join((request.path_qs.encode(), await request.read()))).digest()
+    if await db.fetchval(CLAIM, key, actor(request), digest):
+        return True, None
+    stored = await db.fetchrow(STORED, key, actor(request))
+    if stored is None or stored["request_hash"] != digest:
+        raise Conflict(f"This {HEADER} was used for another request; use a new key for each new request.")
+    if stored["status"] is not None:
+        raise Replay(stored["status"], stored["body"])
+    return True, stored["saga_id"]
+
+
+async def store(db: "Db", request: web.Request) -> None:
+    """Keep the answer that the handler made inside its transaction."""
+    response = request[ANSWER]
+    await db.execute(STORE, request.headers[HEADER], actor(request), response.status, response.text)
+
+
+async def remember(db: "Db", request: web.Request, saga_id: str) -> None:
+    """Tie the request's key, if it has one, to the saga that it began in this transaction."""
+    if HEADER in request.headers:
+        await db.execute(REMEMBER, request.headers[HEADER], actor(request), saga_id)
+
+
+async def prune(db: "Db") -> None:
+    """Forget keys after a few days; called on a timer."""
+    await db.execute(PRUNE, DAYS_KEPT)

@@ -1,0 +1,272 @@
+"""The whole product in the test's own event loop, on real Postgres and RabbitMQ.
+
+Every xdist worker has its own databases, copied from templates that are made once per state of the migrations, and its
+own names on the broker. Tests share the worker's databases: they make their own records (see `uid`) and
+assert on those.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import importlib
+import os
+import secrets
+import urllib.parse
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+import pytest
+from aiohttp import web
+from pydantic import SecretStr
+
+from services.chassis.http import ACTOR_HEADER, sign_actor
+from services.chassis.keys import POOL
+from services.chassis.migrate import files, migrate
+from services.chassis.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+SERVICES = ("orders", "catalog", "payments", "inventory")
+SECRET = "a secret of the tests, 32 characters or more"
+EMAIL, PASSWORD = "admin@example.com", "supersecret"
+TEMPLATE_LOCK = 7305214
+
+
+def postgres_url() -> str:
+    """The superuser's URL of the server that `make test` started."""
+    return needed("MERCER_POSTGRES_URL")
+
+
+def rabbitmq_url() -> str:
+    """The URL of the broker that `make test` started."""
+    return needed("MERCER_RABBITMQ_URL")
+
+
+def needed(name: str) -> str:
+    if name not in os.environ:
+        pytest.exit(f"{name} is not set: run the tests with `make test`, or start the servers with `make servers`.", 4)
+    return os.environ[name]
+
+
+def with_database(url: str, name: str) -> str:
+    return urllib.parse.urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
+async def template(admin: asyncpg.Connection, folder: Path) -> str:
+    """Name of a migrated database to copy from, made when this state of the migrations has none yet."""
+    state = "".join(name + sql for name, sql in files(folder / "sql"))
+    name = f"mercer_template_{folder.name}_{hashlib.sha256(state.encode()).hexdigest()[:16]}"
+    await admin.execute("select pg_advisory_lock($1)", TEMPLATE_LOCK)
+    try:
+        if not await admin.fetchval("select true from pg_database where datname = $1", name):
+            await admin.execute(f"drop database if exists {name}_new")
+            await admin.execute(f"create database {name}_new")
+            await migrate(with_database(postgres_url(), f"{name}_new"), folder / "sql")
+            await admin.execute(f"alter database {name}_new rename to {name}")
+    finally:
+        await admin.execute("select pg_advisory_unlock($1)", TEMPLATE_LOCK)
+    return name
+
+
+@pytest.fixture(scope="session")
+async def databases() -> AsyncIterator[dict[str, str]]:
+    """URLs of this worker's five databases, dropped at the end."""
+    admin = await asyncpg.connect(postgres_url())
+    urls, made = {}, []
+    try:
+        for name in (*SERVICES, "gateway"):
+            folder = ROOT / name if name == "gateway" else ROOT / "services" / name
+            database = f"mercer_test_{secrets.token_hex(4)}_{name}"
+            await admin.execute(f"create database {database} template {await template(admin, folder)}")
+            made.append(database)
+            urls[name] = with_database(postgres_url(), database)
+        yield urls
+    finally:
+        for database in made:
+            await admin.execute(f"drop database if exists {database} with (force)")
+        await admin.close()
+
+
+@dataclass
+class Client:
+    """JSON requests to one process: `status, body = await client.post("/admin/x", {...})`."""
+
+    session: aiohttp.ClientSession
+    base: str
+    headers: Callable[[], dict[str, str]]
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        query: Any = None,
+        headers: dict[str, str] | None = None,
+        anonymous: bool = False,
+        raw: bytes | None = None,
+    ) -> tuple[int, Any]:
+        sent = {} if anonymous else self.headers()
+        sent |= headers or {}
+        if raw is not None:
+            sent.setdefault("Content-Type", "application/json")
+        async with self.session.request(
+            method, self.base + path, json=body, data=raw, params=query, headers=sent
+        ) as response:
+            if response.content_type == "application/json":
+                return response.status, await response.json()
+            return response.status, await response.text()
+
+    async def get(self, path: str, query: Any = None, **more: Any) -> tuple[int, Any]:
+        return await self.request("GET", path, query=query, **more)
+
+    async def post(self, path: str, body: Any = None, **more: Any) -> tuple[int, Any]:
+        return await self.request("POST", path, body, **more)
+
+    async def delete(self, path: str, body: Any = None, **more: Any) -> tuple[int, Any]:
+        return await self.request("DELETE", path, body, **more)
+
+    async def ok(self, method: str, path: str, body: Any = None, query: Any = None) -> Any:
+        """The body of an answer that has to be 200."""
+        status, answer = await self.request(method, path, body, query)
+        assert status == 200, (method, path, status, answer)
+        return answer
+
+
+@dataclass
+class Stack:
+    """The running product: `apps` by service name, clients, and what they run on."""
+
+    apps: dict[str, web.Application]
+    urls: dict[str, str]
+    databases: dict[str, str]
+    namespace: str
+    session: aiohttp.ClientSession
+    settings: dict[str, Settings]
+
+    def service(self, name: str) -> Client:
+        """A client that speaks to one service directly, as the gateway would."""
+        return Client(self.session, self.urls[name], lambda: {ACTOR_HEADER: sign_actor(SECRET, "usr_test", "admin")})
+
+    def pool(self, name: str) -> asyncpg.Pool:
+        return self.apps[name][POOL]
+
+    @contextlib.contextmanager
+    def statements(self, name: str) -> Iterator[list[str]]:
+        """The texts of all statements that the requests of a service send while the block runs."""
+        seen: list[str] = []
+
+        def note(record: asyncpg.connection.LoggedQuery) -> None:
+            seen.append(record.query)
+
+        # The pool has no public way to reach its idle connections.
+        connections = [holder._con for holder in self.pool(name)._holders if holder._con]
+        for connection in connections:
+            connection.add_query_logger(note)
+        try:
+            yield seen
+        finally:
+            for connection in connections:
+                connection.remove_query_logger(note)
+
+
+async def serve(app: web.Application) -> tuple[web.AppRunner, str]:
+    """Start `app` on a free port of this machine."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    assert site._server is not None
+    host, port = site._server.sockets[0].getsockname()[:2]  # type: ignore[attr-defined]
+    return runner, f"http://{host}:{port}"
+
+
+@pytest.fixture(scope="session")
+async def stack(databases: dict[str, str]) -> AsyncIterator[Stack]:
+    """Four services and the gateway, started once per worker."""
+    from services.chassis.service import make_app
+
+    namespace = f"t{secrets.token_hex(4)}"
+    apps, urls, runners, settings = {}, {}, [], {}
+    async with aiohttp.ClientSession() as session:
+        try:
+            for name in SERVICES:
+                settings[name] = Settings(
+                    port=0,
+                    database_url=SecretStr(databases[name]),
+                    rabbitmq_url=SecretStr(rabbitmq_url()),
+                    secret=SecretStr(SECRET),
+                    namespace=namespace,
+                    reserve_stock="manual",
+                )
+                apps[name] = make_app(importlib.import_module(f"services.{name}.service").SERVICE, settings[name])
+                runner, urls[name] = await serve(apps[name])
+                runners.append(runner)
+            gateway_app = await make_gateway(databases["gateway"], urls)
+            if gateway_app is not None:
+                runner, urls["gateway"] = await serve(gateway_app)
+                runners.append(runner)
+            yield Stack(apps, urls, databases, namespace, session, settings)
+        finally:
+            for runner in reversed(runners):
+                await runner.cleanup()
+            await drop_queues(namespace)
+
+
+async def make_gateway(database: str, urls: dict[str, str]) -> web.Application | None:
+    """The gateway's application with an admin user of the tests."""
+    try:
+        from gateway import app, settings, users
+    except ImportError:
+        return None
+    raise NotImplementedError((app, settings, users, database, urls))
+
+
+async def drop_queues(namespace: str) -> None:
+    """Remove what the services declared on the broker under this worker's names."""
+    import aio_pika
+
+    connection = await aio_pika.connect(rabbitmq_url())
+    async with connection:
+        channel = await connection.channel()
+        for name in SERVICES:
+            for kind in ("events", "commands", "dead"):
+                await channel.queue_delete(f"{namespace}.{name}.{kind}")
+        for kind in ("events", "dead"):
+            await channel.exchange_delete(f"{namespace}.{kind}")
+
+
+@pytest.fixture
+def orders(stack: Stack) -> Client:
+    return stack.service("orders")
+
+
+@pytest.fixture
+def catalog(stack: Stack) -> Client:
+    return stack.service("catalog")
+
+
+@pytest.fixture
+def payments(stack: Stack) -> Client:
+    return stack.service("payments")
+
+
+@pytest.fixture
+def inventory(stack: Stack) -> Client:
+    return stack.service("inventory")
+
+
+@pytest.fixture
+def uid() -> str:
+    """A text that no other test uses."""
+    return secrets.token_hex(4)
+
+
+async def until(check: Callable[[], Awaitable[Any]], seconds: float = 10.0, every: float = 0.02) -> Any:
+    """The first truthy result of `check`, asked again and again; fails after `seconds`."""
+    async with asyncio.timeout(seconds):
+        while not (result := await check()):
+            await asyncio.sleep(every)
+        return result

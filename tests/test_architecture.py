@@ -1,0 +1,68 @@
+"""Rules of the code base that a tool can hold (CONTRIBUTING.md). Imports: import-linter, in `make lint`."""
+
+import ast
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+ROOT = Path(__file__).parent.parent
+SERVICES = ("orders", "catalog", "payments", "inventory")
+SOURCES = sorted(p for top in ("services", "gateway") for p in (ROOT / top).rglob("*.py"))
+STATEMENTS = {"execute", "executemany", "fetch", "fetchrow", "fetchval"}
+MAX_LINES = 420
+
+
+def calls(tree: ast.AST) -> Iterator[ast.Call]:
+    return (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+
+
+def method(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else ""
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_source(path: Path) -> None:
+    text = path.read_text()
+    tree = ast.parse(text)
+    assert len(text.splitlines()) <= MAX_LINES, "split it by sub-noun"
+    assert ast.get_docstring(tree) or not text.strip(), "say what the module owns"
+    if "chassis" not in path.parts:
+        looped = [
+            call.lineno
+            for loop in ast.walk(tree)
+            if isinstance(loop, ast.For | ast.AsyncFor | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp)
+            for part in (loop.body if isinstance(loop, ast.For | ast.AsyncFor) else [loop])
+            for call in calls(part)
+            if method(call) in STATEMENTS and not iterates(loop, call)
+        ]
+        assert not looped, f"a statement in a loop, at lines {looped}"
+        assert "publish" not in {method(call) for call in calls(tree)}, "events leave through emit()"
+
+
+def iterates(loop: ast.AST, call: ast.Call) -> bool:
+    """Whether the call makes what a comprehension iterates over, which happens once."""
+    generators = getattr(loop, "generators", [])
+    return bool(generators) and any(node is call for node in ast.walk(generators[0].iter))
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_handlers_are_named_for_their_method(name: str) -> None:
+    service = importlib.import_module(f"services.{name}.service").SERVICE
+    assert service.routes
+    for route in service.routes:
+        assert isinstance(route, web.RouteDef)
+        handler = getattr(route.handler, "__name__", "")
+        assert handler.startswith(f"{route.method.lower()}_"), (route.path, handler)
+        assert route.path.startswith(("/admin/", "/store/"))
+
+
+def test_every_operation_is_routed_once() -> None:
+    seen: set[tuple[str, str]] = set()
+    for name in SERVICES:
+        for route in importlib.import_module(f"services.{name}.service").SERVICE.routes:
+            key = (route.method, route.path)
+            assert key not in seen, key
+            seen.add(key)
