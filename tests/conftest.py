@@ -204,10 +204,9 @@ async def stack(databases: dict[str, str]) -> AsyncIterator[Stack]:
                 apps[name] = make_app(importlib.import_module(f"services.{name}.service").SERVICE, settings[name])
                 runner, urls[name] = await serve(apps[name])
                 runners.append(runner)
-            gateway_app = await make_gateway(databases["gateway"], urls)
-            if gateway_app is not None:
-                runner, urls["gateway"] = await serve(gateway_app)
-                runners.append(runner)
+            apps["gateway"] = await make_gateway(databases["gateway"], namespace, urls)
+            runner, urls["gateway"] = await serve(apps["gateway"])
+            runners.append(runner)
             yield Stack(apps, urls, databases, namespace, session, settings)
         finally:
             for runner in reversed(runners):
@@ -215,13 +214,24 @@ async def stack(databases: dict[str, str]) -> AsyncIterator[Stack]:
             await drop_queues(namespace)
 
 
-async def make_gateway(database: str, urls: dict[str, str]) -> web.Application | None:
-    """The gateway's application with an admin user of the tests."""
-    try:
-        from gateway import app, settings, users
-    except ImportError:
-        return None
-    raise NotImplementedError((app, settings, users, database, urls))
+async def make_gateway(database: str, namespace: str, urls: dict[str, str]) -> web.Application:
+    """The gateway's application, with an admin user of the tests."""
+    from gateway.app import make_app, prepare
+    from gateway.settings import GatewaySettings
+
+    settings = GatewaySettings(
+        port=0,
+        database_url=SecretStr(database),
+        rabbitmq_url=SecretStr(rabbitmq_url()),
+        secret=SecretStr(SECRET),
+        session_secret=SecretStr(SECRET[::-1]),
+        namespace=namespace,
+        admin_email=EMAIL,
+        admin_password=SecretStr(PASSWORD),
+        **{f"{name}_url": url for name, url in urls.items()},  # type: ignore[arg-type]
+    )
+    await prepare(settings)
+    return make_app(settings)
 
 
 async def drop_queues(namespace: str) -> None:
@@ -236,6 +246,14 @@ async def drop_queues(namespace: str) -> None:
                 await channel.queue_delete(f"{namespace}.{name}.{kind}")
         for kind in ("events", "dead"):
             await channel.exchange_delete(f"{namespace}.{kind}")
+
+
+@pytest.fixture(scope="session")
+async def api(stack: Stack) -> Client:
+    """A client of the gateway, signed in as the admin user."""
+    visitor = Client(stack.session, stack.urls["gateway"], dict)
+    token = (await visitor.ok("POST", "/admin/auth/token", {"email": EMAIL, "password": PASSWORD}))["access_token"]
+    return Client(stack.session, stack.urls["gateway"], lambda: {"Authorization": f"Bearer {token}"})
 
 
 @pytest.fixture

@@ -178,9 +178,7 @@ def row_sql(resource: Resource, fields: tuple[str, ...], relations: Tree, t: str
     return ", ".join(items) or "null as nothing"
 
 
-def relation_sql(
-    relation: Relation, name: str, below: Tree, p: str, names: Iterator[str]
-) -> Iterator[tuple[str, str]]:
+def relation_sql(relation: Relation, name: str, below: Tree, p: str, names: Iterator[str]) -> Iterator[tuple[str, str]]:
     """(key, SQL of a JSON value) for a relation of the row with alias `p`."""
     if isinstance(relation, Value):
         yield name, f"({relation.sql.format(p=p)})"
@@ -212,7 +210,7 @@ def object_sql(
         return f"(select {omitting(resource, relations, t)} from (select {row}) r)"
     pairs = [
         f"'{key}', {sql}"
-        for name, below in relations
+        for name, below in merge(relations, resource.always)
         for key, sql in relation_sql(resource.relations[name], name, below, t, names)
     ]
     return f"{t}.body || jsonb_build_object({', '.join(pairs)})" if pairs else f"{t}.body"

@@ -1,5 +1,6 @@
 """What every service does with a request: who asks, what the body says, and how an answer or an error is rendered."""
 
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -21,6 +22,7 @@ ACTOR_HEADER = "X-Mercer-Actor"
 REQUEST_ID_HEADER = "X-Request-Id"
 ANSWER: web.RequestKey[web.Response] = web.RequestKey("answer", web.Response)
 ACTOR: web.RequestKey[str] = web.RequestKey("actor", str)
+NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # an escaped NUL in JSON text: Postgres stores none
 OPEN_PATHS = frozenset({"/health", "/metrics"})
 
 SECONDS = Histogram(
@@ -62,6 +64,8 @@ def complaints(error: ValidationError) -> str:
 async def parse(request: web.Request, model: type[Model]) -> Model:
     """The body as `model`. Without a body, or with one that is not JSON, as if it were `{}`. Raises InvalidData."""
     raw = await request.read() if request.can_read_body and request.content_type == "application/json" else b""
+    if NUL.search(raw):
+        raise InvalidData("A text must not contain a NUL character.")
     try:
         return model.model_validate_json(raw or b"{}")
     except ValidationError as error:
@@ -119,6 +123,8 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     structlog.contextvars.bind_contextvars(request_id=request_id)
     response: web.StreamResponse
     try:
+        if "\0" in request.path:
+            raise NotFound("A path must not contain a NUL character.")
         response = await handler(request)
     except ApiError as error:
         response = error_response(error)

@@ -116,9 +116,9 @@ def moment(name: str, value: Any) -> datetime:
         if not SIMPLE_DATE.fullmatch(word(name, value)):
             raise ValueError
         found = datetime.fromisoformat(value)
-    except ValueError:
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise InvalidData(f"{name}: must be a date such as 2026-11-22 or 2026-11-22T09:00:00Z.") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def number(name: str, value: Any) -> float:

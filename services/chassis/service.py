@@ -1,0 +1,158 @@
+"""A service as data, and the process made of it: HTTP, relay, consumer, commands and sagas in one event loop."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import structlog
+import uvloop
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from services.chassis import idempotency
+from services.chassis.bus import Bus
+from services.chassis.commands import CommandHandler, run_commands
+from services.chassis.consumers import Listener, run_consumer
+from services.chassis.db import Db, create_pool
+from services.chassis.http import errors, known_actor
+from services.chassis.keys import BUS, POOL, SETTINGS
+from services.chassis.log import setup_logging
+from services.chassis.migrate import check_migrated, migrate
+from services.chassis.outbox import run_relay
+from services.chassis.sagas import Step, run_resumer
+from services.chassis.settings import Settings, settings_for
+
+log = structlog.get_logger()
+CleanupContext = Callable[[web.Application], AsyncIterator[None]]
+
+
+@dataclass(frozen=True)
+class Service:
+    """The table of contents of a service: all that reaches it, and by which name."""
+
+    name: str
+    folder: Path
+    routes: Sequence[web.AbstractRouteDef]
+    listeners: Mapping[str, Listener] = field(default_factory=dict)
+    commands: Mapping[str, CommandHandler] = field(default_factory=dict)
+    sagas: Mapping[str, Sequence[Step]] = field(default_factory=dict)
+    seed: Callable[[Db], Awaitable[None]] | None = None  # runs at every start; fills a database that is empty
+
+    @property
+    def sql(self) -> Path:
+        """Where its migrations are."""
+        return self.folder / "sql"
+
+
+def make_app(service: Service, settings: Settings) -> web.Application:
+    """The application of one process of `service`. Starting it needs a migrated database, and no broker."""
+    app = web.Application(
+        middlewares=[errors, known_actor(settings.secret.get_secret_value())],
+        client_max_size=settings.max_body_bytes,
+    )
+    app[SETTINGS] = settings
+    app.add_routes([web.get("/health", get_health), web.get("/metrics", get_metrics), *service.routes])
+    app.cleanup_ctx.append(lambda app: running(service, app))
+    return app
+
+
+async def running(service: Service, app: web.Application) -> AsyncIterator[None]:
+    """Everything that runs beside HTTP. It stops in reverse order: sagas, commands, consumer, then the relay, which
+    publishes what is left, then the broker and the database."""
+    settings = app[SETTINGS]
+    url = settings.database_url.get_secret_value()
+    async with AsyncExitStack() as stack:
+        pool = app[POOL] = await create_pool(url, settings.pool_size, service.name)
+        stack.push_async_callback(pool.close)
+        await check_migrated(pool, service.sql)
+        if service.seed:
+            async with pool.acquire() as db, db.transaction():
+                await service.seed(db)
+        bus = app[BUS] = Bus(settings.rabbitmq_url.get_secret_value(), settings.namespace, service.name)
+        await bus.start()
+        stack.push_async_callback(bus.close)
+        await stack.enter_async_context(task("relay", run_relay(pool, bus)))
+        if service.listeners:
+            await stack.enter_async_context(task("consumer", run_consumer(pool, bus, service.listeners)))
+        if service.commands:
+            await stack.enter_async_context(task("commands", run_commands(pool, bus, service.commands, app)))
+        if service.sagas:
+            await stack.enter_async_context(task("sagas", run_resumer(app, service.sagas)))
+        await stack.enter_async_context(task("housekeeping", keep_house(pool)))
+        log.info("started", port=settings.port)
+        yield
+        log.info("stopping")
+
+
+@asynccontextmanager
+async def task(name: str, work: Any) -> AsyncIterator[None]:
+    """`work` running in the background for as long as the block lasts. Dying of an exception ends the process: a
+    service that answers but no longer publishes is worse than one that is restarted."""
+
+    def done(finished: asyncio.Task[None]) -> None:
+        if not finished.cancelled() and (error := finished.exception()):
+            log.critical("background task died", task=name, exc_info=error)
+            raise SystemExit(1)
+
+    running = asyncio.create_task(work, name=name)
+    running.add_done_callback(done)
+    try:
+        yield
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+
+async def keep_house(pool: asyncpg.Pool) -> None:
+    """Throw away what has served its time."""
+    while True:
+        await asyncio.sleep(600)
+        try:
+            await idempotency.prune(pool)
+        except (OSError, asyncpg.PostgresError):
+            log.warning("housekeeping failed", exc_info=True)
+
+
+async def get_health(request: web.Request) -> web.Response:
+    """200 when requests can be served. The broker is reported, not required: reads work without it."""
+    broker = "ok" if request.app[BUS].connected else "down"
+    try:
+        async with asyncio.timeout(2), request.app[POOL].acquire() as db:
+            await db.fetchval("select 1")
+    except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return web.json_response({"status": "unavailable", "database": "down", "broker": broker}, status=503)
+    return web.json_response({"status": "ok", "database": "ok", "broker": broker})
+
+
+async def get_metrics(request: web.Request) -> web.Response:
+    """Prometheus text format."""
+    return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def serve(app: web.Application, settings: Settings) -> None:
+    """Answer on the settings' host and port until SIGTERM or SIGINT."""
+    web.run_app(
+        app,
+        host=settings.host,
+        port=settings.port,
+        shutdown_timeout=settings.shutdown_seconds,
+        access_log=None,
+        print=None,
+        loop=uvloop.new_event_loop(),
+    )
+
+
+def main(service: Service) -> None:
+    """`python -m services.NAME` serves; with `migrate` it brings its database up to date and exits."""
+    settings = settings_for(service.name)
+    setup_logging(service.name, settings.log_level)
+    if sys.argv[1:] == ["migrate"]:
+        asyncio.run(migrate(settings.database_url.get_secret_value(), service.sql))
+    else:
+        serve(make_app(service, settings), settings)

@@ -1,0 +1,525 @@
+"""A saga that is killed anywhere is finished or undone, and each of its effects happens exactly once."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+import orjson
+import pytest
+import structlog
+from aiohttp import web
+
+from services.chassis import saga_rows, sagas
+from services.chassis.db import Db
+from services.chassis.errors import ApiError, Conflict, NotAllowed, Unavailable
+from services.chassis.keys import POOL
+from services.chassis.sagas import Saga, Step, begin, run, run_resumer
+from tests.chassis.conftest import Start
+from tests.conftest import until
+
+
+class Killed(BaseException):
+    """As if the process had died here."""
+
+
+class World:
+    """Another service, idempotent by key, that remembers what it did; and the places where a process can die."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self.pool = pool
+        self.passed: list[str] = []
+        self.kill_at: str | None = None
+        self.killed = False
+        self.fail: dict[str, list[Exception]] = {}  # by place: what is raised there, once each
+        self.calls: list[str] = []
+
+    def place(self, name: str) -> None:
+        self.passed.append(name)
+        if name == self.kill_at:
+            self.kill_at, self.killed = None, True
+            raise Killed
+        if self.fail.get(name):
+            raise self.fail[name].pop(0)
+
+    async def do(self, saga: Saga, step: str) -> dict[str, Any]:
+        self.calls.append(step)
+        self.place(f"before {step}")
+        async with self.pool.acquire() as db, db.transaction():
+            fresh = "insert into remote (key) values ($1) on conflict do nothing returning true"
+            if await db.fetchval(fresh, saga.key(step)):
+                await db.execute("insert into effects (subject, what) values ($1, $2)", saga.subject, step)
+            elif await db.fetchval("select undone from remote where key = $1", saga.key(step)):
+                raise Conflict("undone before it came")
+        self.place(f"after {step}")
+        return {"step": step, "subject": saga.state["cart"]}
+
+    async def undo(self, saga: Saga, step: str) -> None:
+        self.calls.append(f"undo {step}")
+        self.place(f"before undo {step}")
+        async with self.pool.acquire() as db, db.transaction():
+            bury = "insert into remote (key, undone) values ($1, true) on conflict do nothing returning true"
+            mark = "update remote set undone = true where key = $1 and not undone returning true"
+            if not await db.fetchval(bury, saga.key(step)) and await db.fetchval(mark, saga.key(step)):
+                await db.execute("insert into effects (subject, what) values ($1, $2)", saga.subject, f"undo {step}")
+        self.place(f"after undo {step}")
+
+    async def commit(self, db: Db, saga: Saga) -> dict[str, Any]:
+        self.calls.append("order")
+        self.place("before order")
+        await db.execute("insert into effects (subject, what) values ($1, 'order')", saga.subject)
+        self.place("after order")
+        return {"order": saga.subject, "paid": saga.results["authorise"]["step"]}
+
+    async def effects(self, subject: str) -> list[str]:
+        rows = await self.pool.fetch("select what from effects where subject = $1 order by n", subject)
+        return [row["what"] for row in rows]
+
+    async def saga(self, subject: str) -> Any:
+        return await self.pool.fetchrow("select * from sagas where subject = $1 order by id desc limit 1", subject)
+
+    async def lose_lease(self) -> None:
+        """The time of those who died has run out."""
+        await self.pool.execute("update sagas set leased_until = now() where status in ('running', 'undoing')")
+
+
+@pytest.fixture
+async def world(pool: asyncpg.Pool) -> World:
+    await pool.execute("create table remote (key text primary key, undone boolean not null default false)")
+    await pool.execute("create table effects (n bigserial, subject text, what text)")
+    return World(pool)
+
+
+@pytest.fixture
+def app(pool: asyncpg.Pool) -> web.Application:
+    app = web.Application()
+    app[POOL] = pool
+    return app
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sagas, "RESUME_SECONDS", 0.02)
+    monkeypatch.setattr(saga_rows, "LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(saga_rows, "WAIT_SECONDS", 0.2)
+
+
+def steps_of(world: World, *, no_return: str | None = None) -> Sequence[Step]:
+    def step(name: str, *, undoable: bool = True) -> Step:
+        async def do(app: web.Application, saga: Saga) -> dict[str, Any]:
+            return await world.do(saga, name)
+
+        async def undo(app: web.Application, saga: Saga) -> None:
+            await world.undo(saga, name)
+
+        return Step(name, do=do, undo=undo if undoable and name != no_return else None, no_return=name == no_return)
+
+    return (step("price", undoable=False), step("reserve"), step("authorise"), Step("order", commit=world.commit))
+
+
+async def begun(world: World, subject: str) -> Saga:
+    async with world.pool.acquire() as db, db.transaction():
+        return await begin(db, "place_order", subject, {"cart": subject})
+
+
+async def ended(world: World, subject: str) -> Any:
+    """The saga's row, once it is done or undone; the lease of one that was killed runs out meanwhile."""
+
+    async def check() -> Any:
+        if world.killed:
+            world.killed = False
+            await world.lose_lease()
+        row = await world.saga(subject)
+        return row if row["status"] in ("done", "undone") else None
+
+    return await until(check)
+
+
+ALL = ["price", "reserve", "authorise"]
+UNDONE = ["price", "reserve", "authorise", "undo authorise", "undo reserve"]
+
+
+async def test_a_saga_runs_its_steps_once_and_commits(world: World, app: web.Application) -> None:
+    saga = await begun(world, "cart_1")
+    assert await run(app, steps_of(world), saga) == {"order": "cart_1", "paid": "authorise"}
+    assert await world.effects("cart_1") == [*ALL, "order"]
+    row = await world.saga("cart_1")
+    assert (row["status"], row["attempts"], row["leased_by"], row["error"]) == ("done", 0, None, None)
+    assert orjson.loads(row["result"]) == {"order": "cart_1", "paid": "authorise"}
+    assert orjson.loads(row["results"]) == {step: {"step": step, "subject": "cart_1"} for step in ALL}
+
+
+async def test_one_at_a_time_for_a_subject(world: World, app: web.Application) -> None:
+    saga = await begun(world, "cart_1")
+    with pytest.raises(Conflict, match="place order is already in progress for cart_1"):
+        await begun(world, "cart_1")
+    await begun(world, "cart_2")
+    await run(app, steps_of(world), saga)
+    await begun(world, "cart_1")
+
+
+async def test_begin_belongs_to_the_transaction(world: World) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with world.pool.acquire() as db, db.transaction():
+            await begin(db, "place_order", "cart_1", {})
+            raise ZeroDivisionError
+    assert await world.saga("cart_1") is None
+
+
+@pytest.mark.parametrize(
+    ("refused_at", "effects"),
+    [
+        ("before price", []),
+        ("before reserve", ["price"]),
+        ("before authorise", ["price", "reserve", "undo reserve"]),
+        ("before order", UNDONE),
+        ("after order", UNDONE),
+    ],
+)
+async def test_a_refusal_is_compensated_in_reverse(
+    refused_at: str, effects: list[str], world: World, app: web.Application
+) -> None:
+    world.fail[refused_at] = [NotAllowed("Card declined.", code="card_declined")]
+    saga = await begun(world, "cart_1")
+    with pytest.raises(NotAllowed, match=r"Card declined\."):
+        await run(app, steps_of(world), saga)
+    assert await world.effects("cart_1") == effects
+    assert [call for call in world.calls if call.startswith("undo")] == [e for e in effects if e.startswith("undo")]
+    row = await world.saga("cart_1")
+    assert row["status"] == "undone"
+    assert orjson.loads(row["error"]) == {
+        "status": 400,
+        "type": "not_allowed",
+        "message": "Card declined.",
+        "code": "card_declined",
+    }
+    await begun(world, "cart_1")
+
+
+@pytest.mark.parametrize(
+    "error", [Unavailable("timeout", outcome_unknown=True), ApiError("bug there"), KeyError("bug")]
+)
+async def test_an_unknown_outcome_is_undone_too(error: Exception, world: World, app: web.Application) -> None:
+    world.fail["after authorise"] = [error]
+    saga = await begun(world, "cart_1")
+    with pytest.raises(type(error)):
+        await run(app, steps_of(world), saga)
+    assert await world.effects("cart_1") == UNDONE
+    assert (await world.saga("cart_1"))["status"] == "undone"
+
+
+async def test_a_command_that_comes_after_its_undo_is_refused(world: World, app: web.Application) -> None:
+    world.fail["before authorise"] = [Unavailable("timeout", outcome_unknown=True)]
+    saga = await begun(world, "cart_1")
+    with pytest.raises(Unavailable):
+        await run(app, steps_of(world), saga)
+    with pytest.raises(Conflict):
+        await world.do(saga, "authorise")
+    assert await world.effects("cart_1") == ["price", "reserve", "undo reserve"]
+
+
+async def test_a_broker_that_is_down_changes_nothing(world: World, app: web.Application) -> None:
+    world.fail["before price"] = [Unavailable("no broker")]
+    saga = await begun(world, "cart_1")
+    with pytest.raises(Unavailable):
+        await run(app, steps_of(world), saga)
+    assert world.calls == ["price"]
+    assert (await world.saga("cart_1"))["status"] == "undone"
+    world.fail["before reserve"] = [Unavailable("no broker")]
+    saga = await begun(world, "cart_2")
+    with pytest.raises(Unavailable):
+        await run(app, steps_of(world), saga)
+    assert world.calls == ["price", "price", "reserve"]
+
+
+async def test_what_cannot_be_undone_now_is_undone_later(world: World, app: web.Application, start: Start) -> None:
+    world.fail["before order"] = [NotAllowed("no")]
+    world.fail["before undo reserve"] = [Unavailable("no broker"), Unavailable("no broker")]
+    saga = await begun(world, "cart_1")
+    with pytest.raises(NotAllowed):
+        await run(app, steps_of(world), saga)
+    row = await world.saga("cart_1")
+    assert (row["status"], row["leased_by"]) == ("undoing", None)
+    start(run_resumer(app, {"place_order": steps_of(world)}))
+    row = await ended(world, "cart_1")
+    assert (row["status"], row["attempts"]) == ("undone", 2)
+    assert await world.effects("cart_1") == UNDONE
+    assert world.calls.count("undo authorise") == 1
+
+
+SCENARIOS: dict[str, dict[str, list[Exception]]] = {
+    "all well": {},
+    "refused": {"before authorise": [NotAllowed("no"), NotAllowed("no")]},
+    "refused at last": {"after order": [NotAllowed("no"), NotAllowed("no")]},
+    "timeout": {"after authorise": [Unavailable("timeout", outcome_unknown=True)]},
+    "never arrived": {"before authorise": [Unavailable("timeout", outcome_unknown=True)]},
+    "undo fails once": {"before order": [NotAllowed("no")] * 2, "after undo authorise": [Unavailable("down")]},
+}
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+async def test_killed_at_any_place(scenario: str, world: World, app: web.Application, start: Start) -> None:
+    steps = steps_of(world)
+
+    def set_scene() -> None:
+        world.fail = {place: list(errors) for place, errors in SCENARIOS[scenario].items()}
+        world.passed.clear()
+
+    start(run_resumer(app, {"place_order": steps}))
+    set_scene()
+    saga = await begun(world, "rehearsal")
+    try:
+        await run(app, steps, saga)
+    except ApiError:
+        await ended(world, "rehearsal")
+    places = list(dict.fromkeys(world.passed))
+    assert len(places) >= 5
+    for place in places:
+        set_scene()
+        world.kill_at = place
+        saga = await begun(world, place)
+        with pytest.raises((Killed, ApiError)):
+            await run(app, steps, saga)
+        await world.lose_lease()
+        row = await ended(world, place)
+        assert world.kill_at is None, f"nobody came by {place}"
+        effects = await world.effects(place)
+        if scenario == "all well":
+            assert row["status"] == "done"
+        if row["status"] == "done":
+            assert effects == [*ALL, "order"]
+            assert orjson.loads(row["result"]) == {"order": place, "paid": "authorise"}
+        else:
+            kept = [e for e in effects if not e.startswith("undo")]
+            assert kept == ALL[: len(kept)]
+            assert effects == [*kept, *(f"undo {step}" for step in reversed(kept) if step != "price")]
+
+
+async def test_a_step_whose_result_is_recorded_does_not_run_again(
+    world: World, app: web.Application, start: Start
+) -> None:
+    world.kill_at = "after authorise"
+    saga = await begun(world, "cart_1")
+    with pytest.raises(Killed):
+        await run(app, steps_of(world), saga)
+    start(run_resumer(app, {"place_order": steps_of(world)}))
+    await ended(world, "cart_1")
+    assert world.calls == ["price", "reserve", "authorise", "authorise", "order"]
+
+
+async def test_a_cancelled_run_is_taken_over(world: World, app: web.Application, start: Start) -> None:
+    stuck, steps = asyncio.Event(), steps_of(world)
+
+    async def hang(app: web.Application, saga: Saga) -> dict[str, Any]:
+        stuck.set()
+        await asyncio.Event().wait()
+        return {}
+
+    saga = await begun(world, "cart_1")
+    running = asyncio.create_task(run(app, (*steps[:2], Step("authorise", do=hang)), saga))
+    await stuck.wait()
+    running.cancel()
+    await asyncio.wait({running})
+    await world.lose_lease()
+    start(run_resumer(app, {"place_order": steps}))
+    assert (await ended(world, "cart_1"))["status"] == "done"
+    assert await world.effects("cart_1") == [*ALL, "order"]
+
+
+async def test_who_has_lost_the_lease_changes_nothing(world: World, app: web.Application) -> None:
+    """The first one was asleep in a step for so long that a second one took the saga over."""
+    steps, asleep, wake = steps_of(world), asyncio.Event(), asyncio.Event()
+
+    async def sleepy(db: Db, saga: Saga) -> dict[str, Any]:
+        asleep.set()
+        await wake.wait()
+        return await world.commit(db, saga)
+
+    first = await begun(world, "cart_1")
+    running = asyncio.create_task(run(app, (*steps[:3], Step("order", commit=sleepy)), first))
+    await asleep.wait()
+    await world.lose_lease()
+    [second] = await saga_rows.take_over(world.pool, ["place_order"], 10)
+    assert (second.id, second.attempts, sorted(second.results)) == (first.id, 1, sorted(ALL))
+    wake.set()
+    with pytest.raises(Unavailable) as lost:
+        await running
+    assert lost.value.outcome_unknown is True
+    assert await world.effects("cart_1") == ALL
+    assert await run(app, steps, second) == {"order": "cart_1", "paid": "authorise"}
+    assert await run(app, steps, first) == {"order": "cart_1", "paid": "authorise"}
+    assert await world.effects("cart_1") == [*ALL, "order"]
+
+
+@pytest.mark.parametrize("refusal", [None, NotAllowed("no")])
+async def test_who_has_lost_the_lease_records_nothing(
+    refusal: Exception | None, world: World, app: web.Application
+) -> None:
+    steps, asleep, wake = steps_of(world), asyncio.Event(), asyncio.Event()
+
+    async def sleepy(app: web.Application, saga: Saga) -> dict[str, Any]:
+        asleep.set()
+        await wake.wait()
+        if refusal:
+            raise refusal
+        return {"step": "too late"}
+
+    first = await begun(world, "cart_1")
+    running = asyncio.create_task(run(app, (*steps[:2], Step("authorise", do=sleepy), steps[3]), first))
+    await asleep.wait()
+    await world.lose_lease()
+    [second] = await saga_rows.take_over(world.pool, ["place_order"], 10)
+    wake.set()
+    with pytest.raises(Unavailable):
+        await running
+    row = await world.saga("cart_1")
+    assert (row["status"], sorted(orjson.loads(row["results"]))) == ("running", ["price", "reserve"])
+    assert world.calls == ["price", "reserve"]
+    assert await run(app, steps, second) == {"order": "cart_1", "paid": "authorise"}
+    assert await world.effects("cart_1") == [*ALL, "order"]
+
+
+async def test_who_comes_again_waits_for_the_end(
+    world: World, app: web.Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saga_rows, "WAIT_SECONDS", 10.0)
+    steps = steps_of(world)
+    saga = await begun(world, "cart_1")
+    again = await saga_rows.load(world.pool, saga.id)
+    assert again is not None
+    waiting = asyncio.create_task(run(app, steps, again))
+    done = await run(app, steps, saga)
+    assert await waiting == done == {"order": "cart_1", "paid": "authorise"}
+    afterwards = await saga_rows.load(world.pool, saga.id)
+    assert afterwards is not None
+    assert await run(app, steps, afterwards) == done
+    assert world.calls == [*ALL, "order"]
+    world.fail["before order"] = [NotAllowed("Card declined.", code="card_declined")]
+    saga = await begun(world, "cart_1")
+    again = await saga_rows.load(world.pool, saga.id)
+    assert again is not None
+    waiting = asyncio.create_task(run(app, steps, again))
+    with pytest.raises(NotAllowed):
+        await run(app, steps, saga)
+    with pytest.raises(ApiError) as refused:
+        await waiting
+    error = refused.value
+    assert (error.status, error.message, error.code) == (400, "Card declined.", "card_declined")
+    assert await saga_rows.load(world.pool, saga.id) is None
+
+
+async def test_two_resumers_share_the_work(world: World, app: web.Application, start: Start) -> None:
+    for n in range(30):
+        await begun(world, f"cart_{n}")
+    await world.lose_lease()
+    for _ in range(2):
+        start(run_resumer(app, {"place_order": steps_of(world)}))
+    for n in range(30):
+        assert (await ended(world, f"cart_{n}"))["status"] == "done"
+    assert sorted(world.calls) == sorted([*ALL, "order"] * 30)
+
+
+async def test_a_lease_is_renewed(
+    world: World, app: web.Application, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saga_rows, "LEASE_SECONDS", 0.3)
+    steps = steps_of(world)
+    saga = await begun(world, "cart_1")
+    before = (await world.saga("cart_1"))["leased_until"]
+
+    async def until_renewed(app: web.Application, saga: Saga) -> dict[str, Any]:
+        async def renewed_often() -> bool:
+            return bool(((await world.saga("cart_1"))["leased_until"] - before).total_seconds() > 0.6)
+
+        await until(renewed_often)
+        return await world.do(saga, "authorise")
+
+    start(run_resumer(app, {"place_order": steps}))
+    await run(app, (*steps[:2], Step("authorise", do=until_renewed), steps[3]), saga)
+    assert (await world.saga("cart_1"))["attempts"] == 0
+    assert world.calls == [*ALL, "order"]
+
+
+async def test_sagas_of_others_are_left_alone(world: World, app: web.Application, start: Start) -> None:
+    async with world.pool.acquire() as db, db.transaction():
+        await begin(db, "of_a_newer_version", "cart_1", {})
+    await begun(world, "cart_2")
+    await world.lose_lease()
+    start(run_resumer(app, {"place_order": steps_of(world)}))
+    await ended(world, "cart_2")
+    row = await world.saga("cart_1")
+    assert (row["status"], row["attempts"]) == ("running", 0)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        {"after authorise": [Unavailable("timeout", outcome_unknown=True), Unavailable("no broker")]},
+        {"before authorise": [Unavailable("timeout", outcome_unknown=True), Unavailable("no broker")]},
+        {"before order": [NotAllowed("odd"), KeyError("bug")]},
+    ],
+)
+async def test_after_the_point_of_no_return_it_is_tried_until_done(
+    trouble: dict[str, list[Exception]], world: World, app: web.Application, start: Start
+) -> None:
+    world.fail = {place: list(errors) for place, errors in trouble.items()}
+    steps = steps_of(world, no_return="authorise")
+    saga = await begun(world, "cart_1")
+    with pytest.raises(Unavailable) as unfinished:
+        await run(app, steps, saga)
+    assert unfinished.value.outcome_unknown is True
+    start(run_resumer(app, {"place_order": steps}))
+    row = await ended(world, "cart_1")
+    assert (row["status"], row["attempts"]) == ("done", 2)
+    assert await world.effects("cart_1") == [*ALL, "order"]
+
+
+async def test_before_the_point_of_no_return_it_turns_back(world: World, app: web.Application) -> None:
+    steps = steps_of(world, no_return="authorise")
+    for subject, error in (("cart_1", NotAllowed("declined")), ("cart_2", Unavailable("no broker"))):
+        world.fail["before authorise"] = [error]
+        saga = await begun(world, subject)
+        with pytest.raises(type(error)):
+            await run(app, steps, saga)
+        assert (await world.saga(subject))["status"] == "undone"
+        assert await world.effects(subject) == ["price", "reserve", "undo reserve"]
+
+
+async def test_pauses_grow(world: World, app: web.Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saga_rows, "LONGEST_PAUSE", 300.0)
+    saga = await begun(world, "cart_1")
+    for attempts, pause in ((0, 1), (3, 8), (20, 300), (5000, 300)):
+        saga.attempts = attempts
+        await saga_rows.postpone(world.pool, saga)
+        left = await world.pool.fetchval("select extract(epoch from leased_until - now())::float from sagas")
+        assert pause - 0.5 < left <= pause
+        await world.pool.execute("update sagas set leased_by = $1", saga.lease)
+
+
+async def test_a_resumed_saga_belongs_to_its_request(world: World, app: web.Application, start: Start) -> None:
+    seen: list[dict[str, Any]] = []
+
+    async def note(db: Db, saga: Saga) -> dict[str, Any]:
+        seen.append(structlog.contextvars.get_contextvars())
+        return {}
+
+    with structlog.contextvars.bound_contextvars(request_id="req_1", actor="usr_1"):
+        await begun(world, "cart_1")
+    await world.lose_lease()
+    start(run_resumer(app, {"place_order": (Step("order", commit=note),)}))
+    await ended(world, "cart_1")
+    assert seen == [{"request_id": "req_1", "actor": "usr_1"}]
+
+
+async def test_prune_forgets_what_ended_long_ago(world: World) -> None:
+    for subject, status, days in (("a", "done", 31), ("b", "undone", 31), ("c", "running", 31), ("d", "done", 29)):
+        await begun(world, subject)
+        await world.pool.execute(
+            "update sagas set status = $2, updated_at = now() - make_interval(days => $3) where subject = $1",
+            subject,
+            status,
+            days,
+        )
+    await sagas.prune(world.pool)
+    rows = await world.pool.fetch("select subject from sagas order by subject")
+    assert [row["subject"] for row in rows] == ["c", "d"]
