@@ -1,0 +1,217 @@
+"""Invites: a mail that lets somebody make himself a user, with a role that was chosen for him.
+
+The token in it is derived from the invite's row and our secret, and kept nowhere; sending it again makes a new version,
+and the old token worthless.
+"""
+
+import calendar
+from typing import Annotated, Any
+
+import jwt
+import orjson
+from aiohttp import web
+from pydantic import Field
+
+from gateway.emails import Email
+from gateway.parts import PARTS
+from gateway.users import Password, Role, create_user
+from services.chassis.db import Db, reading, transaction
+from services.chassis.embed import STAMP
+from services.chassis.errors import InvalidData
+from services.chassis.http import ANSWER, Body, json_bytes, parse
+from services.chassis.ids import new_id
+from services.chassis.keys import POOL
+from services.chassis.outbox import emit
+
+DAYS = 7
+
+
+# Bodies
+
+
+class InviteBody(Body):
+    """POST /admin/invites."""
+
+    user: Email
+    role: Role
+
+
+class NewUserBody(Body):
+    """`user` in POST /admin/invites/accept. Email and role are the invite's."""
+
+    password: Password
+    first_name: str | None = None
+    last_name: str | None = None
+
+
+class AcceptBody(Body):
+    """POST /admin/invites/accept."""
+
+    token: Annotated[str, Field(min_length=1)]
+    user: NewUserBody
+
+
+# Actions and reads
+
+# A second invite to the same address changes the first; one that is over begins anew.
+INVITE = """
+insert into invites as i (id, user_email, role, expires_at) values ($1, $2, $3, now() + make_interval(days => $4))
+on conflict (lower(user_email)) do update set
+    role = excluded.role,
+    token_version = i.token_version + (i.expires_at < now())::int,
+    expires_at = case when i.expires_at < now() then excluded.expires_at else i.expires_at end,
+    updated_at = now()
+where i.role <> excluded.role or i.expires_at < now()
+returning id, user_email, token_version, expires_at
+"""
+RESEND = """
+update invites set token_version = token_version + 1, expires_at = now() + make_interval(days => $2), updated_at = now()
+where id = $1
+returning id, user_email, token_version, expires_at
+"""
+ACCEPT = """
+delete from invites where id = $1 and token_version = $2 and expires_at > now()
+returning user_email, role
+"""
+LIST = f"""
+select id, user_email, role, token_version, expires_at as expires, metadata::text as metadata,
+       {", ".join(f"{(STAMP % name).format(t='i')} as {name}" for name in ("expires_at", "created_at", "updated_at"))}
+from invites i order by i.created_at, i.id
+"""  # noqa: S608 - nothing in it comes from outside
+HAS_ACCOUNT = "select true from users where email = $1 and deleted_at is null"
+
+
+def invite_token(secret: str, invite: Any, expires: Any) -> str:
+    """The token of an invite as it stands: the same every time."""
+    claims = {
+        "invite_id": invite["id"],
+        "user_email": invite["user_email"],
+        "version": invite["token_version"],
+        "exp": calendar.timegm(expires.utctimetuple()),
+    }
+    return jwt.encode(claims, f"invite {secret}", algorithm="HS256")
+
+
+def check_token(secret: str, token: str) -> tuple[str, int]:
+    """(invite's id, version). Raises InvalidData."""
+    try:
+        claims = jwt.decode(token, f"invite {secret}", algorithms=["HS256"], options={"require": ["exp"]})
+        return str(claims["invite_id"]), int(claims["version"])
+    except (jwt.InvalidTokenError, KeyError):
+        raise InvalidData("token: is not valid.") from None
+
+
+async def announce(db: Db, secret: str, invite: Any) -> None:
+    """Tell whoever sends mails."""
+    token = invite_token(secret, invite, invite["expires_at"])
+    await emit(
+        db, "invite.created", invite["id"], {"id": invite["id"], "user_email": invite["user_email"], "token": token}
+    )
+
+
+async def create_invite(db: Db, secret: str, body: InviteBody) -> None:
+    """Raises InvalidData when there is such a user."""
+    if await db.fetchval(HAS_ACCOUNT, body.user.lower()):
+        raise InvalidData("user: has an account already.")
+    invite = await db.fetchrow(INVITE, new_id("invite"), body.user, body.role, DAYS)
+    if invite is not None:
+        await announce(db, secret, invite)
+
+
+async def resend_invite(db: Db, secret: str, invite_id: str) -> None:
+    """Raises InvalidData when there is no such invite."""
+    invite = await db.fetchrow(RESEND, invite_id, DAYS)
+    if invite is None:
+        raise InvalidData(f"There is no invite {invite_id}.")
+    await announce(db, secret, invite)
+
+
+async def accept_invite(db: Db, invite_id: str, version: int, password_hash: str, user: NewUserBody) -> None:
+    """Make the user; the invite is used up. Raises InvalidData when it is not there any more, or the user is."""
+    invite = await db.fetchrow(ACCEPT, invite_id, version)
+    if invite is None:
+        raise InvalidData("token: the invite was used, withdrawn or sent anew, or it is over.")
+    await create_user(
+        db,
+        invite["user_email"],
+        password_hash,
+        first_name=user.first_name,
+        last_name=user.last_name,
+        role=invite["role"],
+    )
+
+
+async def invites_json(db: Db, secret: str) -> bytes:
+    """`{"invites": [...]}`. Their tokens are made here, not by the database."""
+    invites = [
+        {
+            "id": row["id"],
+            "created_at": row["created_at"],
+            "updated_at": row["updated_at"],
+            "deleted_at": None,
+            "user_email": row["user_email"],
+            "role": row["role"],
+            "accepted": False,
+            "token": invite_token(secret, row, row["expires"]),
+            "expires_at": row["expires_at"],
+            "metadata": orjson.Fragment(row["metadata"] or "null"),
+        }
+        for row in await db.fetch(LIST)
+    ]
+    return orjson.dumps({"invites": invites})
+
+
+# Handlers
+
+
+def secret_of(request: web.Request) -> str:
+    return request.app[PARTS].config.session_secret.get_secret_value()
+
+
+def done(request: web.Request) -> web.Response:
+    """200 `OK`, in plain text."""
+    request[ANSWER] = response = web.Response(text="OK")
+    return response
+
+
+async def get_invites(request: web.Request) -> web.Response:
+    async with reading(request) as db:
+        return json_bytes(request, await invites_json(db, secret_of(request)))
+
+
+async def post_invite(request: web.Request) -> web.Response:
+    body = await parse(request, InviteBody)
+    async with transaction(request) as db:
+        await create_invite(db, secret_of(request), body)
+        return done(request)
+
+
+async def post_resend(request: web.Request) -> web.Response:
+    async with transaction(request) as db:
+        await resend_invite(db, secret_of(request), request.match_info["id"])
+        return done(request)
+
+
+async def post_accept(request: web.Request) -> web.Response:
+    body = await parse(request, AcceptBody)
+    invite_id, version = check_token(secret_of(request), body.token)
+    password_hash = await request.app[PARTS].passwords.hash(body.user.password)
+    async with request.app[POOL].acquire() as db, db.transaction():
+        await accept_invite(db, invite_id, version, password_hash, body.user)
+    return done(request)
+
+
+async def delete_invite(request: web.Request) -> web.Response:
+    invite_id = request.match_info["id"]
+    await request.app[POOL].execute("delete from invites where id = $1", invite_id)
+    return web.json_response({"id": invite_id, "object": "invite", "deleted": True})
+
+
+ROUTES = [
+    web.get("/admin/invites", get_invites),
+    web.post("/admin/invites", post_invite),
+    web.post("/admin/invites/accept", post_accept),
+    web.post("/admin/invites/{id}/resend", post_resend),
+    web.delete("/admin/invites/{id}", delete_invite),
+]
+OPEN = frozenset({("POST", "/admin/invites/accept")})

@@ -1,0 +1,273 @@
+"""The way through: which service answers a path, and the request and its answer streamed between it and the client.
+
+Bodies of a few dozen kB are read whole and sent in one piece: that is faster, and keeps a slow client off the services'
+connections. Anything larger or of unknown length passes chunk by chunk and is never held.
+"""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Mapping
+
+import aiohttp
+import structlog
+from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, hdrs, web
+from multidict import CIMultiDict
+from yarl import URL
+
+from gateway.identity import Identity
+from gateway.parts import CALLER, PARTS, REQUEST_ID, Parts
+from gateway.settings import GatewaySettings
+from services.chassis.errors import ApiError, InvalidData, NotFound, TooLarge, Unavailable
+from services.chassis.http import ACTOR_HEADER, REQUEST_ID_HEADER
+
+log = structlog.get_logger()
+
+SEGMENTS = {
+    "orders": (
+        "orders draft-orders returns return-reasons swaps order-edits customers customer-groups notes notifications"
+    ),
+    "catalog": (
+        "products variants collections product-categories product-tags product-types sales-channels "
+        "publishable-api-keys publishable-api-key price-lists discounts regions currencies store tax-rates "
+        "shipping-options shipping-profiles uploads batch-jobs"
+    ),
+    "payments": "payments payment-collections gift-cards",
+    "inventory": "inventory-items reservations stock-locations",
+}
+SERVICE_OF = {segment: service for service, segments in SEGMENTS.items() for segment in segments.split()}
+# /admin/{first}/{id}/{third} of another service than `first` says.
+EXCEPTIONS = {("variants", "inventory"): "inventory", ("sales-channels", "stock-locations"): "inventory"}
+METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "PUT", "PATCH"})
+
+WHOLE_REQUEST, WHOLE_ANSWER = 64 * 1024, 256 * 1024
+CONNECT_SECONDS, QUEUE_SECONDS, IDLE_SECONDS = 3.0, 10.0, 15.0
+DNS_SECONDS = 5
+# One request in so many ends its connection, so that replicas started later get their share of a busy gateway.
+REQUESTS_PER_CONNECTION = 1000
+COUNT = itertools.count(1)
+
+HOP_BY_HOP = frozenset(
+    {
+        *("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"),
+        *("proxy-authenticate", "proxy-authorization", "proxy-connection"),
+    }
+)
+# What the services must not believe, because anybody can send it, and what they need not know.
+NOT_FORWARDED = HOP_BY_HOP | {
+    *("host", "expect", "content-length"),
+    *("authorization", "cookie", "x-medusa-access-token"),
+    *(ACTOR_HEADER.lower(), REQUEST_ID_HEADER.lower()),
+    *("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-real-ip"),
+}
+NOT_RETURNED = HOP_BY_HOP | {"content-length", "server", REQUEST_ID_HEADER.lower()}
+
+
+class TooSlow(ApiError):
+    """408: the client stopped sending."""
+
+    status, type, code = 408, "timeout", None
+
+
+class NoAnswerInTime(ApiError):
+    """504: the service has the request and does not answer."""
+
+    status, type, code = 504, "timeout", None
+
+
+def service_of(path: str) -> str | None:
+    """The service that answers a (decoded) path, or None."""
+    parts = path.split("/", 5)
+    if len(parts) < 3 or parts[1] != "admin":
+        return None
+    if len(parts) == 5 and (exception := EXCEPTIONS.get((parts[2], parts[4]))):
+        return exception
+    return SERVICE_OF.get(parts[2])
+
+
+def upstream_session(settings: GatewaySettings) -> ClientSession:
+    """Connections to the services, kept alive; several addresses of one name are used in turn.
+
+    They idle for less time than aiohttp's servers allow, so that those rarely close one under a request.
+    """
+    session = ClientSession(
+        connector=TCPConnector(
+            limit=0,
+            limit_per_host=settings.upstream_connections,
+            ttl_dns_cache=DNS_SECONDS,
+            keepalive_timeout=IDLE_SECONDS,
+        ),
+        timeout=ClientTimeout(
+            total=None, connect=QUEUE_SECONDS, sock_connect=CONNECT_SECONDS, sock_read=settings.upstream_seconds
+        ),
+        cookie_jar=DummyCookieJar(),
+        auto_decompress=False,
+        skip_auto_headers=(hdrs.USER_AGENT, hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.CONTENT_TYPE),
+    )
+    # aiohttp would send a DELETE twice as well; `forward` decides itself what may be repeated.
+    session._retry_connection = False
+    return session
+
+
+class Upload:
+    """A request body that passes through chunk by chunk: counted, and given up when the client stalls."""
+
+    def __init__(self, request: web.Request, limit: int, seconds: float) -> None:
+        self._content, self._limit, self._seconds = request.content, limit, seconds
+        self.sent = False
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Raises TooLarge or TooSlow, in the middle of it."""
+        size = 0
+        while True:
+            try:
+                async with asyncio.timeout(self._seconds):
+                    chunk = await self._content.readany()
+            except TimeoutError:
+                raise TooSlow("The rest of the body did not come.") from None
+            if not chunk:
+                self.sent = True
+                return
+            size += len(chunk)
+            if size > self._limit:
+                raise too_large(self._limit)
+            yield chunk
+
+
+def too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The body is larger than {limit} bytes, which is all that this server accepts.")
+
+
+async def forward(request: web.Request) -> web.StreamResponse:
+    """Answer with what the service answers. Raises NotFound, TooLarge, TooSlow, Unavailable or NoAnswerInTime."""
+    path = request.path
+    service = service_of(path.removesuffix("/"))
+    if service is None or request.method not in METHODS:
+        raise NotFound(f"There is no {request.method} {path}.")
+    parts = request.app[PARTS]
+    body = await outgoing_body(request, parts.config) if request.body_exists else None
+    try:
+        answer = await ask(request, parts, service, body)
+    except ApiError as error:
+        if error.status >= 500:
+            log.warning("no answer", service=service, method=request.method, path=path, reason=error.message)
+        raise
+    try:
+        return await returned(request, service, answer)
+    finally:
+        # When the answer came before all of the body was sent, the connection cannot be used again.
+        if isinstance(body, Upload) and not body.sent:
+            answer.close()
+        else:
+            answer.release()
+
+
+async def outgoing_body(request: web.Request, config: GatewaySettings) -> bytes | Upload:
+    """A small body whole, any other as a stream. Raises TooLarge or TooSlow."""
+    length = request.content_length
+    limit = config.max_upload_bytes if request.path.startswith("/admin/uploads") else config.max_body_bytes
+    if length is not None and length > limit:
+        raise too_large(limit)
+    if length is None or length > WHOLE_REQUEST:
+        return Upload(request, limit, config.upstream_seconds)
+    if request.content.is_eof():
+        return await request.read()
+    try:
+        async with asyncio.timeout(config.upstream_seconds):
+            return await request.read()
+    except TimeoutError:
+        raise TooSlow("The rest of the body did not come.") from None
+
+
+def outgoing_headers(request: web.Request, identity: Identity, body: bytes | Upload | None) -> CIMultiDict[str]:
+    """What the service is told: the client's own headers, without what it must not believe, and who is asking."""
+    headers = copied(request.headers, NOT_FORWARDED)
+    headers[ACTOR_HEADER] = identity.actor_token(request[CALLER])
+    headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
+    if isinstance(body, Upload) and request.content_length is not None:
+        headers[hdrs.CONTENT_LENGTH] = str(request.content_length)
+    if next(COUNT) % REQUESTS_PER_CONNECTION == 0:
+        headers[hdrs.CONNECTION] = "close"
+    return headers
+
+
+def copied(headers: Mapping[str, str], dropped: frozenset[str]) -> CIMultiDict[str]:
+    """Headers that go on, without `dropped` and those that a Connection header says are meant for this hop only."""
+    if hdrs.CONNECTION in headers:
+        dropped = dropped.union(headers[hdrs.CONNECTION].lower().replace(" ", "").split(","))
+    return CIMultiDict([pair for pair in headers.items() if pair[0].lower() not in dropped])
+
+
+async def ask(request: web.Request, parts: Parts, service: str, body: bytes | Upload | None) -> ClientResponse:
+    """The service's answer, its body not read yet. Raises ApiError.
+
+    Only a GET is sent a second time, after a connection that broke, as one that the service closed while it was idle.
+    """
+    rel = request.rel_url
+    url = parts.targets[service] + rel.raw_path.removesuffix("/")
+    target = URL(f"{url}?{rel.raw_query_string}" if rel.raw_query_string else url, encoded=True)
+    headers = outgoing_headers(request, parts.identity, body)
+    data = body.chunks() if isinstance(body, Upload) else body
+    tries = 2 if request.method in ("GET", "HEAD") and body is None else 1
+    while True:
+        tries -= 1
+        try:
+            return await parts.upstream.request(
+                request.method, target, headers=headers, data=data, allow_redirects=False
+            )
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise Unavailable(f"The {service} service cannot be reached right now; try again later.") from error
+        except TimeoutError:
+            raise NoAnswerInTime(
+                f"The {service} service did not answer in time; what was asked for may still happen.",
+            ) from None
+        except aiohttp.ClientError as error:
+            if isinstance(error.__cause__, ApiError):  # Upload.chunks raised it
+                raise error.__cause__ from None
+            if tries == 0:
+                raise lost(service) from error
+        except UnicodeEncodeError:
+            raise InvalidData("A header or the path has bytes that are not UTF-8.") from None
+
+
+def lost(service: str) -> Unavailable:
+    return Unavailable(
+        f"The connection to the {service} service was lost before it answered; what was asked for may have happened.",
+        outcome_unknown=True,
+    )
+
+
+async def returned(request: web.Request, service: str, answer: ClientResponse) -> web.StreamResponse:
+    """The service's answer as the client gets it: in one piece when it is small, else as it comes."""
+    headers = copied(answer.headers, NOT_RETURNED)
+    headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
+    headers[hdrs.SERVER] = "mercer"
+    length = answer.content_length
+    if request.method == "HEAD" or answer.status in (204, 304):
+        if length is not None:
+            headers[hdrs.CONTENT_LENGTH] = str(length)
+        return web.Response(status=answer.status, headers=headers)
+    if length is not None and length <= WHOLE_ANSWER:
+        try:
+            return web.Response(status=answer.status, headers=headers, body=await answer.read())
+        except TimeoutError:
+            raise NoAnswerInTime(f"The {service} service stopped in the middle of its answer.") from None
+        except aiohttp.ClientError as error:
+            raise lost(service) from error
+    return await streamed(request, answer, web.StreamResponse(status=answer.status, headers=headers))
+
+
+async def streamed(request: web.Request, answer: ClientResponse, response: web.StreamResponse) -> web.StreamResponse:
+    """Pass the answer on chunk by chunk. What breaks off here is broken off at the client, too: he must not take half
+    an answer for a whole one."""
+    response.content_length = answer.content_length
+    await response.prepare(request)
+    try:
+        async for chunk in answer.content.iter_any():
+            async with asyncio.timeout(request.app[PARTS].config.upstream_seconds):
+                await response.write(chunk)
+        await response.write_eof()
+    except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+        log.warning("answer broken off", path=request.path, reason=repr(error))
+        if request.transport is not None:
+            request.transport.abort()
+    return response

@@ -1,0 +1,47 @@
+"""What the gateway is told from outside, besides what every process is told (services/chassis/settings.py)."""
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
+
+from services.chassis.settings import PORTS, Settings
+
+SERVICES = ("orders", "catalog", "payments", "inventory")
+
+
+class GatewaySettings(Settings):
+    """Settings of one gateway process, read from the environment (prefix `MERCER_`)."""
+
+    port: int = PORTS["gateway"]
+    session_secret: SecretStr = Field(
+        min_length=32,
+        description="signs tokens and invites, keys the digests of API tokens: changing it ends all of them",
+    )
+    orders_url: str = f"http://127.0.0.1:{PORTS['orders']}"
+    catalog_url: str = f"http://127.0.0.1:{PORTS['catalog']}"
+    payments_url: str = f"http://127.0.0.1:{PORTS['payments']}"
+    inventory_url: str = f"http://127.0.0.1:{PORTS['inventory']}"
+    max_upload_bytes: int = Field(default=50 * 1024 * 1024, gt=0, description="body of a request to /admin/uploads")
+    upstream_seconds: float = Field(default=30.0, gt=0, description="time without a byte, from either side, until 504")
+    upstream_connections: int = Field(default=100, gt=0, description="connections to each service; more requests wait")
+    secure_cookies: bool = Field(default=False, description="mark cookies Secure even without X-Forwarded-Proto: https")
+    trusted_proxies: Annotated[list[IPv4Network | IPv6Network], NoDecode] = Field(
+        default=[],
+        description="networks, comma separated, whose X-Forwarded-For tells the client's address for the sign-in limit",
+    )
+    admin_email: str | None = None
+    admin_password: SecretStr | None = None
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def split(cls, value: object) -> object:
+        """`10.0.0.0/8,::1` as it stands in the environment."""
+        return (
+            [ip_network(part.strip()) for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        )
+
+    def urls(self) -> dict[str, str]:
+        """Base URL of each service, without a slash at the end."""
+        return {name: str(getattr(self, f"{name}_url")).rstrip("/") for name in SERVICES}

@@ -1,0 +1,253 @@
+"""Users: the people and programs that may use the API, and what reads show of them."""
+
+import json
+from typing import Annotated, Any, Literal
+
+import asyncpg
+import orjson
+from aiohttp import web
+from pydantic import Field
+
+from gateway.emails import Email, check_email
+from gateway.parts import PARTS
+from gateway.passwords import HASHER
+from services.chassis.db import Db, reading, transaction
+from services.chassis.embed import Resource, cols, one_json, one_query, page_json, page_query
+from services.chassis.errors import InvalidData, NotFound
+from services.chassis.http import Body, json_bytes, parse
+from services.chassis.ids import new_id
+from services.chassis.outbox import emit
+from services.chassis.params import choices, dates, query_of, search, text, texts
+
+ROLES = ("admin", "member", "developer")
+Role = Literal["admin", "member", "developer"]
+Password = Annotated[str, Field(min_length=1, max_length=1024)]
+ApiToken = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[\x21-\x7e]+$")]
+
+# `api_token` shows the end of it: the token itself is not kept.
+USER = Resource(
+    "users",
+    cols(
+        "id email first_name last_name role metadata created_at@ updated_at@ deleted_at@",
+        api_token="{t}.api_token_hint",  # noqa: S106
+    ),
+)
+FILTERS = {
+    "q": search("lower({t}.email) like {q} or lower({t}.first_name) like {q} or lower({t}.last_name) like {q}"),
+    "email": text("{t}.email"),
+    "first_name": text("{t}.first_name"),
+    "last_name": text("{t}.last_name"),
+    "role": choices("{t}.role", ROLES, array_only=False),
+    "id": texts("{t}.id"),
+    "created_at": dates("{t}.created_at"),
+    "updated_at": dates("{t}.updated_at"),
+    "deleted_at": dates("{t}.deleted_at"),
+}
+EXACT = ("email", "first_name", "last_name")
+
+
+# Bodies
+
+
+class UserBody(Body):
+    """POST /admin/users."""
+
+    email: Email
+    password: Password
+    first_name: str | None = None
+    last_name: str | None = None
+    role: Role | None = None
+
+
+class UserChanges(Body):
+    """POST /admin/users/{id}. A null clears, but for role and metadata, where it changes nothing."""
+
+    first_name: str | None = None
+    last_name: str | None = None
+    role: Role | None = None
+    api_token: ApiToken | None = None
+    metadata: dict[str, Any] | None = None
+
+
+# Actions and reads
+
+INSERT = """
+insert into users (id, email, password_hash, first_name, last_name, role) values ($1, $2, $3, $4, $5, $6)
+on conflict (email) where deleted_at is null do nothing
+returning id
+"""
+# $2, $4, $7: whether first_name, last_name and the API token change; $11 the keys of metadata to remove.
+UPDATE = """
+update users set
+    first_name = case when $2 then $3 else first_name end,
+    last_name = case when $4 then $5 else last_name end,
+    role = coalesce($6, role),
+    api_token_digest = case when $7 then $8 else api_token_digest end,
+    api_token_hint = case when $7 then $9 else api_token_hint end,
+    metadata = case when $10::text is null then metadata
+                    else (coalesce(metadata, '{}') || $10::text::jsonb) - $11::text[] end,
+    updated_at = now()
+where id = $1 and deleted_at is null
+returning id
+"""
+DELETE = """
+with gone as (
+    update users set deleted_at = now(), updated_at = now(), api_token_digest = null, api_token_hint = null
+    where id = $1 and deleted_at is null
+    returning id
+), signed_out as (
+    delete from sessions where user_id in (select id from gone)
+)
+select id from gone
+"""
+
+
+def hint(api_token: str) -> str:
+    """What tells one token from another, but nobody the token."""
+    return "****" + (api_token[-4:] if len(api_token) >= 16 else "")
+
+
+def merging(metadata: dict[str, Any] | None) -> tuple[str | None, list[str]]:
+    """(JSON to lay over the stored metadata, keys to remove). Raises InvalidData for what is no JSON number."""
+    if not metadata:
+        return None, []
+    try:
+        return json.dumps(metadata, allow_nan=False), [key for key, value in metadata.items() if value == ""]
+    except ValueError:
+        raise InvalidData("metadata: must not contain NaN or a number too large.") from None
+
+
+async def create_user(
+    db: Db, email: str, password_hash: str, *, first_name: str | None, last_name: str | None, role: str
+) -> str:
+    """The id of the new user. Raises InvalidData when somebody has the email."""
+    user_id = new_id("usr")
+    if not await db.fetchval(INSERT, user_id, email.lower(), password_hash, first_name, last_name, role):
+        raise InvalidData("A user with this email exists already.")
+    await emit(db, "user.created", user_id, {"id": user_id})
+    return user_id
+
+
+async def ensure_admin(db: Db, email: str, password: str) -> bool:
+    """Whether a first user had to be made; one with this email keeps his password. Raises ValueError."""
+    check_email(email)
+    if await db.fetchval("select true from users where email = $1 and deleted_at is null", email.lower()):
+        return False
+    await create_user(db, email, HASHER.hash(password), first_name=None, last_name=None, role="admin")
+    return True
+
+
+async def update_user(db: Db, user_id: str, changes: UserChanges, api_token_digest: bytes | None) -> None:
+    """Change what was sent. Raises NotFound, or InvalidData when another user has the API token."""
+    if not (sent := changes.model_fields_set):
+        await access_user(db, user_id)
+        return
+    metadata, removed = merging(changes.metadata)
+    try:
+        found = await db.fetchval(
+            UPDATE,
+            user_id,
+            "first_name" in sent,
+            changes.first_name,
+            "last_name" in sent,
+            changes.last_name,
+            changes.role,
+            "api_token" in sent,
+            api_token_digest,
+            hint(changes.api_token) if changes.api_token else None,
+            metadata,
+            removed,
+        )
+    except asyncpg.UniqueViolationError:
+        raise InvalidData("This API token cannot be used; choose another one.") from None
+    if not found:
+        raise NotFound(f"There is no user {user_id}.")
+    await emit(db, "user.updated", user_id, {"id": user_id})
+
+
+async def remove_user(db: Db, user_id: str) -> None:
+    """Sign the user out everywhere and hide him; his email is free again. Deleting nobody is fine."""
+    if await db.fetchval(DELETE, user_id):
+        await emit(db, "user.deleted", user_id, {"id": user_id})
+
+
+async def access_user(db: Db, user_id: str) -> None:
+    """Raises NotFound."""
+    if not await db.fetchval("select true from users where id = $1 and deleted_at is null", user_id):
+        raise NotFound(f"There is no user {user_id}.")
+
+
+async def user_json(db: Db, user_id: str) -> str | None:
+    """`{"user": {...}}`, or None when there is no such user."""
+    found = await one_json(db, USER, one_query(USER, {}), "{t}.id = $1 and {t}.deleted_at is null", user_id)
+    return None if found is None else f'{{"user":{found}}}'
+
+
+# Handlers
+
+
+async def get_users(request: web.Request) -> web.Response:
+    query = query_of(request)
+    if "q" in query:
+        # As recorded: free text stands alone.
+        query = {name: value for name, value in query.items() if name not in EXACT}
+    page = page_query(USER, query, FILTERS, limit=50, where="{t}.deleted_at is null")
+    async with reading(request) as db:
+        return json_bytes(request, await page_json(db, "users", page))
+
+
+async def post_users(request: web.Request) -> web.Response:
+    body = await parse(request, UserBody)
+    password_hash = await request.app[PARTS].passwords.hash(body.password)
+    async with transaction(request) as db:
+        user_id = await create_user(
+            db,
+            body.email,
+            password_hash,
+            first_name=body.first_name,
+            last_name=body.last_name,
+            role=body.role or "member",
+        )
+        return json_bytes(request, await user_json(db, user_id) or "")
+
+
+async def get_user(request: web.Request) -> web.Response:
+    user_id = request.match_info["id"]
+    async with reading(request) as db:
+        found = await user_json(db, user_id)
+    if found is None:
+        raise NotFound(f"There is no user {user_id}.")
+    return json_bytes(request, found)
+
+
+async def post_user(request: web.Request) -> web.Response:
+    """The answer shows a new API token in full, this once; it is not stored under an Idempotency-Key either."""
+    user_id, body = request.match_info["id"], await parse(request, UserChanges)
+    identity = request.app[PARTS].identity
+    digest = identity.api_token_digest(body.api_token) if body.api_token else None
+    async with transaction(request) as db:
+        await update_user(db, user_id, body, digest)
+        answer = json_bytes(request, await user_json(db, user_id) or "")
+    identity.forget(user_id)
+    if body.api_token and answer.text:
+        shown = orjson.loads(answer.text)
+        shown["user"]["api_token"] = body.api_token
+        return web.Response(body=orjson.dumps(shown), content_type="application/json")
+    return answer
+
+
+async def delete_user(request: web.Request) -> web.Response:
+    user_id = request.match_info["id"]
+    async with transaction(request) as db:
+        await remove_user(db, user_id)
+    request.app[PARTS].identity.forget(user_id)
+    return web.json_response({"id": user_id, "object": "user", "deleted": True})
+
+
+ROUTES = [
+    web.get("/admin/users", get_users),
+    web.post("/admin/users", post_users),
+    web.get("/admin/users/{id}", get_user),
+    web.post("/admin/users/{id}", post_user),
+    web.delete("/admin/users/{id}", delete_user),
+]

@@ -1,0 +1,171 @@
+"""The application around the handlers: health, metrics, start, and connected apps."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+
+from gateway.app import prepare
+from gateway.settings import GatewaySettings
+from services.chassis.keys import POOL
+from tests.gateway.conftest import SECRET, SESSION_SECRET, Edge, FakeService, Start
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+async def test_health(edge: Edge) -> None:
+    answer = await edge.get("/health", anonymous=True)
+    assert answer.status == 200
+    assert answer.body["status"] == "ok"
+    assert answer.body["services"] == dict.fromkeys(("orders", "catalog", "payments", "inventory"), "ok")
+
+
+async def test_health_when_a_service_is_not_ready(start: Start, services: dict[str, FakeService]) -> None:
+    from aiohttp import web
+
+    async def not_ready(request: web.Request) -> web.Response:
+        return web.Response(status=503)
+
+    async def asleep(request: web.Request) -> web.Response:
+        await asyncio.sleep(5)
+        return web.Response()
+
+    edge = await start(payments_url="http://127.0.0.1:1")
+    services["orders"].behaviours["/health"], services["catalog"].behaviours["/health"] = not_ready, asleep
+    try:
+        async with asyncio.timeout(3):
+            answer = await edge.get("/health", anonymous=True)
+    finally:
+        del services["orders"].behaviours["/health"], services["catalog"].behaviours["/health"]
+    assert answer.status == 503
+    assert answer.body["services"] == {
+        "orders": "unavailable",
+        "catalog": "down",
+        "payments": "down",
+        "inventory": "ok",
+    }
+
+
+async def test_metrics(edge: Edge, uid: str) -> None:
+    await edge.get(f"/admin/orders/{uid}")
+    await edge.get(f"/admin/nothing/{uid}")
+    answer = await edge.get("/metrics", anonymous=True)
+    text = answer.body.decode()
+    assert answer.status == 200
+    assert 'mercer_http_request_seconds_count{method="GET",route="/admin/orders",status="200"}' in text
+    assert uid not in text
+
+
+async def test_only_the_listed_paths_are_open(edge: Edge) -> None:
+    from gateway.app import OPEN
+
+    assert sorted(OPEN) == [
+        ("POST", "/admin/auth"),
+        ("POST", "/admin/auth/token"),
+        ("POST", "/admin/invites/accept"),
+        ("POST", "/admin/users/password-token"),
+        ("POST", "/admin/users/reset-password"),
+    ]
+
+
+async def test_without_a_database(start: Start, uid: str, database: str) -> None:
+    """What is known goes on for a moment; the rest is refused as unavailable, not as unauthorized."""
+    edge = await start()
+    edge.app[POOL].terminate()
+    assert (await edge.get(f"/admin/orders/{uid}")).status in (200, 503)
+    for answer in (
+        await edge.get("/admin/auth", anonymous=True, headers={"Authorization": "Bearer unknown"}),
+        await edge.post("/admin/auth/token", {"email": "a@b.co", "password": "x"}, anonymous=True),
+    ):
+        assert (answer.status, answer.body["type"]) == (503, "unavailable")
+
+
+async def test_migrating_twice_and_the_first_user(database: str, uid: str) -> None:
+    def settings(password: str) -> GatewaySettings:
+        return GatewaySettings(
+            database_url=SecretStr(database),
+            rabbitmq_url=SecretStr("amqp://nowhere"),
+            secret=SecretStr(SECRET),
+            session_secret=SecretStr(SESSION_SECRET),
+            admin_email=f"First-{uid}@Example.com",
+            admin_password=SecretStr(password),
+        )
+
+    await prepare(settings("one"))
+    db = await asyncpg.connect(database)
+    first = await db.fetchrow("select * from users where email = $1", f"first-{uid}@example.com")
+    await prepare(settings("two"))
+    assert await db.fetchrow("select * from users where email = $1", f"first-{uid}@example.com") == first
+    assert first["role"] == "admin"
+    await db.close()
+    with pytest.raises(SystemExit):
+        await prepare(settings("one").model_copy(update={"admin_password": None}))
+
+
+async def test_the_process_finishes_what_it_began(
+    database: str, services: dict[str, FakeService], edge: Edge, uid: str
+) -> None:
+    """`python -m gateway` answers a request that is under way when it is told to stop, and then ends."""
+    from aiohttp import web
+
+    asked = asyncio.Event()
+
+    async def slow(request: web.Request) -> web.Response:
+        asked.set()
+        await asyncio.sleep(0.5)
+        return web.json_response({"done": True})
+
+    services["orders"].behaviours[f"/admin/orders/{uid}"] = slow
+    port = 22400 + os.getpid() % 90
+    env = {
+        **os.environ,
+        "MERCER_PORT": str(port),
+        "MERCER_DATABASE_URL": database,
+        "MERCER_NAMESPACE": f"t{uid}",
+        "MERCER_SECRET": SECRET,
+        "MERCER_SESSION_SECRET": SESSION_SECRET,
+        **{f"MERCER_{name.upper()}_URL": service.url for name, service in services.items()},
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", env=env, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(15):
+            while b'"started"' not in await process.stdout.readline():
+                pass
+            other = Edge(edge.app, f"http://127.0.0.1:{port}", edge.session, edge.token)
+            for _ in range(50):
+                try:
+                    assert (await other.get("/health", anonymous=True)).status == 200
+                    break
+                except OSError:
+                    await asyncio.sleep(0.1)
+            request = asyncio.create_task(other.get(f"/admin/orders/{uid}"))
+            await asked.wait()
+            process.send_signal(signal.SIGTERM)
+            answer = await request
+            assert (answer.status, answer.body) == (200, {"done": True})
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+# Connected apps
+
+
+async def test_apps(edge: Edge, uid: str) -> None:
+    assert (await edge.get("/admin/apps?x=1")).body == {"apps": []}
+    good = {"application_name": uid, "state": "abc", "code": "123"}
+    answer = await edge.post("/admin/apps/authorizations", good)
+    assert (answer.status, answer.body["type"]) == (404, "not_found")
+    for change in ({"application_name": ""}, {"state": None}, {"code": 5}, {"scope": "all"}):
+        answer = await edge.post("/admin/apps/authorizations", good | change)
+        assert (answer.status, answer.body["type"]) == (400, "invalid_data")
