@@ -1,0 +1,102 @@
+"""What other services may ask of this one. The provider may be far away, so each opens its own transactions."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from services.chassis.commands import CommandHandler, Outside
+from services.chassis.errors import InvalidData
+from services.chassis.http import complaints
+from services.payments import payments, refunds
+from services.payments.operations import Reply
+from services.payments.refunds import MOST, Amount, Reason
+
+Id = Annotated[str, Field(min_length=1, max_length=255)]
+
+
+class CommandBody(BaseModel):
+    """Base of what comes with a command. Properties that a newer caller adds are left alone."""
+
+    model_config = ConfigDict(strict=True)
+
+
+Model = TypeVar("Model", bound=CommandBody)
+
+
+class Authorize(CommandBody):
+    payment_id: Id
+    order_id: str | None = None
+    cart_id: str | None = None
+    swap_id: str | None = None
+    amount: Annotated[int, Field(ge=0, le=MOST)]
+    currency_code: str
+    provider_id: str
+    data: dict[str, Any] | None = None
+
+
+class Capture(CommandBody):
+    payment_id: Id
+
+
+class Cancel(CommandBody):
+    payment_id: Id
+    undoes: str | None = None
+
+
+class Refund(CommandBody):
+    payment_id: Id | None = None
+    payment_ids: list[Id] | None = None
+    order_id: str | None = None
+    amount: Amount
+    reason: Reason
+    note: str | None = None
+
+
+def checked(model: type[Model], body: dict[str, Any]) -> Model:
+    """Raises InvalidData."""
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        raise InvalidData(complaints(error)) from None
+
+
+async def authorize(app: web.Application, body: dict[str, Any], key: str | None) -> Reply:
+    wanted = checked(Authorize, body)
+    row = wanted.model_dump(exclude={"payment_id"}) | {"id": wanted.payment_id, "data": wanted.data or {}}
+    return await payments.authorise(app, row)
+
+
+async def capture(app: web.Application, body: dict[str, Any], key: str | None) -> Reply:
+    return await payments.capture(app, checked(Capture, body).payment_id)
+
+
+async def cancel(app: web.Application, body: dict[str, Any], key: str | None) -> Reply:
+    wanted = checked(Cancel, body)
+    return await payments.cancel(app, wanted.payment_id, undo=wanted.undoes is not None)
+
+
+async def refund(app: web.Application, body: dict[str, Any], key: str | None) -> Reply:
+    wanted = checked(Refund, body)
+    payment_ids = wanted.payment_ids or ([wanted.payment_id] if wanted.payment_id else [])
+    if not payment_ids:
+        raise InvalidData("payment_ids: name at least one payment.")
+    return await refunds.refund(
+        app,
+        payment_ids,
+        payment_id=wanted.payment_id,
+        order_id=wanted.order_id,
+        amount=wanted.amount,
+        reason=wanted.reason,
+        note=wanted.note,
+        request_key=key and f"command:{key}",
+    )
+
+
+COMMANDS: Mapping[str, CommandHandler] = {
+    "authorize": Outside(authorize),
+    "capture": Outside(capture),
+    "cancel": Outside(cancel),
+    "refund": Outside(refund),
+}

@@ -1,0 +1,204 @@
+"""Payments: authorised when an order is placed, captured, canceled; and what they look like over HTTP."""
+
+from typing import Any
+
+import orjson
+import structlog
+from aiohttp import web
+
+from services.chassis import copies
+from services.chassis.commands import call, tell
+from services.chassis.db import Db, reading, transaction
+from services.chassis.embed import One, Page, Resource, Selection, cols, one_json, one_query, page_json
+from services.chassis.errors import ApiError, Conflict, NotAllowed, NotFound
+from services.chassis.http import json_bytes
+from services.chassis.keys import BUS, POOL
+from services.chassis.outbox import emit
+from services.chassis.params import check_known, query_of
+from services.payments.operations import Operation, Part, Reply, Work, check_idle, perform
+from services.payments.providers import Data, Row, provider
+
+log = structlog.get_logger()
+
+ORDER = Resource("copies", document=True)
+PAYMENT = Resource(
+    "payments",
+    cols(
+        "id swap_id cart_id order_id amount currency_code amount_refunded provider_id data captured_at@ canceled_at@ "
+        "created_at@ updated_at@ metadata idempotency_key"
+    ),
+    {"order": One(ORDER, "{t}.kind = 'order' and {t}.id = {p}.order_id")},
+)
+ALL = Selection(tuple(PAYMENT.columns), ())
+SHOWN = tuple(name for name in PAYMENT.columns if name not in ("created_at", "updated_at", "idempotency_key"))
+
+LOCK = "select id, captured_at, canceled_at from payments where id = $1 for update"
+# An id that does not exist yet cannot be locked as a row.
+LOCK_ID = "select pg_advisory_xact_lock(hashtextextended($1, 0))"
+VOIDED = "select exists (select from voided_payments where id = $1)"
+VOID = "insert into voided_payments (id) values ($1) on conflict do nothing"
+CREATE = """
+insert into payments (id, order_id, cart_id, swap_id, amount, currency_code, provider_id, data)
+select id, order_id, cart_id, swap_id, amount, currency_code, provider_id, $2::text::jsonb
+from jsonb_to_record($1::text::jsonb) as p(
+    id text, order_id text, cart_id text, swap_id text, amount bigint, currency_code text, provider_id text
+)
+"""
+CAPTURE = "update payments set captured_at = now(), updated_at = now(), data = $2::text::jsonb where id = $1"
+CANCEL = "update payments set canceled_at = now(), updated_at = now(), data = $2::text::jsonb where id = $1"
+ORDER_OF = "select order_id from payments where id = $1"
+
+
+# Actions
+
+
+async def payment_json(db: Db, payment_id: str, chosen: Selection = ALL) -> str:
+    """The payment as JSON text. Raises NotFound."""
+    text = await one_json(db, PAYMENT, chosen, "{t}.id = $1", payment_id)
+    if text is None:
+        raise NotFound(f"There is no payment {payment_id}.")
+    return text
+
+
+async def payment_row(db: Db, payment_id: str) -> Row:
+    """The payment as the API shows it, with all columns. Raises NotFound."""
+    row: Row = orjson.loads(await payment_json(db, payment_id))
+    return row
+
+
+async def payment_rows(db: Db, payment_ids: list[str]) -> list[Row]:
+    """Those payments as the API shows them, in the order of their ids."""
+    page = Page(PAYMENT, ALL, "{t}.id = any($1)", "{t}.id", (payment_ids,), len(payment_ids), 0)
+    rows: list[Row] = orjson.loads(await page_json(db, "payments", page))["payments"]
+    return rows
+
+
+async def access_payment(db: Db, payment_id: str) -> Any:
+    """The payment, locked. Raises NotFound; Unavailable while a provider is at work on it."""
+    found = await db.fetchrow(LOCK, payment_id)
+    if found is None:
+        raise NotFound(f"There is no payment {payment_id}.")
+    await check_idle(db, [payment_id])
+    return found
+
+
+async def tell_of(db: Db, event: str, payment_id: str) -> Reply:
+    """Emit the event with the payment as it is now, and answer with it."""
+    row = await payment_row(db, payment_id)
+    await emit(db, event, payment_id, {"id": payment_id, "order_id": row["order_id"], "payment": row})
+    return {"payment": row}
+
+
+async def prepare_authorise(db: Db, wanted: Row) -> Work | Reply:
+    """Made already: as it is. Raises Conflict when the id is another payment's, or was given up before it came."""
+    payment_id = wanted["id"]
+    provider(wanted["provider_id"])
+    await db.execute(LOCK_ID, payment_id)
+    await check_idle(db, [payment_id])
+    if await db.fetchval(VOIDED, payment_id):
+        raise Conflict(f"Payment {payment_id} was given up before it was made.")
+    if await db.fetchrow(LOCK, payment_id):
+        row = await payment_row(db, payment_id)
+        if any(row[name] != wanted[name] for name in ("order_id", "amount", "currency_code", "provider_id")):
+            raise Conflict(f"Payment {payment_id} exists already, for something else.")
+        return {"payment": row}
+    return Work([Part(wanted, wanted["amount"])])
+
+
+async def settle_authorise(db: Db, work: Work, answers: list[Data]) -> Reply:
+    payment = work.parts[0].payment
+    await db.execute(CREATE, orjson.dumps(payment).decode(), orjson.dumps(answers[0]).decode())
+    return await tell_of(db, "payment.created", payment["id"])
+
+
+async def prepare_capture(db: Db, payment_id: str) -> Work | Reply:
+    """Captured already: as it is. Raises NotAllowed for a canceled one."""
+    found = await access_payment(db, payment_id)
+    if found["canceled_at"]:
+        raise NotAllowed(f"Payment {payment_id} is canceled and cannot be captured.")
+    row = await payment_row(db, payment_id)
+    return {"payment": row} if found["captured_at"] else Work([Part(row, row["amount"])])
+
+
+async def settle_capture(db: Db, work: Work, answers: list[Data]) -> Reply:
+    payment_id = work.parts[0].payment["id"]
+    await db.execute(CAPTURE, payment_id, orjson.dumps(answers[0]).decode())
+    return await tell_of(db, "payment.payment_captured", payment_id)
+
+
+async def prepare_cancel(db: Db, payment_id: str, undo: bool) -> Work | Reply:
+    """Canceled already: as it is. With `undo`, a payment that was never made never will be, and that is no error."""
+    await db.execute(LOCK_ID, payment_id)
+    await check_idle(db, [payment_id])
+    found = await db.fetchrow(LOCK, payment_id)
+    if found is None and undo:
+        await db.execute(VOID, payment_id)
+        return {"payment": None}
+    row = await payment_row(db, payment_id)
+    return {"payment": row} if found["canceled_at"] else Work([Part(row, row["amount"])])
+
+
+async def settle_cancel(db: Db, work: Work, answers: list[Data]) -> Reply:
+    payment_id = work.parts[0].payment["id"]
+    await db.execute(CANCEL, payment_id, orjson.dumps(answers[0]).decode())
+    return await tell_of(db, "payment.canceled", payment_id)
+
+
+AUTHORISE = Operation("authorise", settle_authorise)
+CAPTURE_ALL = Operation("capture", settle_capture)
+GIVE_UP = Operation("cancel", settle_cancel)
+
+
+async def authorise(app: web.Application, wanted: Row) -> Reply:
+    """Make the payment `wanted` through its provider."""
+    return await perform(app, AUTHORISE, lambda db: prepare_authorise(db, wanted))
+
+
+async def capture(app: web.Application, payment_id: str, request: web.Request | None = None) -> Reply:
+    """Take the money, once."""
+    return await perform(app, CAPTURE_ALL, lambda db: prepare_capture(db, payment_id), request)
+
+
+async def cancel(app: web.Application, payment_id: str, undo: bool) -> Reply:
+    """Give the payment up. Allowed for a captured one, too: `canceled_at` then stands beside `captured_at`."""
+    return await perform(app, GIVE_UP, lambda db: prepare_cancel(db, payment_id, undo))
+
+
+async def refresh_order(app: web.Application, payment_id: str) -> None:
+    """Bring the copy of the payment's order up to date, best effort: an order changes without our hearing of it."""
+    order_id = await app[POOL].fetchval(ORDER_OF, payment_id)
+    if order_id is None:
+        return
+    try:
+        reply = await call(app[BUS], "orders", "documents", {"kinds": {"order": [order_id]}})
+    except ApiError as error:
+        log.warning("order not refreshed", order=order_id, error=error.message)
+        return
+    await copies.store(app[POOL], "order", reply["copies"].get("order", []))
+
+
+# Handlers
+
+
+async def get_payment(request: web.Request) -> web.Response:
+    payment_id = request.match_info["id"]
+    chosen = one_query(PAYMENT, query_of(request), fields=SHOWN)
+    if chosen.tree:
+        await refresh_order(request.app, payment_id)
+    async with reading(request) as db:
+        return json_bytes(request, f'{{"payment":{await payment_json(db, payment_id, chosen)}}}')
+
+
+async def post_capture(request: web.Request) -> web.Response:
+    payment_id = request.match_info["id"]
+    check_known(query_of(request), ())
+    reply = await capture(request.app, payment_id, request)
+    await tell(request.app, "orders", "payment", reply | {"refund": None})
+    async with transaction(request) as db:
+        return json_bytes(request, f'{{"payment":{await payment_json(db, payment_id)}}}')
+
+
+ROUTES = [
+    web.get("/admin/payments/{id}", get_payment),
+    web.post("/admin/payments/{id}/capture", post_capture),
+]
