@@ -1,0 +1,106 @@
+"""Which stock locations serve which sales channel."""
+
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from services.chassis.db import Db, transaction
+from services.chassis.embed import Resource, Selection, one_json
+from services.chassis.errors import NotFound
+from services.chassis.http import Body, json_bytes, parse
+from services.chassis.outbox import emit
+from services.chassis.params import check_known, query_of
+from services.inventory.ledger import Availability, announce, availability, lock_items
+from services.inventory.locations import ITEMS, access_location
+from services.inventory.neighbours import check_channels
+
+CHANNEL = Resource("copies", {"sales_channel": "{t}.body"})
+LOCK_LOCATION = "select id from stock_locations where id = $1 for update"
+LINK = """
+insert into channel_locations (sales_channel_id, location_id) values ($1, $2) on conflict do nothing returning true
+"""
+UNLINK = "delete from channel_locations where sales_channel_id = $1 and location_id = $2 returning true"
+LOCK_CHANNEL = """
+select l.id from stock_locations l join channel_locations c on c.location_id = l.id
+where c.sales_channel_id = $1 order by l.id for update of l
+"""
+CHANNEL_ITEMS = """
+select v.inventory_item_id as id from inventory_levels v
+join channel_locations c on c.location_id = v.location_id where c.sales_channel_id = $1
+"""
+UNLINK_ALL = "delete from channel_locations where sales_channel_id = $1"
+
+
+# Bodies
+
+
+class LocationOfChannel(Body):
+    location_id: str
+
+
+# Actions
+
+
+async def link_location(db: Db, channel_id: str, location_id: str) -> Availability:
+    """Raises NotFound for an unknown location. Returns what to announce."""
+    await access_location(db, location_id)
+    if not await db.fetchval(LINK, channel_id, location_id):
+        return []
+    return await changed_links(db, channel_id, location_id)
+
+
+async def unlink_location(db: Db, channel_id: str, location_id: str) -> Availability:
+    """No link: nothing happens. Returns what to announce."""
+    await db.fetch(LOCK_LOCATION, location_id)
+    if not await db.fetchval(UNLINK, channel_id, location_id):
+        return []
+    return await changed_links(db, channel_id, location_id)
+
+
+async def changed_links(db: Db, channel_id: str, location_id: str) -> Availability:
+    item_ids = await lock_items(db, [row["id"] for row in await db.fetch(ITEMS, location_id)])
+    changed = {"id": location_id, "sales_channel_id": channel_id}
+    await emit(db, "stock-location.updated", location_id, changed)
+    return await availability(db, item_ids)
+
+
+async def forget_channel(db: Db, channel_id: str) -> None:
+    """The channel is gone: what only it sold is no longer available."""
+    await db.fetch(LOCK_CHANNEL, channel_id)
+    item_ids = await lock_items(db, [row["id"] for row in await db.fetch(CHANNEL_ITEMS, channel_id)])
+    await db.execute(UNLINK_ALL, channel_id)
+    await availability(db, item_ids)
+
+
+# Handlers
+
+
+async def post_channel_location(request: web.Request) -> web.Response:
+    channel_id, body = request.match_info["id"], await parse(request, LocationOfChannel)
+    check_known(query_of(request), ())
+    await check_channels(request.app, [channel_id])
+    async with transaction(request) as db:
+        changed = await link_location(db, channel_id, body.location_id)
+        where = "{t}.kind = 'sales_channel' and {t}.id = $1"
+        text: Any = await one_json(db, CHANNEL, Selection(("sales_channel",), ()), where, channel_id)
+        if text is None:
+            raise NotFound(f"There is no sales channel {channel_id}.")
+        answer = json_bytes(request, text)
+    await announce(request.app, changed)
+    return answer
+
+
+async def delete_channel_location(request: web.Request) -> web.Response:
+    channel_id, body = request.match_info["id"], await parse(request, LocationOfChannel)
+    check_known(query_of(request), ())
+    async with transaction(request) as db:
+        changed = await unlink_location(db, channel_id, body.location_id)
+    await announce(request.app, changed)
+    return json_bytes(request, orjson.dumps({"id": channel_id, "object": "stock-location", "deleted": True}))
+
+
+ROUTES = [
+    web.post("/admin/sales-channels/{id}/stock-locations", post_channel_location),
+    web.delete("/admin/sales-channels/{id}/stock-locations", delete_channel_location),
+]

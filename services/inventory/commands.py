@@ -1,0 +1,184 @@
+"""What other services may ask of this one. Each runs in one transaction, once for its key."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from services.chassis.commands import CommandHandler
+from services.chassis.db import Db
+from services.chassis.embed import Page, order_by, page_json
+from services.chassis.errors import InvalidData
+from services.chassis.http import complaints
+from services.inventory import items, moves, stock
+from services.inventory.resources import RESERVATION, WHOLE_RESERVATION
+
+Reply = dict[str, Any]
+Id = Annotated[str, Field(min_length=1, max_length=255)]
+Quantity = Annotated[int, Field(ge=1, lt=2**31)]
+
+
+class CommandBody(BaseModel):
+    """Base of what comes with a command. Properties that a newer caller adds are left alone."""
+
+    model_config = ConfigDict(strict=True)
+
+
+Model = TypeVar("Model", bound=CommandBody)
+
+
+class Line(CommandBody):
+    line_item_id: Id
+    variant_id: Id | None = None
+    quantity: Quantity
+
+
+class EnsureItems(CommandBody):
+    variants: list[dict[str, Any]]
+
+
+class Reserve(CommandBody):
+    order_id: str | None = None
+    sales_channel_id: str | None = None
+    created_by: str | None = None
+    items: list[Line]
+    mode: Literal["placement", "claim"] = "placement"
+
+
+class ReserveLine(CommandBody):
+    line_item_id: Id
+    variant_id: Id
+    location_id: str
+    quantity: Quantity
+    unfulfilled_quantity: int
+    created_by: str | None = None
+
+
+class Release(CommandBody):
+    line_item_ids: list[Id]
+    undoes: str | None = None
+
+
+class Fulfill(CommandBody):
+    fulfillment_id: Id
+    location_id: str
+    items: list[Line]
+
+
+class Fulfillment(CommandBody):
+    fulfillment_id: Id
+    undoes: str | None = None
+
+
+class Restock(CommandBody):
+    return_id: Id
+    location_id: str | None = None
+    items: list[Line]
+
+
+class Return(CommandBody):
+    return_id: Id
+    undoes: str | None = None
+
+
+class Reservations(CommandBody):
+    line_item_ids: list[str]
+    limit: Annotated[int, Field(ge=0)] = 20
+    offset: Annotated[int, Field(ge=0)] = 0
+    order: str | None = None
+
+
+def checked(model: type[Model], body: dict[str, Any]) -> Model:
+    """Raises InvalidData."""
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        raise InvalidData(complaints(error)) from None
+
+
+def rows(lines: list[Line]) -> list[dict[str, Any]]:
+    return [line.model_dump() for line in lines]
+
+
+async def ensure_items(db: Db, body: dict[str, Any]) -> Reply:
+    await items.ensure_items(db, checked(EnsureItems, body).variants)
+    return {}
+
+
+async def reserve(db: Db, body: dict[str, Any]) -> Reply:
+    wanted = checked(Reserve, body)
+    return await stock.reserve(
+        db,
+        wanted.order_id,
+        wanted.sales_channel_id,
+        wanted.created_by,
+        rows(wanted.items),
+        claim=wanted.mode == "claim",
+    )
+
+
+async def reserve_line(db: Db, body: dict[str, Any]) -> Reply:
+    line = checked(ReserveLine, body)
+    return await stock.reserve_line(
+        db,
+        line.line_item_id,
+        line.variant_id,
+        line.location_id,
+        line.quantity,
+        line.unfulfilled_quantity,
+        line.created_by,
+    )
+
+
+async def release(db: Db, body: dict[str, Any]) -> Reply:
+    wanted = checked(Release, body)
+    return await stock.release(db, wanted.line_item_ids, wanted.undoes)
+
+
+async def fulfill(db: Db, body: dict[str, Any]) -> Reply:
+    wanted = checked(Fulfill, body)
+    return await moves.fulfill(db, wanted.fulfillment_id, wanted.location_id, rows(wanted.items))
+
+
+async def undo_fulfill(db: Db, body: dict[str, Any]) -> Reply:
+    wanted = checked(Fulfillment, body)
+    return await moves.undo(db, wanted.fulfillment_id, wanted.undoes)
+
+
+async def cancel_fulfillment(db: Db, body: dict[str, Any]) -> Reply:
+    return await moves.reverse(db, checked(Fulfillment, body).fulfillment_id, "fulfillment_canceled")
+
+
+async def restock(db: Db, body: dict[str, Any]) -> Reply:
+    wanted = checked(Restock, body)
+    return await moves.restock(db, wanted.return_id, wanted.location_id, rows(wanted.items))
+
+
+async def undo_restock(db: Db, body: dict[str, Any]) -> Reply:
+    wanted = checked(Return, body)
+    return await moves.undo(db, wanted.return_id, wanted.undoes)
+
+
+async def reservations(db: Db, body: dict[str, Any]) -> Reply:
+    """The reservations of these lines, a page of them."""
+    wanted = checked(Reservations, body)
+    order = order_by(RESERVATION, {"order": wanted.order} if wanted.order else {}, "{t}.created_at desc, {t}.id desc")
+    where, args = "{t}.line_item_id = any($1)", (wanted.line_item_ids,)
+    page = Page(RESERVATION, WHOLE_RESERVATION, where, order, args, wanted.limit, wanted.offset)
+    answer: Reply = orjson.loads(await page_json(db, "reservations", page))
+    return answer
+
+
+COMMANDS: Mapping[str, CommandHandler] = {
+    "ensure_items": ensure_items,
+    "reserve": reserve,
+    "reserve_line": reserve_line,
+    "release": release,
+    "fulfill": fulfill,
+    "undo_fulfill": undo_fulfill,
+    "cancel_fulfillment": cancel_fulfillment,
+    "restock": restock,
+    "undo_restock": undo_restock,
+    "reservations": reservations,
+}

@@ -1,0 +1,227 @@
+"""Stock locations and their addresses."""
+
+from typing import Annotated, Any
+
+import orjson
+from aiohttp import web
+from pydantic import Field, StringConstraints, field_validator
+
+from services.chassis.db import Db, reading, transaction
+from services.chassis.embed import Selection, one_json, one_query, page_json, page_query
+from services.chassis.errors import NotFound
+from services.chassis.http import Body, actor, json_bytes, parse
+from services.chassis.ids import new_id
+from services.chassis.outbox import emit
+from services.chassis.params import dates, query_of, search, texts
+from services.inventory.ledger import announce, availability, booked, lock_items
+from services.inventory.neighbours import check_channels
+from services.inventory.resources import CHANGED_LOCATION, LOCATION
+
+FILTERS = {
+    "q": search("lower({t}.name) like {q}"),
+    "id": texts("{t}.id"),
+    "name": texts("{t}.name"),
+    "address_id": texts("{t}.address_id"),
+    "created_at": dates("{t}.created_at"),
+    "updated_at": dates("{t}.updated_at"),
+    "deleted_at": dates("null::timestamptz"),
+}
+CHANNELS = (
+    "exists (select from channel_locations l where l.location_id = {t}.id and l.sales_channel_id = any($1::text[]))"
+)
+
+
+# Bodies
+
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+class Address(Body):
+    address_1: str
+    address_2: str | None = None
+    company: str | None = None
+    city: str | None = None
+    country_code: str
+    phone: str | None = None
+    postal_code: str | None = None
+    province: str | None = None
+
+
+class NewLocation(Body):
+    name: Name
+    address: Address | None = None
+    address_id: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class LocationChanges(Body):
+    name: Name = Field(default="unchanged")
+    address: Address | None = None
+    address_id: str | None = None
+    metadata: dict[str, Any] | None = None
+
+    @field_validator("name", mode="before")
+    @classmethod
+    def a_name(cls, value: object) -> object:
+        if value is None:
+            raise ValueError("must be text")
+        return value
+
+
+# Actions
+
+ACCESS = "select id, address_id from stock_locations where id = $1 for update"
+CREATE = """
+insert into stock_locations (id, name, address_id, metadata) values ($1, $2, $3, $4::text::jsonb)
+"""
+CREATE_ADDRESS = """
+insert into location_addresses (id, address_1, address_2, company, city, country_code, phone, postal_code, province)
+select $1, address_1, address_2, company, city, country_code, phone, postal_code, province
+from jsonb_populate_record(null::location_addresses, $2::text::jsonb)
+"""
+# The properties that were sent over those that are there.
+UPDATE_ADDRESS = """
+update location_addresses a
+set address_1 = n.address_1, address_2 = n.address_2, company = n.company, city = n.city,
+    country_code = n.country_code, phone = n.phone, postal_code = n.postal_code, province = n.province,
+    updated_at = now()
+from location_addresses old, jsonb_populate_record(old, $2::text::jsonb) n
+where old.id = $1 and a.id = old.id
+returning a.id
+"""
+UPDATE = """
+update stock_locations l
+set name = n.name, address_id = n.address_id, updated_at = now(),
+    metadata = case
+        when not $2::text::jsonb ? 'metadata' then l.metadata
+        when $2::text::jsonb -> 'metadata' = 'null' then null
+        else merged_metadata(l.metadata, $2::text::jsonb -> 'metadata')
+    end
+from stock_locations old, jsonb_populate_record(old, $2::text::jsonb) n
+where old.id = $1 and l.id = old.id
+"""
+ITEMS = "select inventory_item_id as id from inventory_levels where location_id = $1"
+CLOSE = booked("""
+    select inventory_item_id, location_id, -stocked_quantity as stocked, -reserved_quantity as reserved,
+           -incoming_quantity as incoming
+    from inventory_levels where location_id = $4
+""")
+DELETE_RESERVATIONS = "delete from reservations where location_id = $1"
+DELETE_LEVELS = "delete from inventory_levels where location_id = $1"
+DELETE_LOCATION = "delete from stock_locations where id = $1 returning id"
+
+
+async def access_location(db: Db, location_id: str) -> Any:
+    """The location, locked. Raises NotFound."""
+    row = await db.fetchrow(ACCESS, location_id)
+    if row is None:
+        raise NotFound(f"There is no stock location {location_id}.")
+    return row
+
+
+async def create_location(db: Db, body: NewLocation) -> str:
+    """The new location's id."""
+    location_id, address_id = new_id("sloc"), body.address_id
+    if body.address is not None:
+        address_id = await create_address(db, body.address)
+    metadata = None if body.metadata is None else orjson.dumps(body.metadata).decode()
+    await db.execute(CREATE, location_id, body.name, address_id, metadata)
+    await emit(db, "stock-location.created", location_id, {"id": location_id, "name": body.name})
+    return location_id
+
+
+async def create_address(db: Db, address: Address) -> str:
+    address_id = new_id("laddr")
+    await db.execute(CREATE_ADDRESS, address_id, orjson.dumps(address.model_dump()).decode())
+    return address_id
+
+
+async def update_location(db: Db, location_id: str, body: LocationChanges) -> None:
+    """An address given changes the location's own row in place, also when other locations share it."""
+    row = await access_location(db, location_id)
+    changes = body.model_dump(include=body.model_fields_set - {"address"})
+    if body.address is not None:
+        sent = orjson.dumps(body.address.model_dump(exclude_unset=True)).decode()
+        if not await db.fetchval(UPDATE_ADDRESS, changes.get("address_id", row["address_id"]), sent):
+            changes["address_id"] = await create_address(db, body.address)
+    await db.execute(UPDATE, location_id, orjson.dumps(changes).decode())
+    await emit(db, "stock-location.updated", location_id, {"id": location_id})
+
+
+async def delete_location(db: Db, location_id: str, user: str) -> list[dict[str, Any]]:
+    """With its links, levels and reservations. Unknown: nothing happens. Returns what to announce."""
+    if await db.fetchrow(ACCESS, location_id) is None:
+        return []
+    item_ids = await lock_items(db, [row["id"] for row in await db.fetch(ITEMS, location_id)])
+    await db.execute(DELETE_RESERVATIONS, location_id)
+    await db.fetchval(CLOSE, "closed", location_id, user, location_id)
+    await db.execute(DELETE_LEVELS, location_id)
+    await db.fetchval(DELETE_LOCATION, location_id)
+    await emit(db, "stock-location.deleted", location_id, {"id": location_id})
+    return await availability(db, item_ids)
+
+
+# Handlers
+
+
+async def location_json(db: Db, location_id: str, chosen: Selection, resource: Any = CHANGED_LOCATION) -> str:
+    """`{"stock_location": ...}` as JSON text. Raises NotFound."""
+    text = await one_json(db, resource, chosen, "{t}.id = $1", location_id)
+    if text is None:
+        raise NotFound(f"There is no stock location {location_id}.")
+    return f'{{"stock_location":{text}}}'
+
+
+async def get_locations(request: web.Request) -> web.Response:
+    query = query_of(request)
+    filters, where, channels = FILTERS, "true", query.pop("sales_channel_id", None)
+    args: tuple[object, ...] = ()
+    if channels is not None:
+        texts("")("sales_channel_id", channels, lambda _: "")
+        channel_ids = [channels] if isinstance(channels, str) else channels
+        where, args = CHANNELS, (channel_ids,)
+    page = page_query(LOCATION, query, filters, limit=20, where=where, args=args)
+    if args:
+        await check_channels(request.app, channel_ids)
+    async with reading(request) as db:
+        return json_bytes(request, await page_json(db, "stock_locations", page))
+
+
+async def post_location(request: web.Request) -> web.Response:
+    body = await parse(request, NewLocation)
+    chosen = one_query(CHANGED_LOCATION, query_of(request))
+    async with transaction(request) as db:
+        location_id = await create_location(db, body)
+        return json_bytes(request, await location_json(db, location_id, chosen))
+
+
+async def get_location(request: web.Request) -> web.Response:
+    chosen = one_query(LOCATION, query_of(request))
+    async with reading(request) as db:
+        return json_bytes(request, await location_json(db, request.match_info["id"], chosen, LOCATION))
+
+
+async def post_location_changes(request: web.Request) -> web.Response:
+    location_id, body = request.match_info["id"], await parse(request, LocationChanges)
+    chosen = one_query(CHANGED_LOCATION, query_of(request))
+    async with transaction(request) as db:
+        await update_location(db, location_id, body)
+        return json_bytes(request, await location_json(db, location_id, chosen))
+
+
+async def delete_stock_location(request: web.Request) -> web.Response:
+    location_id = request.match_info["id"]
+    async with transaction(request) as db:
+        changed = await delete_location(db, location_id, actor(request))
+        answer = orjson.dumps({"id": location_id, "object": "stock_location", "deleted": True})
+    await announce(request.app, changed)
+    return json_bytes(request, answer)
+
+
+ROUTES = [
+    web.get("/admin/stock-locations", get_locations),
+    web.post("/admin/stock-locations", post_location),
+    web.get("/admin/stock-locations/{id}", get_location),
+    web.post("/admin/stock-locations/{id}", post_location_changes),
+    web.delete("/admin/stock-locations/{id}", delete_stock_location),
+]

@@ -1,0 +1,107 @@
+"""Asking the catalog and the orders for what is kept as copies here. Never called inside a transaction."""
+
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from services.chassis import copies
+from services.chassis.commands import call
+from services.chassis.errors import ApiError, NotFound
+from services.chassis.keys import BUS, POOL
+
+log = structlog.get_logger()
+
+LIVING = """
+select id from copies where kind = $1 and id = any($2) and body is not null and body ->> 'deleted_at' is null
+"""
+# Products of these variants, and variants of items, whose copies have not come.
+UNKNOWN_PRODUCTS = """
+select distinct v.body ->> 'product_id' as id from copies v
+where v.kind = 'variant' and v.id = any($1) and v.body is not null
+and not exists (select from copies p where p.kind = 'product' and p.id = v.body ->> 'product_id')
+"""
+UNKNOWN_VARIANTS = """
+select i.variant_id as id from variant_items i
+where not exists (select from copies c where c.kind = 'variant' and c.id = i.variant_id) limit 500
+"""
+
+
+async def fetch_documents(app: web.Application, kind: str, ids: list[str]) -> None:
+    """Store the catalog's documents of `ids`; an id that it does not know is remembered as gone."""
+    if not ids:
+        return
+    reply = await call(app[BUS], "catalog", "documents", {"kinds": {kind: ids}})
+    docs = reply["copies"].get(kind, [])
+    unknown = set(ids) - {doc["id"] for doc in docs}
+    async with app[POOL].acquire() as db, db.transaction():
+        await copies.store(db, kind, [*docs, *({"id": id_, "sequence": -1, "body": None} for id_ in unknown)])
+
+
+async def check_known(app: web.Application, kind: str, ids: list[str], name: str) -> None:
+    """Raises NotFound when one of the ids is not a living row of the catalog's, as far as the catalog knows now."""
+    pool = app[POOL]
+    living = {row["id"] for row in await pool.fetch(LIVING, kind, ids)}
+    if unsure := [id_ for id_ in ids if id_ not in living]:
+        await fetch_documents(app, kind, unsure)
+        living |= {row["id"] for row in await pool.fetch(LIVING, kind, unsure)}
+    for id_ in ids:
+        if id_ not in living:
+            raise NotFound(f"There is no {name} {id_}.")
+
+
+async def check_variant(app: web.Application, variant_id: str) -> None:
+    """Raises NotFound for a variant that the catalog does not have."""
+    await check_known(app, "variant", [variant_id], "variant")
+
+
+async def check_channels(app: web.Application, channel_ids: list[str]) -> None:
+    """Raises NotFound for a sales channel that the catalog does not have."""
+    await check_known(app, "sales_channel", channel_ids, "sales channel")
+
+
+async def fill_variants(app: web.Application) -> None:
+    """Get the variants and products that lists show and whose events have not come yet, best effort."""
+    pool = app[POOL]
+    try:
+        ids = [row["id"] for row in await pool.fetch(UNKNOWN_VARIANTS)]
+        await fetch_documents(app, "variant", ids)
+        await fetch_documents(app, "product", [row["id"] for row in await pool.fetch(UNKNOWN_PRODUCTS, ids)])
+    except ApiError as error:
+        log.warning("variants not fetched, their events will bring them", reason=error.message)
+
+
+async def ask_lines(app: web.Application, ids: list[str]) -> dict[str, dict[str, Any]]:
+    """Lines of orders by id, as they are now; those that orders does not know are left out."""
+    reply = await call(app[BUS], "orders", "line_items", {"ids": ids})
+    return {line["id"]: line for line in reply["line_items"]}
+
+
+async def unfulfilled(app: web.Application, line_item_id: str) -> int:
+    """How much of an order's line is still to be fulfilled. Raises NotFound for an unknown line."""
+    line = (await ask_lines(app, [line_item_id])).get(line_item_id)
+    if line is None:
+        raise NotFound(f"There is no line item {line_item_id}.")
+    return int(line["quantity"]) - int(line["fulfilled_quantity"] or 0)
+
+
+async def refresh_lines(app: web.Application, ids: list[str]) -> None:
+    """Bring the copies of these lines up to date, best effort: they change without our hearing of it."""
+    if not ids:
+        return
+    try:
+        lines = await ask_lines(app, ids)
+    except ApiError as error:
+        log.warning("lines not refreshed", reason=error.message)
+        return
+    docs = [
+        {
+            "id": id_,
+            "sequence": 0,
+            "body": {name: value for name, value in line.items() if name != "order"},
+            "related": {"order": line.get("order")},
+        }
+        for id_, line in lines.items()
+    ]
+    async with app[POOL].acquire() as db, db.transaction():
+        await copies.store(db, "line_item", docs)

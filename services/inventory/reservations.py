@@ -1,0 +1,249 @@
+"""Reservations by hand: stock set aside, for a line of an order or for anything else."""
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+import orjson
+from aiohttp import web
+from pydantic import Field
+
+from services.chassis.db import Db, reading, transaction
+from services.chassis.embed import Page, Selection, one_json, page_json, page_query
+from services.chassis.errors import Conflict, InvalidData, NotFound
+from services.chassis.http import Body, actor, json_bytes, parse
+from services.chassis.ids import new_id
+from services.chassis.keys import POOL
+from services.chassis.outbox import emit
+from services.chassis.params import Query, compared, dates, number, query_of, texts
+from services.inventory.items import matching
+from services.inventory.ledger import Availability, announce, availability, booked, lock_items, lock_lines
+from services.inventory.neighbours import refresh_lines, unfulfilled
+from services.inventory.resources import LISTED_RESERVATION, RESERVATION, WHOLE_RESERVATION
+
+FILTERS = {
+    "location_id": texts("{t}.location_id"),
+    "inventory_item_id": texts("{t}.inventory_item_id", array_only=True),
+    "line_item_id": texts("{t}.line_item_id", array_only=True),
+    "created_by": texts("{t}.created_by", array_only=True),
+    "quantity": compared("{t}.quantity", number, "double precision", bare=False),
+    "description": matching("{t}.description"),
+    "created_at": dates("{t}.created_at"),
+    "updated_at": dates("{t}.updated_at"),
+}
+
+# Bodies
+
+Quantity = Annotated[int, Field(ge=1, lt=2**31)]
+
+
+class NewReservation(Body):
+    location_id: str
+    inventory_item_id: str
+    quantity: Quantity
+    line_item_id: str | None = None
+    description: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class ReservationChanges(Body):
+    """`metadata` replaces what is there as a whole."""
+
+    location_id: str = ""
+    quantity: Quantity = 1
+    description: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+# Actions
+
+LEVEL_AT = "select id from inventory_levels where inventory_item_id = $1 and location_id = $2"
+RESERVED = "select coalesce(sum(quantity), 0) from reservations where line_item_id = $1 and id <> $2"
+OF = "select id, inventory_item_id, line_item_id, location_id, quantity from reservations where id = $1"
+# $4 the reservation
+CREATE = booked(
+    "select inventory_item_id, location_id, 0 as stocked, quantity as reserved, 0 as incoming from made",
+    first="""made as (
+    insert into reservations
+        (id, line_item_id, inventory_item_id, location_id, quantity, description, created_by, metadata)
+    select id, line_item_id, inventory_item_id, location_id, quantity, description, created_by,
+           nullif(metadata, 'null')
+    from jsonb_populate_record(null::reservations, $4::text::jsonb)
+    returning inventory_item_id, location_id, quantity
+),""",
+)
+# $4 the id, $5 the properties that were sent
+UPDATE = booked(
+    """
+    select inventory_item_id, location_id, 0 as stocked, -quantity as reserved, 0 as incoming from old
+    union all
+    select inventory_item_id, location_id, 0, quantity, 0 from made
+    """,
+    first="""old as (
+    select * from reservations where id = $4
+), made as (
+    update reservations r
+    set location_id = n.location_id, quantity = n.quantity, description = n.description,
+        metadata = nullif(n.metadata, 'null'), updated_at = now()
+    from reservations o, jsonb_populate_record(o, $5::text::jsonb) n
+    where o.id = $4 and r.id = o.id
+    returning r.inventory_item_id, r.location_id, r.quantity
+),""",
+)
+DELETE = booked(
+    "select inventory_item_id, location_id, 0 as stocked, -quantity as reserved, 0 as incoming from gone",
+    first="""gone as (
+    delete from reservations where id = $4 returning inventory_item_id, location_id, quantity
+),""",
+)
+
+
+async def check_stocked(db: Db, item_id: str, location_id: str) -> None:
+    """Raises NotFound where the item, which is locked, has no level."""
+    if not await db.fetchval(LEVEL_AT, item_id, location_id):
+        raise NotFound(f"{item_id} is not stocked at {location_id}.")
+
+
+async def check_line(db: Db, line_item_id: str, quantity: int, most: int, but: str = "") -> None:
+    """Raises InvalidData when the line's reservations, without the one `but`, would exceed what is unfulfilled."""
+    if await db.fetchval(RESERVED, line_item_id, but) + quantity > most:
+        raise InvalidData(f"Only {most} of line {line_item_id} are still to be fulfilled; reserve no more than that.")
+
+
+async def create_reservation(db: Db, facts: dict[str, Any], most: int | None) -> tuple[str, Availability]:
+    """The new reservation's id, and what to announce. Stock is no limit; `most` is, of the line's unfulfilled."""
+    reservation_id, item_id = new_id("resitem"), facts["inventory_item_id"]
+    if most is not None:
+        await lock_lines(db, [facts["line_item_id"]])
+    await lock_items(db, [item_id])
+    await check_stocked(db, item_id, facts["location_id"])
+    if most is not None:
+        await check_line(db, facts["line_item_id"], facts["quantity"], most)
+    row = orjson.dumps(facts | {"id": reservation_id}).decode()
+    await db.fetchval(CREATE, "reservation", reservation_id, facts["created_by"], row)
+    await tell_of(db, "created", reservation_id, facts)
+    return reservation_id, await availability(db, [item_id])
+
+
+async def update_reservation(
+    db: Db, reservation_id: str, changes: dict[str, Any], most: int | None, user: str
+) -> Availability:
+    """Raises NotFound for an unknown reservation, or a location that does not stock its item."""
+    found = await access_reservation(db, reservation_id)
+    if found is None:
+        raise NotFound(f"There is no reservation {reservation_id}.")
+    if "location_id" in changes:
+        await check_stocked(db, found["inventory_item_id"], changes["location_id"])
+    if found["line_item_id"] and changes.get("quantity", 0) > found["quantity"]:
+        if most is None:
+            raise Conflict("The reservation was changed at this very moment; look at it, and try again.")
+        await check_line(db, found["line_item_id"], changes["quantity"], most, but=reservation_id)
+    await db.fetchval(UPDATE, "reservation", reservation_id, user, reservation_id, orjson.dumps(changes).decode())
+    await tell_of(db, "updated", reservation_id, dict(found) | changes)
+    return await availability(db, [found["inventory_item_id"]])
+
+
+async def delete_reservation(db: Db, reservation_id: str, user: str) -> Availability:
+    """Unknown: nothing happens. Returns what to announce."""
+    found = await access_reservation(db, reservation_id)
+    if found is None:
+        return []
+    await db.fetchval(DELETE, "reservation", reservation_id, user, reservation_id)
+    await tell_of(db, "deleted", reservation_id, dict(found))
+    return await availability(db, [found["inventory_item_id"]])
+
+
+async def access_reservation(db: Db, reservation_id: str) -> Any:
+    """The reservation, with its line and its item locked; None when there is none."""
+    found = await db.fetchrow(OF, reservation_id)
+    if found is None:
+        return None
+    if found["line_item_id"]:
+        await lock_lines(db, [found["line_item_id"]])
+    await lock_items(db, [found["inventory_item_id"]])
+    return await db.fetchrow(OF, reservation_id)
+
+
+async def tell_of(db: Db, what: str, reservation_id: str, facts: dict[str, Any]) -> None:
+    names = ("inventory_item_id", "location_id", "line_item_id", "quantity")
+    await emit(
+        db,
+        f"reservation-item.{what}",
+        reservation_id,
+        {"id": reservation_id} | {name: facts.get(name) for name in names},
+    )
+
+
+# Handlers
+
+
+async def reservation_json(db: Db, reservation_id: str) -> str:
+    """`{"reservation": ...}` as JSON text, with all columns. Raises NotFound."""
+    text = await one_json(db, RESERVATION, WHOLE_RESERVATION, "{t}.id = $1", reservation_id)
+    if text is None:
+        raise NotFound(f"There is no reservation {reservation_id}.")
+    return f'{{"reservation":{text}}}'
+
+
+def listed(query: Query) -> Page:
+    """The page that a list asks for. What is expanded is joined over an id that must be among the fields."""
+    page = page_query(RESERVATION, query, FILTERS, limit=20, fields=LISTED_RESERVATION)
+    shown = tuple(pair for pair in page.chosen.tree if f"{pair[0]}_id" in page.chosen.fields)
+    return replace(page, chosen=Selection(page.chosen.fields, shown))
+
+
+async def get_reservations(request: web.Request) -> web.Response:
+    page = listed(query_of(request))
+    if any(name == "line_item" for name, _ in page.chosen.tree):
+        ids = replace(page, chosen=Selection(("line_item_id",), ()))
+        async with reading(request) as db:
+            rows = orjson.loads(await page_json(db, "reservations", ids))["reservations"]
+        await refresh_lines(request.app, sorted({row["line_item_id"] for row in rows} - {None}))
+    async with reading(request) as db:
+        return json_bytes(request, await page_json(db, "reservations", page))
+
+
+async def post_reservation(request: web.Request) -> web.Response:
+    body = await parse(request, NewReservation)
+    most = None if body.line_item_id is None else await unfulfilled(request.app, body.line_item_id)
+    async with transaction(request) as db:
+        facts = body.model_dump() | {"created_by": actor(request)}
+        reservation_id, changed = await create_reservation(db, facts, most)
+        answer = json_bytes(request, await reservation_json(db, reservation_id))
+    await announce(request.app, changed)
+    return answer
+
+
+async def get_reservation(request: web.Request) -> web.Response:
+    async with reading(request) as db:
+        return json_bytes(request, await reservation_json(db, request.match_info["id"]))
+
+
+async def post_reservation_changes(request: web.Request) -> web.Response:
+    reservation_id, body = request.match_info["id"], await parse(request, ReservationChanges)
+    changes, most = body.model_dump(exclude_unset=True), None
+    if "quantity" in changes:
+        row = await request.app[POOL].fetchrow(OF, reservation_id)
+        if row and row["line_item_id"] and changes["quantity"] > row["quantity"]:
+            most = await unfulfilled(request.app, row["line_item_id"])
+    async with transaction(request) as db:
+        changed = await update_reservation(db, reservation_id, changes, most, actor(request))
+        answer = json_bytes(request, await reservation_json(db, reservation_id))
+    await announce(request.app, changed)
+    return answer
+
+
+async def delete_reservation_item(request: web.Request) -> web.Response:
+    reservation_id = request.match_info["id"]
+    async with transaction(request) as db:
+        changed = await delete_reservation(db, reservation_id, actor(request))
+    await announce(request.app, changed)
+    return json_bytes(request, orjson.dumps({"id": reservation_id, "object": "reservation", "deleted": True}))
+
+
+ROUTES = [
+    web.get("/admin/reservations", get_reservations),
+    web.post("/admin/reservations", post_reservation),
+    web.get("/admin/reservations/{id}", get_reservation),
+    web.post("/admin/reservations/{id}", post_reservation_changes),
+    web.delete("/admin/reservations/{id}", delete_reservation_item),
+]

@@ -1,0 +1,30 @@
+"""The stock behind a variant of the catalog."""
+
+from aiohttp import web
+
+from services.chassis.db import reading
+from services.chassis.embed import one_json
+from services.chassis.errors import NotFound
+from services.chassis.http import json_bytes
+from services.inventory.neighbours import check_variant
+from services.inventory.resources import VARIANT, VARIANT_STOCK
+
+KNOWN = "{t}.kind = 'variant' and {t}.id = $1 and {t}.body is not null and {t}.body ->> 'deleted_at' is null"
+
+# Handlers
+
+
+async def get_variant_inventory(request: web.Request) -> web.Response:
+    variant_id = request.match_info["id"]
+    async with reading(request) as db:
+        text = await one_json(db, VARIANT, VARIANT_STOCK, KNOWN, variant_id)
+    if text is None:
+        await check_variant(request.app, variant_id)
+        async with reading(request) as db:
+            text = await one_json(db, VARIANT, VARIANT_STOCK, KNOWN, variant_id)
+    if text is None:
+        raise NotFound(f"There is no variant {variant_id}.")
+    return json_bytes(request, f'{{"variant":{text}}}')
+
+
+ROUTES = [web.get("/admin/variants/{id}/inventory", get_variant_inventory)]
