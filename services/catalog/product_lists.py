@@ -1,0 +1,142 @@
+"""Finding products: GET /admin/products, GET /admin/products/{id}.
+
+Searching is for a substring, which no plain index helps with: `q` reads all titles. Every other filter has an index.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from aiohttp import web
+
+from services.catalog.answers import LIVE, get_page, listed, one
+from services.catalog.product_reads import PRODUCT_COLUMNS, PRODUCT_TREE, product_resource
+from services.chassis.db import reading
+from services.chassis.embed import Resource, Selection, one_query, page_query, tree
+from services.chassis.http import json_bytes
+from services.chassis.params import (
+    Bind,
+    Filter,
+    Query,
+    boolean,
+    choices,
+    dates,
+    flag,
+    query_of,
+    search,
+    text,
+    texts,
+    word,
+)
+
+STATUSES = ("draft", "proposed", "published", "rejected")
+SEARCHED = """lower({t}.title) like {q} or lower({t}.description) like {q}
+    or {t}.id in (
+        select v.product_id from product_variants v
+        where v.deleted_at is null and (lower(v.title) like {q} or lower(v.sku) like {q})
+    )
+    or {t}.collection_id in (
+        select c.id from product_collections c where c.deleted_at is null and lower(c.title) like {q}
+    )"""
+LINKED = "{{t}}.id in (select l.product_id from {table} l where {condition})"
+BELOW = """l.category_id in (
+    with recursive below as (
+        select c.id from product_categories c where {ids}
+        union select c.id from product_categories c join below b on c.parent_category_id = b.id
+    ) select id from below
+)"""
+PRICED_IN = """{{t}}.id in (
+    select v.product_id from product_variants v join prices m on m.variant_id = v.id
+    where {ids} and m.deleted_at is null and v.deleted_at is null
+)"""
+
+
+def linked(table: str, column: str, where: str = "true") -> Filter:
+    """Products that `table` links to one of the ids given."""
+    ids = texts(f"l.{column}", array_only=True)
+    return lambda name, value, bind: LINKED.format(table=table, condition=f"{ids(name, value, bind)} and {where}")
+
+
+def in_categories(name: str, value: Any, bind: Bind) -> str:
+    """Products in one of the categories themselves."""
+    return linked("product_category_links", "category_id")(name, value, bind)
+
+
+def below_categories(name: str, value: Any, bind: Bind) -> str:
+    """Products in one of the categories, or anywhere below one."""
+    ids = texts("c.id", array_only=True)(name, value, bind)
+    return LINKED.format(table="product_category_links", condition=BELOW.format(ids=ids))
+
+
+def priced_in_list(name: str, value: Any, bind: Bind) -> str:
+    """Products with a variant that has a price in one of the lists."""
+    return PRICED_IN.format(ids=texts("m.price_list_id", array_only=True)(name, value, bind))
+
+
+def ignored(name: str, value: Any, bind: Bind) -> str:
+    """A parameter that only says how another one is meant."""
+    return "true"
+
+
+FILTERS: dict[str, Filter] = {
+    "id": texts("{t}.id"),
+    "status": choices("{t}.status", STATUSES),
+    "collection_id": texts("{t}.collection_id", array_only=True),
+    "type_id": texts("{t}.type_id", array_only=True),
+    "tags": linked("product_tag_links", "tag_id"),
+    "sales_channel_id": linked("product_sales_channels", "sales_channel_id"),
+    "category_id": in_categories,
+    "include_category_children": ignored,
+    "price_list_id": priced_in_list,
+    "title": text("{t}.title"),
+    "description": text("{t}.description"),
+    "handle": text("{t}.handle"),
+    "is_giftcard": flag("{t}.is_giftcard"),
+    "q": search(SEARCHED),
+    "created_at": dates("{t}.created_at"),
+    "updated_at": dates("{t}.updated_at"),
+    "deleted_at": dates("{t}.deleted_at"),
+}
+
+
+def face(query: Query) -> Resource:
+    """The resource for what the request expands: prices are complete only next to `variants` itself."""
+    asked = [p.strip() for p in word("expand", query["expand"]).split(",")] if "expand" in query else None
+    return product_resource(priced=asked is None or {"variants", "variants.prices"} <= set(asked), counted=True)
+
+
+def in_place_of_key(chosen: Selection) -> Selection:
+    """A type or a collection that is expanded alone stands in place of its id."""
+    alone = {tree(("type",)): "type_id", tree(("collection",)): "collection_id"}.get(chosen.tree)
+    return Selection(tuple(name for name in chosen.fields if name != alone), chosen.tree)
+
+
+async def get_products(request: web.Request) -> web.Response:
+    query = query_of(request)
+    filters = FILTERS
+    if boolean(query, "include_category_children", default=False):
+        filters = FILTERS | {"category_id": below_categories}
+    if query.get("q") == "":
+        del query["q"]
+    searched = "q" in query
+    if searched:
+        # A search shows all columns, and looks at titles and descriptions itself.
+        query = {name: value for name, value in query.items() if name not in ("fields", "title", "description")}
+    page = page_query(
+        face(query), query, filters, limit=50, fields=tuple(PRODUCT_COLUMNS), expand=PRODUCT_TREE, where=listed(query)
+    )
+    page = page if searched else replace(page, chosen=in_place_of_key(page.chosen))
+    return await get_page(request, "products", page)
+
+
+async def get_product(request: web.Request) -> web.Response:
+    query = query_of(request)
+    resource = face(query)
+    what = in_place_of_key(one_query(resource, query, fields=tuple(PRODUCT_COLUMNS), expand=PRODUCT_TREE))
+    async with reading(request) as db:
+        return json_bytes(request, await one(db, "product", resource, what, request.match_info["id"], LIVE))
+
+
+ROUTES = [
+    web.get("/admin/products", get_products),
+    web.get("/admin/products/{id}", get_product),
+]

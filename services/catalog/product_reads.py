@@ -1,0 +1,164 @@
+"""How products look in answers: columns, relations, and the keys that come and go with prices and stock.
+
+Two rules of the API make several faces of one product. Prices carry their `variant_id` and `price_list`, and variants
+with prices carry the (empty) fields of a calculated price, only where `variants` and `variants.prices` are both asked
+for. And only GET shows what is available: `purchasable`, and the stock that the inventory counts instead of the stored
+`inventory_quantity` (services/catalog/availability.py).
+"""
+
+from functools import cache
+
+from services.catalog.resources import SALES_CHANNEL, SHIPPING_PROFILE
+from services.chassis.db import Db
+from services.chassis.embed import Many, One, Resource, Selection, Tree, Value, cols, one_json, tree
+from services.chassis.errors import NotFound
+
+PRODUCT_COLUMNS = cols(
+    "id created_at@ updated_at@ deleted_at@ title subtitle description handle is_giftcard status thumbnail weight"
+    " length height width hs_code origin_country mid_code material collection_id type_id discountable external_id"
+    " metadata"
+)
+VARIANT_COLUMNS = cols(
+    "id created_at@ updated_at@ deleted_at@ title product_id sku barcode ean upc variant_rank inventory_quantity"
+    " allow_backorder manage_inventory hs_code origin_country mid_code material weight length height width metadata"
+)
+PRICE_COLUMNS = cols(
+    "id created_at@ updated_at@ deleted_at@ currency_code amount min_quantity max_quantity price_list_id region_id"
+)
+
+COLLECTION_COLUMNS = cols("id created_at@ updated_at@ deleted_at@ title handle metadata")
+TYPE = Resource("product_types", cols("id created_at@ updated_at@ deleted_at@ value metadata"))
+TAG = Resource("product_tags", cols("id created_at@ updated_at@ deleted_at@ value metadata"))
+IMAGE = Resource("images", cols("id created_at@ updated_at@ deleted_at@ url metadata"))
+CATEGORY_COLUMNS = cols(
+    "id created_at@ updated_at@ name description handle is_active is_internal rank parent_category_id metadata"
+)
+OPTION_VALUE = Resource(
+    "product_option_values", cols("id created_at@ updated_at@ deleted_at@ value option_id variant_id metadata")
+)
+OPTION = Resource(
+    "product_options",
+    cols("id created_at@ updated_at@ deleted_at@ title product_id metadata"),
+    {"values": Many(OPTION_VALUE, "{t}.option_id = {p}.id and {t}.deleted_at is null")},
+)
+
+PRICE = Resource("prices", PRICE_COLUMNS)
+PRICED = Resource("prices", PRICE_COLUMNS | {"variant_id": "{t}.variant_id", "price_list": "null::json"})
+OWN_PRICES = "{t}.variant_id = {p}.id and {t}.price_list_id is null and {t}.deleted_at is null"
+
+COUNTED = (
+    "(select v.*, a.available, coalesce(a.has_item, false) as has_item"
+    " from product_variants v left join variant_availability a on a.variant_id = v.id)"
+)
+NO_CALCULATED_PRICE = """{row} || case when exists (
+    select from prices c where c.variant_id = {t}.id and c.price_list_id is null and c.deleted_at is null
+) then '{{"original_price": null, "calculated_price": null, "original_price_includes_tax": null,
+    "calculated_price_includes_tax": null, "original_price_incl_tax": null, "calculated_price_incl_tax": null,
+    "original_tax": null, "calculated_tax": null, "tax_rates": null}}'::jsonb else '{{}}'::jsonb end"""
+PURCHASABLE = """ || jsonb_build_object('purchasable',
+    not {t}.manage_inventory or not {t}.has_item or {t}.allow_backorder or {t}.available > 0)"""
+STOCK = """ || case when {t}.manage_inventory and {t}.has_item
+    then jsonb_build_object('inventory_quantity', {t}.available) else '{{}}'::jsonb end"""
+NOT_COUNTED = " - case when {t}.manage_inventory and not {t}.has_item then 'inventory_quantity' else '' end"
+
+
+@cache
+def variant_resource(*, priced: bool, counted: bool, quantity: bool = True) -> Resource:
+    """Variants, with or without the fields of calculated prices and with or without availability.
+
+    `quantity` says whether the stock may be shown; `purchasable` is, whenever `counted`.
+    """
+    shape = NO_CALCULATED_PRICE if priced else "{row}"
+    if counted:
+        shape = f"({shape}{STOCK if quantity else ''}){NOT_COUNTED}{PURCHASABLE}"
+    return Resource(
+        COUNTED if counted else "product_variants",
+        VARIANT_COLUMNS,
+        {
+            "product": One(PLAIN_PRODUCT, "{t}.id = {p}.product_id"),
+            "prices": Many(PRICED if priced else PRICE, OWN_PRICES),
+            "options": Many(OPTION_VALUE, "{t}.variant_id = {p}.id and {t}.deleted_at is null"),
+        },
+        shape=shape if priced or counted else "",
+    )
+
+
+PROFILE_ON = "{t}.id = {p}.profile_id and {t}.deleted_at is null"
+PROFILES = Many(
+    SHIPPING_PROFILE,
+    PROFILE_ON,
+    also={
+        "profile": One(SHIPPING_PROFILE, PROFILE_ON),
+        "profile_id": Value("select to_json(s.id) from shipping_profiles s where s.id = {p}.profile_id"),
+    },
+)
+PLAIN_PRODUCT = Resource("products", PRODUCT_COLUMNS, {"profiles": PROFILES})
+COLLECTION = Resource("product_collections", COLLECTION_COLUMNS)
+CATEGORY = Resource("product_categories", CATEGORY_COLUMNS)
+
+
+@cache
+def product_resource(*, priced: bool, counted: bool) -> Resource:
+    """Products, with the face of their variants chosen as in `variant_resource`."""
+    return Resource(
+        "products",
+        PRODUCT_COLUMNS,
+        {
+            "variants": Many(
+                variant_resource(priced=priced, counted=counted),
+                "{t}.product_id = {p}.id and {t}.deleted_at is null",
+                order="{t}.variant_rank, {t}.created_at, {t}.id",
+            ),
+            "options": Many(OPTION, "{t}.product_id = {p}.id and {t}.deleted_at is null"),
+            "profiles": PROFILES,
+            "images": Many(
+                IMAGE,
+                "{t}.id in (select image_id from product_images where product_id = {p}.id)",
+                order="(select l.position from product_images l where l.image_id = {t}.id and l.product_id = {p}.id)",
+            ),
+            "tags": Many(
+                TAG,
+                "{t}.id in (select tag_id from product_tag_links where product_id = {p}.id)",
+                order="(select l.position from product_tag_links l where l.tag_id = {t}.id and l.product_id = {p}.id)",
+            ),
+            "type": One(TYPE, "{t}.id = {p}.type_id"),
+            "collection": One(COLLECTION, "{t}.id = {p}.collection_id and {t}.deleted_at is null"),
+            "sales_channels": Many(
+                SALES_CHANNEL,
+                "{t}.id in (select sales_channel_id from product_sales_channels where product_id = {p}.id)"
+                " and {t}.deleted_at is null",
+            ),
+            "categories": Many(
+                CATEGORY,
+                "{t}.id in (select category_id from product_category_links where product_id = {p}.id)",
+                order="{t}.rank, {t}.handle",
+            ),
+        },
+    )
+
+
+# What a product is answered with unless the request says otherwise.
+PRODUCT_TREE: Tree = tree(
+    (
+        "variants.prices",
+        "variants.options",
+        "profiles",
+        "images",
+        "options.values",
+        "tags",
+        "type",
+        "collection",
+        "sales_channels",
+        "categories",
+    )
+)
+WHOLE_PRODUCT = Selection(tuple(PRODUCT_COLUMNS), PRODUCT_TREE)
+
+
+async def product_json(db: Db, product_id: str, *, priced: bool = True) -> str:
+    """The product as the answer of a change shows it: whole, without availability. Raises NotFound."""
+    resource = product_resource(priced=priced, counted=False)
+    text = await one_json(db, resource, WHOLE_PRODUCT, "{t}.id = $1 and {t}.deleted_at is null", product_id)
+    if text is None:
+        raise NotFound(f"There is no product {product_id}.")
+    return text

@@ -1,0 +1,103 @@
+"""How the catalog's settings look in answers: columns and relations, declared once.
+
+Nothing here refers to products: `products.py` builds on this file, not the other way round.
+"""
+
+import json
+
+from services.chassis.embed import Many, One, Resource, Value, cols
+
+CURRENCY = Resource("currencies", cols("code symbol symbol_native name includes_tax"))
+PROVIDER = Resource("payment_providers", cols("id is_installed"))
+FULFILLMENT_PROVIDER = Resource("fulfillment_providers", cols("id is_installed"))
+TAX_PROVIDER = Resource("tax_providers", cols("id is_installed"))
+COUNTRY = Resource("countries", cols("id iso_2 iso_3 num_code name display_name region_id"))
+
+SALES_CHANNEL = Resource(
+    "sales_channels", cols("id created_at@ updated_at@ deleted_at@ name description is_disabled metadata")
+)
+
+REGION = Resource(
+    "regions",
+    cols(
+        "id created_at@ updated_at@ deleted_at@ name currency_code tax_rate tax_code gift_cards_taxable"
+        " automatic_taxes includes_tax tax_provider_id metadata"
+    ),
+    {
+        "countries": Many(COUNTRY, "{t}.region_id = {p}.id", order="{t}.id"),
+        "currency": One(CURRENCY, "{t}.code = {p}.currency_code"),
+        "payment_providers": Many(
+            PROVIDER,
+            "{t}.id in (select provider_id from region_payment_providers where region_id = {p}.id)",
+            order="{t}.id",
+        ),
+        "fulfillment_providers": Many(
+            FULFILLMENT_PROVIDER,
+            "{t}.id in (select provider_id from region_fulfillment_providers where region_id = {p}.id)",
+            order="{t}.id",
+        ),
+    },
+)
+
+SHIPPING_PROFILE = Resource("shipping_profiles", cols("id created_at@ updated_at@ deleted_at@ name type metadata"))
+
+SHIPPING_REQUIREMENT = Resource("shipping_option_requirements", cols("id shipping_option_id type amount deleted_at@"))
+
+SHIPPING_OPTION = Resource(
+    "shipping_options",
+    cols(
+        "id created_at@ updated_at@ deleted_at@ name region_id profile_id provider_id price_type amount is_return"
+        " admin_only includes_tax data metadata"
+    ),
+    {
+        "region": One(REGION, "{t}.id = {p}.region_id"),
+        "profile": One(SHIPPING_PROFILE, "{t}.id = {p}.profile_id"),
+        "requirements": Many(
+            SHIPPING_REQUIREMENT,
+            "{t}.shipping_option_id = {p}.id and {t}.deleted_at is null",
+            order="{t}.type desc, {t}.id",
+        ),
+    },
+)
+
+TAX_RATE = Resource("tax_rates", cols("id created_at@ updated_at@ rate code name region_id metadata"))
+
+
+def constant(value: object) -> Value:
+    """A relation that is the same in every answer."""
+    return Value(f"'{json.dumps(value)}'::json".replace("{", "{{").replace("}", "}}"))
+
+
+# What an admin front end asks the store to know which of its pages make sense.
+FEATURE_FLAGS = {
+    "analytics": True,
+    "medusa_v2": False,
+    "order_editing": True,
+    "product_categories": True,
+    "publishable_api_keys": True,
+    "sales_channels": True,
+    "tax_inclusive_pricing": True,
+    "workflows": False,
+}
+MODULES = {"inventoryService": "inventory", "stockLocationService": "inventory"}
+
+STORE = Resource(
+    "stores",
+    cols(
+        "id created_at@ updated_at@ name default_currency_code swap_link_template payment_link_template"
+        " invite_link_template default_location_id default_sales_channel_id metadata"
+    ),
+    {
+        "currencies": Many(
+            CURRENCY,
+            "{t}.code in (select currency_code from store_currencies where store_id = {p}.id)",
+            order="{t}.code",
+        ),
+        "default_currency": One(CURRENCY, "{t}.code = {p}.default_currency_code"),
+        "default_sales_channel": One(SALES_CHANNEL, "{t}.id = {p}.default_sales_channel_id"),
+        "payment_providers": Many(PROVIDER, "{t}.is_installed", order="{t}.id"),
+        "fulfillment_providers": Many(FULFILLMENT_PROVIDER, "{t}.is_installed", order="{t}.id"),
+        "feature_flags": constant([{"key": key, "value": value} for key, value in FEATURE_FLAGS.items()]),
+        "modules": constant([{"module": key, "resolution": value} for key, value in MODULES.items()]),
+    },
+)

@@ -1,0 +1,63 @@
+"""Everything that reaches the catalog, and by which name."""
+
+from pathlib import Path
+
+from services.catalog import (
+    categories,
+    collections,
+    currencies,
+    options,
+    product_lists,
+    products,
+    publishable_keys,
+    region_links,
+    regions,
+    sales_channels,
+    shipping_options,
+    shipping_profiles,
+    stock,
+    store,
+    tags,
+    tax_rates,
+    types,
+    variant_lists,
+    variants,
+)
+from services.catalog.carts import price_cart
+from services.catalog.documents import KINDS, documents_of
+from services.catalog.product_documents import PRODUCT_KINDS
+from services.catalog.seed import seed
+from services.chassis.service import Service
+
+SERVICE = Service(
+    name="catalog",
+    folder=Path(__file__).parent,
+    routes=[
+        *tags.ROUTES,  # before the products, whose ids could be anything
+        *types.ROUTES,
+        *product_lists.ROUTES,
+        *products.ROUTES,
+        *options.ROUTES,
+        *variants.ROUTES,
+        *variant_lists.ROUTES,
+        *collections.ROUTES,
+        *categories.ROUTES,
+        *publishable_keys.ROUTES,
+        *store.ROUTES,
+        *currencies.ROUTES,
+        *regions.ROUTES,
+        *region_links.ROUTES,
+        *shipping_profiles.ROUTES,
+        *shipping_options.ROUTES,
+        *sales_channels.ROUTES,
+        *tax_rates.ROUTES,
+    ],
+    listeners={**stock.LISTENERS, **sales_channels.LISTENERS},
+    commands={
+        **stock.COMMANDS,
+        **sales_channels.COMMANDS,
+        "documents": documents_of({**KINDS, **PRODUCT_KINDS}),
+        "price_cart": price_cart,
+    },
+    seed=seed,
+)

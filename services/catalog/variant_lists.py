@@ -1,0 +1,81 @@
+"""Finding variants: those of a product, all of them, one."""
+
+from dataclasses import replace
+
+from aiohttp import web
+
+from services.catalog.answers import LIVE, get_page, one
+from services.catalog.product_reads import VARIANT_COLUMNS, variant_resource
+from services.chassis.db import reading
+from services.chassis.embed import Resource, Selection, merge, one_query, page_query, tree
+from services.chassis.http import json_bytes
+from services.chassis.params import Filter, Query, dates, flag, numbers, query_of, search, texts
+
+FILTERS: dict[str, Filter] = {
+    "id": texts("{t}.id"),
+    "manage_inventory": flag("{t}.manage_inventory"),
+    "allow_backorder": flag("{t}.allow_backorder"),
+    "inventory_quantity": numbers("{t}.inventory_quantity"),
+    "q": search(
+        "lower({t}.title) like {q} or lower({t}.sku) like {q}"
+        " or {t}.product_id in (select p.id from products p where lower(p.title) like {q})"
+    ),
+    "created_at": dates("{t}.created_at"),
+    "updated_at": dates("{t}.updated_at"),
+}
+ALL_FILTERS = {name: of for name, of in FILTERS.items() if not name.endswith("_at")} | {"title": texts("{t}.title")}
+OWN_TREE = tree(("options", "prices"))
+ALL_TREE = tree(("product", "options", "prices"))
+FIELDS = tuple(name for name in VARIANT_COLUMNS if name != "variant_rank")
+
+
+def shown(chosen: Selection, query: Query, always: tuple[str, ...] = ()) -> Selection:
+    """What a search, or the operation itself, shows besides what was asked for."""
+    more = (*always, "product") if query.get("q") else always
+    return Selection(chosen.fields, merge(chosen.tree, tree(more)))
+
+
+def counted(query: Query) -> Resource:
+    """Variants with availability; the stock shows with the columns that it belongs to."""
+    fields = query.get("fields", "manage_inventory")
+    return variant_resource(
+        priced=True, counted=True, quantity="manage_inventory" in fields or "inventory_quantity" in fields
+    )
+
+
+async def get_product_variants(request: web.Request) -> web.Response:
+    query = query_of(request)
+    page = page_query(
+        variant_resource(priced=False, counted=False),
+        query,
+        FILTERS,
+        limit=100,
+        fields=tuple(VARIANT_COLUMNS),
+        expand=OWN_TREE,
+        where="{t}.product_id = $1 and {t}.deleted_at is null",
+        args=(request.match_info["id"],),
+    )
+    return await get_page(request, "variants", replace(page, chosen=shown(page.chosen, query)))
+
+
+async def get_variants(request: web.Request) -> web.Response:
+    query = query_of(request)
+    page = page_query(
+        counted(query), query, ALL_FILTERS, limit=20, fields=FIELDS, expand=ALL_TREE, where="{t}.deleted_at is null"
+    )
+    return await get_page(request, "variants", replace(page, chosen=shown(page.chosen, query, ("prices",))))
+
+
+async def get_variant(request: web.Request) -> web.Response:
+    query, variant_id = query_of(request), request.match_info["id"]
+    resource = variant_resource(priced=True, counted=False)
+    what = shown(one_query(resource, query, fields=FIELDS, expand=ALL_TREE), query, ("prices",))
+    async with reading(request) as db:
+        return json_bytes(request, await one(db, "variant", resource, what, variant_id, LIVE))
+
+
+ROUTES = [
+    web.get("/admin/products/{id}/variants", get_product_variants),
+    web.get("/admin/variants", get_variants),
+    web.get("/admin/variants/{id}", get_variant),
+]
