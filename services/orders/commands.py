@@ -1,0 +1,69 @@
+"""What other services may ask of this one: rows of ours that they show. All of it only reads."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import orjson
+
+from services.chassis.commands import CommandHandler
+from services.chassis.db import Db
+from services.chassis.embed import One, Resource, aliases, object_sql, tree
+from services.chassis.errors import InvalidData
+from services.orders.customers import CUSTOMER, GROUP
+from services.orders.resources import PLAIN_ORDER, line
+
+KINDS: Mapping[str, Resource] = {"order": PLAIN_ORDER, "customer": CUSTOMER, "customer_group": GROUP}
+LINE = Resource("line_items", line().columns, {"order": One(PLAIN_ORDER, "{t}.id = {p}.order_id")})
+
+
+@cache
+def documents_sql(kind: str) -> str:
+    """The statement of the documents of one kind; $1 their ids."""
+    resource = KINDS[kind]
+    body = object_sql(resource, (), "t0", aliases())
+    return (
+        "select coalesce(json_agg(json_build_object('id', t0.id, 'body', "  # noqa: S608 - names from above
+        f"{body}, 'related', '{{}}'::json, 'sequence', coalesce(s.sequence, 0)) order by t0.id), '[]')::text "
+        f"from {resource.table} t0 left join event_sequences s on s.aggregate = t0.id where t0.id = any($1::text[])"
+    )
+
+
+@cache
+def lines_sql() -> str:
+    """The statement of lines of orders, each with its order; $1 their ids."""
+    row = object_sql(LINE, tree(["order"]), "t0", aliases())
+    return (
+        f"select coalesce(json_agg({row} order by t0.id), '[]')::text from line_items t0 "  # noqa: S608 - as above
+        "where t0.id = any($1::text[]) and t0.order_id is not null"
+    )
+
+
+def ids_of(value: Any) -> list[str]:
+    """Raises InvalidData for anything but a list of texts."""
+    if not isinstance(value, list) or not all(isinstance(id_, str) for id_ in value):
+        raise InvalidData("ids: must be a list of ids.")
+    return value
+
+
+async def documents(db: Db, body: dict[str, Any]) -> dict[str, Any]:
+    """{"kinds": {kind: [ids]}} -> {"copies": {kind: [document]}}. Unknown ids are left out."""
+    found = {}
+    for kind, ids in body.get("kinds", {}).items():
+        if kind not in KINDS:
+            raise InvalidData(f"There are no documents of kind {kind} here.")
+        found[kind] = await documents_of(db, kind, ids_of(ids))
+    return {"copies": found}
+
+
+async def documents_of(db: Db, kind: str, ids: list[str]) -> list[dict[str, Any]]:
+    docs: list[dict[str, Any]] = orjson.loads(await db.fetchval(documents_sql(kind), ids))
+    return docs
+
+
+async def line_items(db: Db, body: dict[str, Any]) -> dict[str, Any]:
+    """{"ids"} -> {"line_items"}: lines of orders as they are now, each with its order. Unknown ids are left out."""
+    return {"line_items": orjson.loads(await db.fetchval(lines_sql(), ids_of(body.get("ids"))))}
+
+
+COMMANDS: Mapping[str, CommandHandler] = {"documents": documents, "line_items": line_items}

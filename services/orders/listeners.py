@@ -1,0 +1,44 @@
+"""What this service does when something happened elsewhere: keep copies of the catalog, take news about payments."""
+
+from collections.abc import Mapping
+
+from services.chassis.consumers import Event, Listener
+from services.chassis.copies import on_copies
+from services.chassis.db import Db
+from services.orders.payment_copies import apply_payments, store_payments
+
+CATALOG = [
+    f"{noun}.{what}"
+    for noun in (
+        "region",
+        "country",
+        "sales_channel",
+        "shipping_option",
+        "shipping_profile",
+        "product",
+        "product-variant",
+        "discount",
+        "tax_rate",
+    )
+    for what in ("created", "updated", "deleted")
+]
+
+
+async def on_payment(db: Db, event: Event) -> None:
+    """A payment was made, captured, refunded or canceled, whoever asked for it."""
+    payment = event.data.get("payment")
+    if payment is None:
+        return
+    if payment.get("order_id"):
+        await apply_payments(db, payment["order_id"], [payment], event.data.get("refund"))
+    else:
+        await store_payments(db, [payment])
+
+
+LISTENERS: Mapping[str, Listener] = {
+    **dict.fromkeys(CATALOG, on_copies),
+    "payment.created": on_payment,
+    "payment.payment_captured": on_payment,
+    "payment.payment_refunded": on_payment,
+    "payment.canceled": on_payment,
+}

@@ -1,0 +1,104 @@
+"""Payments and refunds of an order, as the payments service reported them: in the reply to a command, or by event.
+
+Both ways bring the same facts in any order, so they are merged, never replaced: a payment once captured or canceled
+stays so, what was refunded only grows. What follows for the order is worked out here, whichever news comes first.
+"""
+
+from typing import Any
+
+import orjson
+
+from services.chassis.db import Db
+from services.chassis.outbox import emit
+from services.orders import status
+
+STORE_PAYMENTS = """
+insert into payments as p (
+    id, order_id, cart_id, swap_id, amount, currency_code, amount_refunded, provider_id, data, captured_at, canceled_at,
+    idempotency_key, metadata, created_at, updated_at
+)
+select id, order_id, cart_id, swap_id, amount, currency_code, amount_refunded, provider_id, coalesce(data, '{}'),
+    captured_at, canceled_at, idempotency_key, nullif(metadata, 'null'), created_at, updated_at
+from jsonb_to_recordset($1::text::jsonb) as x(
+    id text, order_id text, cart_id text, swap_id text, amount bigint, currency_code text, amount_refunded bigint,
+    provider_id text, data jsonb, captured_at timestamptz, canceled_at timestamptz, idempotency_key text,
+    metadata jsonb, created_at timestamptz, updated_at timestamptz
+)
+order by id
+on conflict (id) do update set
+    amount_refunded = greatest(p.amount_refunded, excluded.amount_refunded),
+    captured_at = coalesce(p.captured_at, excluded.captured_at),
+    canceled_at = coalesce(p.canceled_at, excluded.canceled_at),
+    data = case when excluded.updated_at >= p.updated_at then excluded.data else p.data end,
+    updated_at = greatest(p.updated_at, excluded.updated_at)
+"""
+STORE_REFUND = """
+insert into refunds (id, order_id, payment_id, amount, reason, note, idempotency_key, metadata, created_at, updated_at)
+select id, order_id, payment_id, amount, reason, note, idempotency_key, nullif(metadata, 'null'), created_at, updated_at
+from jsonb_to_record($1::text::jsonb) as x(
+    id text, order_id text, payment_id text, amount bigint, reason text, note text, idempotency_key text,
+    metadata jsonb, created_at timestamptz, updated_at timestamptz
+)
+on conflict (id) do nothing
+returning true
+"""
+LOCK = "select payment_status, no_notification from orders where id = $1 for no key update"
+MONEY = """
+select
+    coalesce((select json_agg(json_build_object('amount', amount, 'amount_refunded', amount_refunded,
+        'captured', captured_at is not null, 'canceled', canceled_at is not null))
+        from payments where order_id = $1), '[]')::text as payments,
+    coalesce((select sum(amount) from refunds where order_id = $1), 0)::bigint as refunded
+"""
+# The event can be faster than the request that asked for the refund, which knows whom not to notify.
+ASKED = """
+select (state ->> 'no_notification')::boolean from sagas
+where status in ('running', 'undoing') and kind = 'refund' and state ->> 'order_id' = $1
+    and state ->> 'amount' = $2::bigint::text and state ->> 'reason' = $3
+"""
+SETTLE = """
+update orders set
+    payment_status = $2,
+    refunded_total = least($3, paid_total),
+    refundable_amount = greatest(paid_total - $3, 0),
+    updated_at = now()
+where id = $1
+"""
+
+
+async def store_payments(db: Db, payments: list[dict[str, Any]]) -> None:
+    """Merge these payments into what is known of them."""
+    await db.execute(STORE_PAYMENTS, orjson.dumps(payments).decode())
+
+
+async def apply_payments(
+    db: Db,
+    order_id: str,
+    payments: list[dict[str, Any]],
+    refund: dict[str, Any] | None = None,
+    no_notification: bool | None = None,
+) -> None:
+    """Store news about the money of an order, and say what follows: captured, refunded. Does so once, however often
+    the news comes. An order that is not there yet takes its payments as it finds them when it is placed."""
+    order = await db.fetchrow(LOCK, order_id)
+    await store_payments(db, payments)
+    made = refund is not None and await db.fetchval(STORE_REFUND, orjson.dumps(refund).decode())
+    if order is None:
+        return
+    money = await db.fetchrow(MONEY, order_id)
+    found = status.payment_status(order["payment_status"], orjson.loads(money["payments"]), money["refunded"])
+    await db.execute(SETTLE, order_id, found, money["refunded"])
+    if no_notification is None and made and refund is not None:
+        no_notification = await db.fetchval(ASKED, order_id, refund["amount"], refund["reason"])
+    quiet = order["no_notification"] if no_notification is None else no_notification
+    if found == "captured" and order["payment_status"] != "captured":
+        await emit(db, "order.payment_captured", order_id, {"id": order_id, "no_notification": quiet})
+    if made and refund is not None:
+        data = {
+            "id": order_id,
+            "refund_id": refund["id"],
+            "amount": refund["amount"],
+            "reason": refund["reason"],
+            "no_notification": quiet,
+        }
+        await emit(db, "order.refund_created", order_id, data)

@@ -1,0 +1,105 @@
+"""Every command that this service sends to others. None is sent inside a transaction (DESIGN, "Between services").
+
+Those that change something take a key that was made before the call, so that asking again changes nothing twice, and
+those that undo name the key of what they undo: it may never have run. All raise Unavailable, whose `outcome_unknown`
+says whether the command may have run all the same, and what the other service refuses with.
+"""
+
+from typing import Any
+
+from aiohttp import web
+
+from services.chassis import commands
+from services.chassis.keys import BUS, SETTINGS
+
+Reply = dict[str, Any]
+
+
+async def send(app: web.Application, service: str, name: str, body: dict[str, Any], key: str | None = None) -> Reply:
+    """One command, within the deadline of the settings."""
+    return await commands.call(app[BUS], service, name, body, key=key, deadline=app[SETTINGS].command_deadline)
+
+
+# catalog
+
+
+async def price_cart(app: web.Application, cart: dict[str, Any]) -> Reply:
+    """Prices, tax rates and discounts of lines and shipping methods, as they are now. Changes nothing."""
+    return await send(app, "catalog", "price_cart", cart)
+
+
+async def documents(app: web.Application, kinds: dict[str, list[str]]) -> Reply:
+    """Copies of these rows of the catalog: {"copies": {kind: [document]}}. Unknown ids are left out."""
+    return await send(app, "catalog", "documents", {"kinds": kinds})
+
+
+# payments
+
+
+async def authorize(app: web.Application, key: str, payment: dict[str, Any]) -> Reply:
+    """A new payment with the id given: {"payment"}."""
+    return await send(app, "payments", "authorize", payment, key)
+
+
+async def capture(app: web.Application, key: str, payment_id: str) -> Reply:
+    """{"payment"}. Of a payment that is captured already, too; NotAllowed for a canceled one."""
+    return await send(app, "payments", "capture", {"payment_id": payment_id}, key)
+
+
+async def cancel_payment(app: web.Application, key: str, payment_id: str, undoes: str | None = None) -> Reply:
+    """{"payment"}: null when it never came to be."""
+    return await send(app, "payments", "cancel", {"payment_id": payment_id, "undoes": undoes}, key)
+
+
+async def refund(app: web.Application, key: str, wanted: dict[str, Any]) -> Reply:
+    """{"refund", "payments"}."""
+    return await send(app, "payments", "refund", wanted, key)
+
+
+# inventory
+
+
+async def reserve(app: web.Application, key: str, wanted: dict[str, Any]) -> Reply:
+    """All of the items or, NotAllowed, none."""
+    return await send(app, "inventory", "reserve", wanted, key)
+
+
+async def release(app: web.Application, key: str, line_item_ids: list[str], undoes: str | None = None) -> Reply:
+    """Reservations of these lines go away."""
+    return await send(app, "inventory", "release", {"line_item_ids": line_item_ids, "undoes": undoes}, key)
+
+
+async def fulfill(
+    app: web.Application, key: str, fulfillment_id: str, location_id: str, items: list[dict[str, Any]]
+) -> Reply:
+    """Stock and reservations at the location go down."""
+    body = {"fulfillment_id": fulfillment_id, "location_id": location_id, "items": items}
+    return await send(app, "inventory", "fulfill", body, key)
+
+
+async def undo_fulfill(app: web.Application, key: str, fulfillment_id: str, undoes: str) -> Reply:
+    """As if `fulfill` had never been: stock and reservations come back."""
+    return await send(app, "inventory", "undo_fulfill", {"fulfillment_id": fulfillment_id, "undoes": undoes}, key)
+
+
+async def cancel_fulfillment(app: web.Application, key: str, fulfillment_id: str) -> Reply:
+    """Stock comes back, reservations do not."""
+    return await send(app, "inventory", "cancel_fulfillment", {"fulfillment_id": fulfillment_id}, key)
+
+
+async def reserve_line(app: web.Application, key: str, wanted: dict[str, Any]) -> Reply:
+    """{"reservation"} at a location that the merchant chose. NotFound where it is not stocked."""
+    return await send(app, "inventory", "reserve_line", wanted, key)
+
+
+async def reservations(app: web.Application, page: dict[str, Any]) -> Reply:
+    """A page of the reservations of some lines, as the list of them is answered."""
+    return await send(app, "inventory", "reservations", page)
+
+
+# gateway
+
+
+async def users(app: web.Application, user_ids: list[str]) -> Reply:
+    """Copies of these users: {"copies": {"user": [document]}}. Unknown ids are left out."""
+    return await send(app, "gateway", "documents", {"kinds": {"user": user_ids}})

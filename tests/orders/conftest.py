@@ -1,0 +1,57 @@
+"""What the tests of orders share: a shop to sell from, orders, and the events that are heard."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import aio_pika
+import orjson
+import pytest
+
+from tests.conftest import Client, Stack, rabbitmq_url
+from tests.shop import Shop, place, set_up
+
+Order = dict[str, Any]
+
+
+@pytest.fixture
+async def shop(api: Client) -> Shop:
+    """Made for each test: a test that makes its own takes the countries away from the others."""
+    return await set_up(api)
+
+
+@pytest.fixture
+def ordered(api: Client, shop: Shop) -> Callable[..., Awaitable[Order]]:
+    """`await ordered(quantity=2, ...)`: a paid order of the small variant and 1 of the large; it costs 40.00 then."""
+
+    async def make(quantity: int = 2, **more: Any) -> Order:
+        items = [{"variant_id": shop.small, "quantity": quantity}, {"variant_id": shop.large, "quantity": 1}]
+        return await place(api, shop, **{"items": items} | more)
+
+    return make
+
+
+@pytest.fixture
+async def awaiting(stack: Stack, ordered: Callable[..., Awaitable[Order]]) -> Order:
+    """An order whose payment was authorised but not captured; drafts are captured at once."""
+    order = await ordered()
+    for service in ("payments", "orders"):
+        await stack.pool(service).execute("update payments set captured_at = null where order_id = $1", order["id"])
+    await stack.pool("orders").execute("update orders set payment_status = 'awaiting' where id = $1", order["id"])
+    return order
+
+
+@pytest.fixture
+async def heard(stack: Stack) -> AsyncIterator[list[dict[str, Any]]]:
+    """All events about orders published while the test runs, as they come."""
+    events: list[dict[str, Any]] = []
+    connection = await aio_pika.connect(rabbitmq_url())
+    async with connection:
+        channel = await connection.channel()
+        queue = await channel.declare_queue(exclusive=True)
+        await queue.bind(f"{stack.namespace}.events", "order.#")
+
+        async def note(message: aio_pika.abc.AbstractIncomingMessage) -> None:
+            events.append(orjson.loads(message.body))
+
+        await queue.consume(note, no_ack=True)
+        yield events
