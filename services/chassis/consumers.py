@@ -23,6 +23,7 @@ from prometheus_client import Counter
 
 from services.chassis.bus import Bus
 from services.chassis.db import Db
+from services.chassis.errors import database_trouble
 
 log = structlog.get_logger()
 
@@ -33,17 +34,6 @@ OUTAGE_SECONDS = 1.0
 DAYS_KEPT = 14
 
 RECEIVED = Counter("mercer_events_received_total", "Events by what became of them", ["name", "outcome"])
-
-# The database's trouble, not the message's: trying again later is all there is to do.
-OUTAGES = (
-    OSError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.TransactionRollbackError,
-    asyncpg.LockNotAvailableError,
-)
 
 RECEIVE = "insert into inbox (message_id, name) values ($1, $2) on conflict do nothing returning true"
 PRUNE = """
@@ -155,8 +145,7 @@ async def _settle(
             async with slots:
                 applied = await apply(pool, listeners, event)
         except Exception as error:
-            # asyncpg's complaints about arguments are InterfaceErrors too: those never get better.
-            if isinstance(error, OUTAGES) and not isinstance(error, ValueError):
+            if database_trouble(error):
                 log.warning("event waits for the database", error=repr(error))
                 await asyncio.sleep(OUTAGE_SECONDS)
                 continue

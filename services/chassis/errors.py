@@ -1,6 +1,28 @@
 """Errors that answer a request: `{type, message, code?}` with a status (reference/identity.md, Errors)."""
 
+import socket
 from typing import Any
+
+import asyncpg
+
+# Trouble of the database, or of the way to it, at this moment: the same request may succeed a little later.
+DATABASE_TROUBLE = (
+    ConnectionError,
+    TimeoutError,
+    socket.gaierror,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
+)
+
+
+def database_trouble(error: BaseException) -> bool:
+    """Whether an exception is the database's trouble. asyncpg's complaints about arguments are not: they are bugs."""
+    return isinstance(error, DATABASE_TROUBLE) and not isinstance(error, ValueError)
 
 
 class ApiError(Exception):

@@ -13,7 +13,15 @@ from prometheus_client import Histogram
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ulid import ULID
 
-from services.chassis.errors import ApiError, InvalidData, NotFound, TooLarge, Unauthorized
+from services.chassis.errors import (
+    ApiError,
+    InvalidData,
+    NotFound,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+    database_trouble,
+)
 
 log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -136,9 +144,13 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = error_response(NotFound(f"There is no {request.method} {request.path}."))
     except web.HTTPException:
         raise
-    except Exception:
+    except Exception as error:
         log.exception("request failed", method=request.method, path=request.path)
-        response = error_response(ApiError("Something went wrong here; it was logged under this request id."))
+        response = error_response(
+            Unavailable("The database cannot be reached right now; try again later.")
+            if database_trouble(error)
+            else ApiError("Something went wrong here; it was logged under this request id.")
+        )
     response.headers[REQUEST_ID_HEADER] = request_id
     resource = request.match_info.route.resource
     route = resource.canonical if resource else "unknown"

@@ -48,7 +48,7 @@ def pending(wanted: list[tuple[str, str]], applied: dict[str, str]) -> list[tupl
 
 
 async def migrate(url: str, folder: Path) -> list[str]:
-    """Bring the database at `url` up to the files; returns the names of those applied now. Safe to run twice at once."""
+    """Bring the database at `url` up to the files; returns the names applied now. Safe to run twice at once."""
     db = await asyncpg.connect(url)
     try:
         await db.execute("select pg_advisory_lock($1)", LOCK)

@@ -30,6 +30,7 @@ POLL_SECONDS = 1.0
 STANDBY_SECONDS = 3.0
 RETRY_SECONDS = 1.0
 DRAIN_SECONDS = 10.0
+DATABASE_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 PUBLISHED = Counter("mercer_outbox_published_total", "Events that the broker has confirmed")
 DEPTH = Gauge("mercer_outbox_rows", "Events that wait to be published")
@@ -109,7 +110,7 @@ async def _relay(pool: asyncpg.Pool, bus: Bus, stop: asyncio.Event) -> None:
             async with pool.acquire() as db:
                 if await db.fetchval("select pg_try_advisory_lock($1)", LOCK):
                     await _lead(db, bus, stop)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except DATABASE_ERRORS:
             log.warning("relay lost its database", exc_info=True)
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), STANDBY_SECONDS)
@@ -147,7 +148,7 @@ async def _lead(db: asyncpg.Connection, bus: Bus, stop: asyncio.Event) -> None:
                     await asyncio.wait_for(wake.wait(), POLL_SECONDS)
     finally:
         stopping.cancel()
-        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with suppress(*DATABASE_ERRORS):
             await db.remove_listener("outbox", notified)
             await db.execute("select pg_advisory_unlock($1)", LOCK)
 

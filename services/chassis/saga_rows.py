@@ -24,7 +24,7 @@ LEASE_SECONDS = 15.0
 WAIT_SECONDS = 5.0
 LONGEST_PAUSE = 300.0
 DAYS_KEPT = 30
-DATABASE_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+DATABASE_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 BEGIN = """
 insert into sagas (id, kind, subject, state, leased_by, leased_until, request_id, actor)

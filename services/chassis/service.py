@@ -14,7 +14,7 @@ import uvloop
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from services.chassis import idempotency
+from services.chassis import commands, consumers, idempotency, sagas
 from services.chassis.bus import Bus
 from services.chassis.commands import CommandHandler, run_commands
 from services.chassis.consumers import Listener, run_consumer
@@ -114,8 +114,9 @@ async def keep_house(pool: asyncpg.Pool) -> None:
     while True:
         await asyncio.sleep(600)
         try:
-            await idempotency.prune(pool)
-        except (OSError, asyncpg.PostgresError):
+            for prune in (idempotency.prune, consumers.prune, commands.prune, sagas.prune):
+                await prune(pool)
+        except Exception:
             log.warning("housekeeping failed", exc_info=True)
 
 

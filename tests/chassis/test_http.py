@@ -34,6 +34,8 @@ async def post_note(request: web.Request) -> web.Response:
         )
         if body.text == "twice":
             raise Duplicate("There is one already.")
+        if body.text == "lost":
+            await db.execute("select pg_terminate_backend(pg_backend_pid())")
         if body.text == "bug":
             raise RuntimeError("a bug")
         return json_bytes(request, f'{{"count":{count},"by":"{actor(request)}"}}')
@@ -123,6 +125,13 @@ async def test_errors_roll_back_and_hide_what_is_inside(client: Client) -> None:
     status, answer = await client.post("/admin/notes", {"text": "bug"})
     assert (status, answer["type"], answer["code"]) == (500, "unknown_error", "unknown_error")
     assert "a bug" not in answer["message"]
+    assert await count(client) == before
+
+
+async def test_a_lost_database_is_503_and_the_next_request_works(client: Client) -> None:
+    before = await count(client)
+    status, answer = await client.post("/admin/notes", {"text": "lost"})
+    assert (status, answer["type"]) == (503, "unavailable")
     assert await count(client) == before
 
 
