@@ -27,15 +27,17 @@ where not exists (select from copies c where c.kind = 'variant' and c.id = i.var
 """
 
 
-async def fetch_documents(app: web.Application, kind: str, ids: list[str]) -> None:
-    """Store the catalog's documents of `ids`; an id that it does not know is remembered as gone."""
+async def fetch_documents(app: web.Application, kind: str, ids: list[str], remember_gone: bool = False) -> None:
+    """Store the catalog's documents of `ids`; with `remember_gone` also that it does not know the others."""
     if not ids:
         return
     reply = await call(app[BUS], "catalog", "documents", {"kinds": {kind: ids}})
     docs = reply["copies"].get(kind, [])
-    unknown = set(ids) - {doc["id"] for doc in docs}
+    if remember_gone:
+        unknown = set(ids) - {doc["id"] for doc in docs}
+        docs += [{"id": id_, "sequence": -1, "body": None} for id_ in unknown]
     async with app[POOL].acquire() as db, db.transaction():
-        await copies.store(db, kind, [*docs, *({"id": id_, "sequence": -1, "body": None} for id_ in unknown)])
+        await copies.store(db, kind, docs)
 
 
 async def check_known(app: web.Application, kind: str, ids: list[str], name: str) -> None:
@@ -65,7 +67,7 @@ async def fill_variants(app: web.Application) -> None:
     pool = app[POOL]
     try:
         ids = [row["id"] for row in await pool.fetch(UNKNOWN_VARIANTS)]
-        await fetch_documents(app, "variant", ids)
+        await fetch_documents(app, "variant", ids, remember_gone=True)
         await fetch_documents(app, "product", [row["id"] for row in await pool.fetch(UNKNOWN_PRODUCTS, ids)])
     except ApiError as error:
         log.warning("variants not fetched, their events will bring them", reason=error.message)

@@ -49,7 +49,7 @@ async def ask(stack: Stack) -> Ask:
     await until(connected)
 
     async def ask(name: str, body: dict[str, Any], key: str | None = None) -> dict[str, Any]:
-        return await call(bus, "inventory", name, body, key=key)
+        return await call(bus, "inventory", name, body, key=key, deadline=20)
 
     return ask
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from services.chassis.ids import new_id
 from tests.conftest import Client, Stack
 from tests.inventory.conftest import Ask, Shelf, Shop
 
@@ -176,6 +177,18 @@ async def test_lines_are_shown_with_their_order(inventory: Client, line: dict[st
     [row] = (await inventory.ok("GET", "/admin/reservations", query=query))["reservations"]
     assert (row["line_item"]["id"], row["line_item"]["quantity"]) == (line["id"], 5)
     assert row["line_item"]["order"]["id"] == line["order"]
+
+
+async def test_sent_twice_is_done_once(inventory: Client, shop: Shop) -> None:
+    shelf = await shop.shelf(10)
+    headers = {"Idempotency-Key": new_id("key")}
+    answers = await asyncio.gather(
+        *(inventory.post("/admin/reservations", wanted(shelf, 2), headers=headers) for _ in range(6))
+    )
+    assert all(answer == answers[0] for answer in answers)
+    assert answers[0][0] == 200
+    assert (await inventory.post("/admin/reservations", wanted(shelf, 3), headers=headers))[0] == 409
+    assert await shop.levels(shelf) == [(10, 2)]
 
 
 async def test_changes_at_once_balance(inventory: Client, shop: Shop, ask: Ask) -> None:

@@ -143,6 +143,18 @@ async def test_back_orders_allowed_later(shop: Shop, ask: Ask) -> None:
     assert await shop.levels(shelf) == [(1, 2)]
 
 
+async def test_a_variant_that_is_no_longer_managed_passes(shop: Shop, ask: Ask) -> None:
+    shelf = await shop.shelf(1)
+    path = f"/admin/products/{shelf.product}/variants/{shelf.variant}"
+    await shop.catalog.ok("POST", path, {"manage_inventory": False})
+
+    async def passes() -> bool:
+        return await outcome(ask("reserve", shelf.order(5), key=new_id("key"))) == "ok"
+
+    await until(passes)
+    assert await shop.levels(shelf) == [(1, 0)]
+
+
 async def test_what_is_not_counted_passes(shop: Shop, ask: Ask) -> None:
     """No level anywhere, not managed, no variant: nothing to reserve, and no reason to refuse."""
     without_level = await shop.shelf()
