@@ -20,11 +20,11 @@ from services.chassis.params import (
     boolean,
     choices,
     dates,
-    flag,
     query_of,
     search,
     text,
     texts,
+    truth,
     word,
 )
 
@@ -72,6 +72,11 @@ def priced_in_list(name: str, value: Any, bind: Bind) -> str:
     return PRICED_IN.format(ids=texts("m.price_list_id", array_only=True)(name, value, bind))
 
 
+def gift_cards(name: str, value: Any, bind: Bind) -> str:
+    """Gift cards or the rest, in words that the index of the few gift cards knows."""
+    return "{t}.is_giftcard" if truth(name, value) else "not {t}.is_giftcard"
+
+
 def ignored(name: str, value: Any, bind: Bind) -> str:
     """A parameter that only says how another one is meant."""
     return "true"
@@ -90,7 +95,7 @@ FILTERS: dict[str, Filter] = {
     "title": text("{t}.title"),
     "description": text("{t}.description"),
     "handle": text("{t}.handle"),
-    "is_giftcard": flag("{t}.is_giftcard"),
+    "is_giftcard": gift_cards,
     "q": search(SEARCHED),
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),

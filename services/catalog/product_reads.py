@@ -46,20 +46,24 @@ PRICE = Resource("prices", PRICE_COLUMNS)
 PRICED = Resource("prices", PRICE_COLUMNS | {"variant_id": "{t}.variant_id", "price_list": "null::json"})
 OWN_PRICES = "{t}.variant_id = {p}.id and {t}.price_list_id is null and {t}.deleted_at is null"
 
-COUNTED = (
-    "(select v.*, a.available, coalesce(a.has_item, false) as has_item"
-    " from product_variants v left join variant_availability a on a.variant_id = v.id)"
-)
 NO_CALCULATED_PRICE = """{row} || case when exists (
     select from prices c where c.variant_id = {t}.id and c.price_list_id is null and c.deleted_at is null
 ) then '{{"original_price": null, "calculated_price": null, "original_price_includes_tax": null,
     "calculated_price_includes_tax": null, "original_price_incl_tax": null, "calculated_price_incl_tax": null,
     "original_tax": null, "calculated_tax": null, "tax_rates": null}}'::jsonb else '{{}}'::jsonb end"""
-PURCHASABLE = """ || jsonb_build_object('purchasable',
-    not {t}.manage_inventory or not {t}.has_item or {t}.allow_backorder or {t}.available > 0)"""
-STOCK = """ || case when {t}.manage_inventory and {t}.has_item
-    then jsonb_build_object('inventory_quantity', {t}.available) else '{{}}'::jsonb end"""
-NOT_COUNTED = " - case when {t}.manage_inventory and not {t}.has_item then 'inventory_quantity' else '' end"
+# One row whatever there is: looked up per variant shown, for a join would be made for all variants that are there.
+AVAILABILITY = """(
+    select (({priced}) {stock})
+        - case when {{t}}.manage_inventory and not a.has_item then 'inventory_quantity' else '' end
+        || jsonb_build_object('purchasable',
+            not {{t}}.manage_inventory or not a.has_item or {{t}}.allow_backorder or a.available > 0)
+    from (
+        select coalesce(max(c.available), 0) as available, coalesce(bool_or(c.has_item), false) as has_item
+        from variant_availability c where c.variant_id = {{t}}.id
+    ) a
+)"""
+STOCK = """|| case when {t}.manage_inventory and a.has_item
+    then jsonb_build_object('inventory_quantity', a.available) else '{{}}'::jsonb end"""
 
 
 @cache
@@ -70,9 +74,9 @@ def variant_resource(*, priced: bool, counted: bool, quantity: bool = True) -> R
     """
     shape = NO_CALCULATED_PRICE if priced else "{row}"
     if counted:
-        shape = f"({shape}{STOCK if quantity else ''}){NOT_COUNTED}{PURCHASABLE}"
+        shape = AVAILABILITY.format(priced=shape, stock=STOCK if quantity else "")
     return Resource(
-        COUNTED if counted else "product_variants",
+        "product_variants",
         VARIANT_COLUMNS,
         {
             "product": One(PLAIN_PRODUCT, "{t}.id = {p}.product_id"),

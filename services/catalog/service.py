@@ -18,6 +18,7 @@ from services.catalog import (
     stock,
     store,
     tags,
+    tax_rate_links,
     tax_rates,
     types,
     variant_lists,
@@ -51,6 +52,7 @@ SERVICE = Service(
         *shipping_options.ROUTES,
         *sales_channels.ROUTES,
         *tax_rates.ROUTES,
+        *tax_rate_links.ROUTES,
     ],
     listeners={**stock.LISTENERS, **sales_channels.LISTENERS},
     commands={

@@ -1,13 +1,18 @@
 """The store: what it is preset to, its currencies, and its providers."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
 import pytest
 
+from services.catalog.seed import seed
+from services.catalog.service import SERVICE
+from services.chassis.migrate import migrate
 from tests.catalog.settings import reads
-from tests.conftest import Client, Stack
+from tests.conftest import Client, Stack, postgres_url, with_database
 
 PRESET = {
     "name": "Mercer Store",
@@ -122,3 +127,28 @@ async def test_providers(catalog: Client) -> None:
         "payment_providers": [{"id": "manual", "is_installed": True}]
     }
     assert await catalog.ok("GET", "/admin/store/tax-providers") == {"tax_providers": []}
+
+
+async def test_an_empty_database_is_filled_once_however_many_start() -> None:
+    name = f"mercer_test_{secrets.token_hex(4)}_seed"
+    admin = await asyncpg.connect(postgres_url())
+    try:
+        await admin.execute(f"create database {name}")
+        url = with_database(postgres_url(), name)
+        await migrate(url, SERVICE.sql)
+
+        async def start() -> None:
+            db = await asyncpg.connect(url)
+            async with db.transaction():
+                await seed(db)
+            await db.close()
+
+        await asyncio.gather(*(start() for _ in range(4)))
+        db = await asyncpg.connect(url)
+        tables = ("stores", "sales_channels", "shipping_profiles", "currencies", "countries", "store_currencies")
+        counts = [await db.fetchval(f"select count(*) from {table}") for table in tables]
+        await db.close()
+        assert counts == [1, 1, 2, 120, 250, 1]
+    finally:
+        await admin.execute(f"drop database if exists {name} with (force)")
+        await admin.close()
