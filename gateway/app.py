@@ -27,7 +27,7 @@ from gateway.proxy import METHODS, SERVICE_OF, forward, upstream_session
 from gateway.settings import GatewaySettings
 from services.chassis.bus import Bus
 from services.chassis.db import create_pool
-from services.chassis.errors import ApiError, NotFound, TooLarge, Unavailable
+from services.chassis.errors import ApiError, InvalidData, NotFound, TooLarge, Unavailable
 from services.chassis.http import ACTOR, REQUEST_ID_HEADER, SECONDS, Handler, Replay, error_response
 from services.chassis.keys import BUS, POOL
 from services.chassis.log import setup_logging
@@ -39,6 +39,7 @@ log = structlog.get_logger()
 SQL = Path(__file__).parent / "sql"
 GOOD_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 HEALTH_SECONDS = 2.0
+MAX_LINE = 16 * 1024  # lists of ids stand in the query string
 
 # Ids of requests that came without one: random per process, then counted, which is all that telling them apart needs.
 PROCESS = secrets.token_hex(8)
@@ -149,11 +150,20 @@ def answer_for(request: web.Request, error: Exception) -> web.Response:
             return error_response(TooLarge("The body is larger than this server accepts."))
         case web.HTTPException():
             return error_response(NotFound(f"There is no {request.method} {request.path}."))
-        case OSError() | asyncpg.PostgresConnectionError() | asyncpg.InterfaceError():
-            log.warning("request failed", method=request.method, path=request.path, exc_info=error)
-            return error_response(Unavailable("The gateway cannot reach its database right now; try again later."))
+        case ConnectionError() if request.transport is None or request.transport.is_closing():
+            return error_response(InvalidData("The client went away."))  # nobody reads it, and nothing is wrong here
+        case OSError() | asyncpg.PostgresConnectionError() | asyncpg.OperatorInterventionError():
+            return no_database(request, error)
+        case asyncpg.InterfaceError() | asyncpg.InsufficientResourcesError():
+            return no_database(request, error)
     log.error("request failed", method=request.method, path=request.path, exc_info=error)
     return error_response(ApiError("Something went wrong here; it was logged under this request id."))
+
+
+def no_database(request: web.Request, error: Exception) -> web.Response:
+    """503: what the gateway itself needs is not there."""
+    log.warning("database unavailable", method=request.method, path=request.path, exc_info=error)
+    return error_response(Unavailable("The gateway cannot reach its database right now; try again later."))
 
 
 def route_of(request: web.Request) -> str:
@@ -180,8 +190,12 @@ def make_app(settings: GatewaySettings) -> web.Application:
     """The application of one process. Starting it needs a migrated database; no broker, and no services yet."""
     app = web.Application(
         client_max_size=settings.max_body_bytes,
-        # What is compressed passes as it is; who still sends after his answer gets this long to notice it.
-        handler_args={"auto_decompress": False, "lingering_time": 3.0},
+        handler_args={
+            "auto_decompress": False,  # what is compressed passes as it is
+            "lingering_time": 3.0,  # for who still sends after his answer, to notice it
+            "max_line_size": MAX_LINE,
+            "max_field_size": MAX_LINE,
+        },
     )
     for route in ROUTES:
         app.router.add_route(route.method, route.path, at_the_edge(route.handler))
@@ -227,6 +241,8 @@ async def prepare(settings: GatewaySettings) -> None:
     try:
         async with db.transaction():
             created = await users.ensure_admin(db, settings.admin_email, settings.admin_password.get_secret_value())
+    except ValueError as error:
+        raise SystemExit(f"MERCER_ADMIN_EMAIL {error}.") from None
     finally:
         await db.close()
     log.info("admin user created" if created else "admin user exists", email=settings.admin_email)

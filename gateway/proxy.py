@@ -6,7 +6,7 @@ connections. Anything larger or of unknown length passes chunk by chunk and is n
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 
 import aiohttp
 import structlog
@@ -68,6 +68,12 @@ class TooSlow(ApiError):
     status, type, code = 408, "timeout", None
 
 
+class BrokenOff(ApiError):
+    """400: the client went away in the middle of a body, or sent chunks that are none."""
+
+    status, type, code = 400, "invalid_data", None
+
+
 class NoAnswerInTime(ApiError):
     """504: the service has the request and does not answer."""
 
@@ -116,14 +122,10 @@ class Upload:
         self.sent = False
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Raises TooLarge or TooSlow, in the middle of it."""
+        """Raises TooLarge, TooSlow or BrokenOff, in the middle of it."""
         size = 0
         while True:
-            try:
-                async with asyncio.timeout(self._seconds):
-                    chunk = await self._content.readany()
-            except TimeoutError:
-                raise TooSlow("The rest of the body did not come.") from None
+            chunk = await received(self._content.readany(), self._seconds)
             if not chunk:
                 self.sent = True
                 return
@@ -138,7 +140,7 @@ def too_large(limit: int) -> TooLarge:
 
 
 async def forward(request: web.Request) -> web.StreamResponse:
-    """Answer with what the service answers. Raises NotFound, TooLarge, TooSlow, Unavailable or NoAnswerInTime."""
+    """Answer with what the service answers. Raises NotFound and what `outgoing_body` and `ask` raise."""
     path = request.path
     service = service_of(path.removesuffix("/"))
     if service is None or request.method not in METHODS:
@@ -162,7 +164,7 @@ async def forward(request: web.Request) -> web.StreamResponse:
 
 
 async def outgoing_body(request: web.Request, config: GatewaySettings) -> bytes | Upload:
-    """A small body whole, any other as a stream. Raises TooLarge or TooSlow."""
+    """A small body whole, any other as a stream. Raises TooLarge, TooSlow or BrokenOff."""
     length = request.content_length
     limit = config.max_upload_bytes if request.path.startswith("/admin/uploads") else config.max_body_bytes
     if length is not None and length > limit:
@@ -171,11 +173,18 @@ async def outgoing_body(request: web.Request, config: GatewaySettings) -> bytes 
         return Upload(request, limit, config.upstream_seconds)
     if request.content.is_eof():
         return await request.read()
+    return await received(request.read(), config.upstream_seconds)
+
+
+async def received(part: Awaitable[bytes], seconds: float) -> bytes:
+    """A part of the client's body. Raises TooSlow or BrokenOff."""
     try:
-        async with asyncio.timeout(config.upstream_seconds):
-            return await request.read()
+        async with asyncio.timeout(seconds):
+            return await part
     except TimeoutError:
         raise TooSlow("The rest of the body did not come.") from None
+    except Exception as error:
+        raise BrokenOff("The body is not what its headers say, or its sender went away.") from error
 
 
 def outgoing_headers(request: web.Request, identity: Identity, body: bytes | Upload | None) -> CIMultiDict[str]:
@@ -198,7 +207,7 @@ def copied(headers: Mapping[str, str], dropped: frozenset[str]) -> CIMultiDict[s
 
 
 async def ask(request: web.Request, parts: Parts, service: str, body: bytes | Upload | None) -> ClientResponse:
-    """The service's answer, its body not read yet. Raises ApiError.
+    """The service's answer, its body not read yet. Raises Unavailable, NoAnswerInTime, and what Upload.chunks raises.
 
     Only a GET is sent a second time, after a connection that broke, as one that the service closed while it was idle.
     """
@@ -266,7 +275,7 @@ async def streamed(request: web.Request, answer: ClientResponse, response: web.S
             async with asyncio.timeout(request.app[PARTS].config.upstream_seconds):
                 await response.write(chunk)
         await response.write_eof()
-    except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+    except Exception as error:  # whatever it is: a second answer must not follow the first half of this one
         log.warning("answer broken off", path=request.path, reason=repr(error))
         if request.transport is not None:
             request.transport.abort()

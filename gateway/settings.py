@@ -4,7 +4,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import NoDecode
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from services.chassis.settings import PORTS, Settings
 
@@ -12,7 +12,10 @@ SERVICES = ("orders", "catalog", "payments", "inventory")
 
 
 class GatewaySettings(Settings):
-    """Settings of one gateway process, read from the environment (prefix `MERCER_`)."""
+    """Settings of one gateway process, read from the environment (prefix `MERCER_`); an empty variable is as good as
+    none, so that a compose file can name them all."""
+
+    model_config = SettingsConfigDict(env_prefix="MERCER_", extra="ignore", env_ignore_empty=True)
 
     port: int = PORTS["gateway"]
     session_secret: SecretStr = Field(

@@ -148,9 +148,11 @@ async def _lead(db: asyncpg.Connection, bus: Bus, stop: asyncio.Event) -> None:
                     await asyncio.wait_for(wake.wait(), POLL_SECONDS)
     finally:
         stopping.cancel()
-        with suppress(*DATABASE_ERRORS):
+        try:
             await db.remove_listener("outbox", notified)
             await db.execute("select pg_advisory_unlock($1)", LOCK)
+        except DATABASE_ERRORS:
+            db.terminate()  # the lock must not stay on a connection that goes back to the pool
 
 
 async def _publish_batch(db: asyncpg.Connection, bus: Bus) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What other services may ask of this one: rows of ours that they show. All of it only reads."""
+"""What other services may ask of this one: rows of ours that they show, and to take news that also comes by event."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -11,10 +11,16 @@ from services.chassis.db import Db
 from services.chassis.embed import One, Resource, aliases, object_sql, tree
 from services.chassis.errors import InvalidData
 from services.orders.customers import CUSTOMER, GROUP
+from services.orders.payment_copies import take_payment
 from services.orders.resources import PLAIN_ORDER, line
 
 KINDS: Mapping[str, Resource] = {"order": PLAIN_ORDER, "customer": CUSTOMER, "customer_group": GROUP}
-LINE = Resource("line_items", line().columns, {"order": One(PLAIN_ORDER, "{t}.id = {p}.order_id")})
+# Also of the additional lines of swaps and claims.
+ORDER_OF = (
+    "coalesce({p}.order_id, (select s.order_id from swaps s where s.id = {p}.swap_id), "
+    "(select c.order_id from claims c where c.id = {p}.claim_order_id))"
+)
+LINE = Resource("line_items", line().columns, {"order": One(PLAIN_ORDER, f"{{t}}.id = {ORDER_OF}")})
 
 
 @cache
@@ -35,7 +41,7 @@ def lines_sql() -> str:
     row = object_sql(LINE, tree(["order"]), "t0", aliases())
     return (
         f"select coalesce(json_agg({row} order by t0.id), '[]')::text from line_items t0 "  # noqa: S608 - as above
-        "where t0.id = any($1::text[]) and t0.order_id is not null"
+        "where t0.id = any($1::text[]) and coalesce(t0.order_id, t0.swap_id, t0.claim_order_id) is not null"
     )
 
 
@@ -62,8 +68,15 @@ async def documents_of(db: Db, kind: str, ids: list[str]) -> list[dict[str, Any]
 
 
 async def line_items(db: Db, body: dict[str, Any]) -> dict[str, Any]:
-    """{"ids"} -> {"line_items"}: lines of orders as they are now, each with its order. Unknown ids are left out."""
+    """{"ids"} -> {"line_items"}: lines of orders, swaps and claims as they are now, each with its order. Unknown ids,
+    and lines of carts that were not paid, are left out."""
     return {"line_items": orjson.loads(await db.fetchval(lines_sql(), ids_of(body.get("ids"))))}
 
 
-COMMANDS: Mapping[str, CommandHandler] = {"documents": documents, "line_items": line_items}
+async def payment(db: Db, body: dict[str, Any]) -> dict[str, Any]:
+    """{"payment", "refund"}: news that an event brings too, told so that an order shows it at once."""
+    await take_payment(db, body.get("payment"), body.get("refund"))
+    return {}
+
+
+COMMANDS: Mapping[str, CommandHandler] = {"documents": documents, "line_items": line_items, "payment": payment}

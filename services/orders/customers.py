@@ -35,6 +35,7 @@ from services.chassis.http import Body, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.outbox import emit
 from services.chassis.params import Query, Values, dates, flag, query_of, search, texts
+from services.orders import reads
 from services.orders.resources import ADDRESS, CUSTOMER_COLUMNS, PLAIN_ORDER
 
 EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
@@ -45,8 +46,12 @@ MEMBERSHIP = (
     "exists (select from customer_group_customers m where m.customer_group_id = {t}.id and m.customer_id = {p}.id)"
 )
 COLUMNS = cols(CUSTOMER_COLUMNS)
+# An order as shown inside its customer: no totals, and of its relations what is asked for.
+ORDER_INSIDE = Resource(
+    "orders", PLAIN_ORDER.columns, {**reads.order("").relations, "items": reads.plain_lines("order_id")}
+)
 RELATIONS: dict[str, Relation] = {
-    "orders": Many(PLAIN_ORDER, "{t}.customer_id = {p}.id", order="{t}.created_at, {t}.id"),
+    "orders": Many(ORDER_INSIDE, "{t}.customer_id = {p}.id", order="{t}.created_at, {t}.id"),
     "shipping_addresses": Many(ADDRESS, "{t}.customer_id = {p}.id and {t}.deleted_at is null"),
     "billing_address": One(ADDRESS, "{t}.id = {p}.billing_address_id"),
     "groups": Many(GROUP, MEMBERSHIP),

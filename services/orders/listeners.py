@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from services.chassis.consumers import Event, Listener
 from services.chassis.copies import on_copies
 from services.chassis.db import Db
-from services.orders.payment_copies import apply_payments, store_payments
+from services.orders.payment_copies import take_payment
 
 CATALOG = [
     f"{noun}.{what}"
@@ -23,20 +23,18 @@ CATALOG = [
     for what in ("created", "updated", "deleted")
 ]
 
+# Of the gateway: who wrote a note.
+USERS = ["user.created", "user.updated", "user.deleted"]
+
 
 async def on_payment(db: Db, event: Event) -> None:
     """A payment was made, captured, refunded or canceled, whoever asked for it."""
-    payment = event.data.get("payment")
-    if payment is None:
-        return
-    if payment.get("order_id"):
-        await apply_payments(db, payment["order_id"], [payment], event.data.get("refund"))
-    else:
-        await store_payments(db, [payment])
+    await take_payment(db, event.data.get("payment"), event.data.get("refund"))
 
 
 LISTENERS: Mapping[str, Listener] = {
     **dict.fromkeys(CATALOG, on_copies),
+    **dict.fromkeys(USERS, on_copies),
     "payment.created": on_payment,
     "payment.payment_captured": on_payment,
     "payment.payment_refunded": on_payment,

@@ -56,13 +56,20 @@ select (state ->> 'no_notification')::boolean from sagas
 where status in ('running', 'undoing') and kind = 'refund' and state ->> 'order_id' = $1
     and state ->> 'amount' = $2::bigint::text and state ->> 'reason' = $3
 """
+# The same news comes more than once; only the first time changes the order.
 SETTLE = """
-update orders set
-    payment_status = $2,
-    refunded_total = least($3, paid_total),
-    refundable_amount = greatest(paid_total - $3, 0),
+update orders o set
+    payment_status = x.payment_status,
+    refunded_total = x.refunded_total,
+    refundable_amount = x.refundable_amount,
     updated_at = now()
-where id = $1
+from (
+    select $2 as payment_status, least($3, paid_total) as refunded_total,
+        greatest(paid_total - $3, 0) as refundable_amount
+    from orders where id = $1
+) x
+where o.id = $1 and (o.payment_status, o.refunded_total, o.refundable_amount)
+    is distinct from (x.payment_status, x.refunded_total, x.refundable_amount)
 """
 
 
@@ -102,3 +109,13 @@ async def apply_payments(
             "no_notification": quiet,
         }
         await emit(db, "order.refund_created", order_id, data)
+
+
+async def take_payment(db: Db, payment: dict[str, Any] | None, refund: dict[str, Any] | None) -> None:
+    """News about a payment, whoever asked for what happened to it."""
+    if payment is None:
+        return
+    if payment.get("order_id"):
+        await apply_payments(db, payment["order_id"], [payment], refund)
+    else:
+        await store_payments(db, [payment])

@@ -115,8 +115,10 @@ def line_totals(line: Line) -> LineTotals:
     gross = checked(line.unit_price * line.quantity)
     net = net_unit(line) * line.quantity
     raw_discount = math.fsum(line.adjustments)
-    discount, tax, original_tax = rounded(raw_discount), taxes(net - raw_discount, line.rates), taxes(net, line.rates)
+    original_tax = taxes(net, line.rates)
     subtotal = gross - original_tax if line.includes_tax else gross
+    # Rounding must not make a discount larger than what it is taken off: nobody is owed money for buying.
+    discount, tax = min(rounded(raw_discount), subtotal), taxes(max(net - raw_discount, 0), line.rates)
     return LineTotals(
         subtotal=subtotal,
         discount_total=discount,
@@ -154,7 +156,7 @@ def totals(lines: Iterable[LineTotals], methods: Iterable[MethodTotals]) -> Tota
     subtotal = sum(line.subtotal for line in lines)
     shipping = sum(method.subtotal for method in methods)
     item_tax, shipping_tax = sum(line.tax_total for line in lines), sum(method.tax_total for method in methods)
-    discount = rounded(raw_discount)
+    discount = min(rounded(raw_discount), subtotal)
     return Totals(
         subtotal=subtotal,
         discount_total=discount,

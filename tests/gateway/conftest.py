@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aio_pika
 import aiohttp
 import asyncpg
 import pytest
@@ -84,6 +85,17 @@ async def database() -> AsyncIterator[str]:
     finally:
         await admin.execute(f"drop database if exists {name} with (force)")
         await admin.close()
+
+
+@pytest.fixture(scope="session")
+async def namespace() -> AsyncIterator[str]:
+    """The gateways' names on the broker, removed at the end."""
+    name = f"t{secrets.token_hex(4)}"
+    yield name
+    async with await aio_pika.connect(os.environ["MERCER_RABBITMQ_URL"]) as connection:
+        channel = await connection.channel()
+        for kind in ("events", "dead"):
+            await channel.exchange_delete(f"{name}.{kind}")
 
 
 @pytest.fixture(scope="session")
@@ -172,7 +184,7 @@ Start = Callable[..., Awaitable[Edge]]
 
 
 @pytest.fixture(scope="session")
-async def start(database: str, services: dict[str, FakeService]) -> AsyncIterator[Start]:
+async def start(database: str, namespace: str, services: dict[str, FakeService]) -> AsyncIterator[Start]:
     """Start one more gateway, with settings of its own."""
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(
@@ -185,7 +197,7 @@ async def start(database: str, services: dict[str, FakeService]) -> AsyncIterato
                     "port": 0,
                     "database_url": SecretStr(database),
                     "rabbitmq_url": SecretStr(os.environ["MERCER_RABBITMQ_URL"]),
-                    "namespace": f"t{secrets.token_hex(4)}",
+                    "namespace": namespace,
                     "secret": SecretStr(SECRET),
                     "session_secret": SecretStr(SESSION_SECRET),
                     "pool_size": 4,

@@ -103,12 +103,37 @@ async def test_migrating_twice_and_the_first_user(database: str, uid: str) -> No
     assert await db.fetchrow("select * from users where email = $1", f"first-{uid}@example.com") == first
     assert first["role"] == "admin"
     await db.close()
-    with pytest.raises(SystemExit):
-        await prepare(settings("one").model_copy(update={"admin_password": None}))
+    for wrong in ({"admin_password": None}, {"admin_email": "nobody"}):
+        with pytest.raises(SystemExit):
+            await prepare(settings("one").model_copy(update=wrong))
+
+
+def test_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "DATABASE_URL": "postgresql://x",
+        "RABBITMQ_URL": "amqp://x",
+        "SECRET": SECRET,
+        "SESSION_SECRET": SESSION_SECRET,
+        "PORT": "",
+        "ADMIN_EMAIL": "",
+        "ADMIN_PASSWORD": "",
+        "TRUSTED_PROXIES": "10.0.0.0/8, ::1",
+        "ORDERS_URL": "http://orders:9001/",
+    }.items():
+        monkeypatch.setenv(f"MERCER_{name}", value)
+    settings = GatewaySettings()
+    assert (settings.port, settings.admin_email, settings.admin_password) == (9000, None, None)
+    assert [str(network) for network in settings.trusted_proxies] == ["10.0.0.0/8", "::1/128"]
+    assert settings.urls()["orders"] == "http://orders:9001"
+    assert settings.urls()["payments"] == "http://127.0.0.1:9003"
+    assert SECRET not in repr(settings)
+    monkeypatch.setenv("MERCER_SESSION_SECRET", "short")
+    with pytest.raises(ValueError, match="session_secret"):
+        GatewaySettings()
 
 
 async def test_the_process_finishes_what_it_began(
-    database: str, services: dict[str, FakeService], edge: Edge, uid: str
+    database: str, namespace: str, services: dict[str, FakeService], edge: Edge, uid: str
 ) -> None:
     """`python -m gateway` answers a request that is under way when it is told to stop, and then ends."""
     from aiohttp import web
@@ -126,7 +151,7 @@ async def test_the_process_finishes_what_it_began(
         **os.environ,
         "MERCER_PORT": str(port),
         "MERCER_DATABASE_URL": database,
-        "MERCER_NAMESPACE": f"t{uid}",
+        "MERCER_NAMESPACE": namespace,
         "MERCER_SECRET": SECRET,
         "MERCER_SESSION_SECRET": SESSION_SECRET,
         **{f"MERCER_{name.upper()}_URL": service.url for name, service in services.items()},

@@ -197,6 +197,12 @@ async def test_a_new_customer_gets_the_order(api: Client, ordered: Ordered, uid:
     assert (await api.ok("POST", path_of(order), {"customer_id": owner}))["order"]["customer_id"] == owner
     customer = (await api.ok("GET", f"/admin/customers/{owner}"))["customer"]
     assert [o["id"] for o in customer["orders"]] == [order["id"]]
+    query = {"expand": "orders.items,orders.shipping_address"}
+    customer = (await api.ok("GET", f"/admin/customers/{owner}", query=query))["customer"]
+    inside = customer["orders"][0]
+    assert sorted(line["unit_price"] for line in inside["items"]) == [1000, 1500]
+    assert "subtotal" not in inside | inside["items"][0]
+    assert inside["shipping_address"]["city"] == "Berlin"
 
 
 @pytest.mark.parametrize(
