@@ -24,6 +24,7 @@ from services.chassis.params import Filter, Query, Values, check_known, conditio
 
 Tree = tuple[tuple[str, "Tree"], ...]  # relations by name, sorted: hashable, so that statements can be cached
 LARGE_PAGE = 10_000
+MOST_DEEP = 12  # levels of relations; a bound, so that a hostile text cannot exhaust the stack
 STAMP = """to_char({t}.%s, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
 
 
@@ -109,6 +110,7 @@ def tree(paths: Iterable[str]) -> Tree:
     return freeze(nodes)
 
 
+@lru_cache(maxsize=2000)
 def merge(a: Tree, b: Tree) -> Tree:
     """All relations of both."""
     left, right = dict(a), dict(b)
@@ -129,7 +131,10 @@ def expanded(resource: Resource, query: Query, defaults: Tree) -> Tree:
     """The relations that `expand` asks for; the defaults without it, none when it is empty. Raises InvalidData."""
     if "expand" not in query:
         return defaults
-    asked = tree(p.strip() for p in word("expand", query["expand"]).split(",") if p.strip())
+    paths = [p.strip() for p in word("expand", query["expand"]).split(",") if p.strip()]
+    if any(path.count(".") > MOST_DEEP for path in paths):
+        raise InvalidData("expand: is nested too deeply.")
+    asked = tree(paths)
     check_tree(resource, asked)
     return asked
 

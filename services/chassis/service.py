@@ -19,7 +19,7 @@ from services.chassis.bus import Bus
 from services.chassis.commands import CommandHandler, run_commands
 from services.chassis.consumers import Listener, run_consumer
 from services.chassis.db import Db, create_pool
-from services.chassis.http import errors, known_actor
+from services.chassis.http import answering
 from services.chassis.keys import BUS, POOL, SETTINGS
 from services.chassis.log import setup_logging
 from services.chassis.migrate import check_migrated, migrate
@@ -52,8 +52,9 @@ class Service:
 def make_app(service: Service, settings: Settings) -> web.Application:
     """The application of one process of `service`. Starting it needs a migrated database, and no broker."""
     app = web.Application(
-        middlewares=[errors, known_actor(settings.secret.get_secret_value())],
+        middlewares=[answering(settings.secret.get_secret_value())],
         client_max_size=settings.max_body_bytes,
+        handler_args={"max_line_size": 16384, "max_field_size": 16384},  # as much as the gateway takes
     )
     app[SETTINGS] = settings
     app.add_routes([web.get("/health", get_health), web.get("/metrics", get_metrics), *service.routes])

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from services.chassis.db import create_pool, reading, transaction
 from services.chassis.errors import Duplicate
-from services.chassis.http import ACTOR_HEADER, Body, actor, errors, json_bytes, known_actor, parse, sign_actor
+from services.chassis.http import ACTOR_HEADER, Body, actor, answering, json_bytes, parse, sign_actor
 from services.chassis.keys import POOL
 from services.chassis.migrate import CHASSIS
 from tests.conftest import SECRET, Client, postgres_url, serve, with_database
@@ -62,7 +62,7 @@ async def client(url: str) -> AsyncIterator[Client]:
     for path in sorted(CHASSIS.glob("*idempotency.sql")):
         await pool.execute(path.read_text())
     await pool.execute("create table notes (text text)")
-    app = web.Application(middlewares=[errors, known_actor(SECRET)], client_max_size=1000)
+    app = web.Application(middlewares=[answering(SECRET)], client_max_size=1000)
     app[POOL] = pool
     app.add_routes([web.post("/admin/notes", post_note), web.get("/admin/notes", get_notes)])
     runner, base = await serve(app)
@@ -99,7 +99,11 @@ async def test_a_wrong_body_is_refused(client: Client, body: Any) -> None:
     assert await count(client) == before
 
 
-@pytest.mark.parametrize("raw", [b"{", b"{'text': 'x'}", b"\xff\xfe", b'{"text": "\xc3("}', b"nan"])
+@pytest.mark.parametrize(
+    "raw",
+    [b"{", b"{'text': 'x'}", b"\xff\xfe", b'{"text": "\xc3("}', b"nan", b'{"text": "x", "stars": NaN}',
+     b'{"text": "\\u0000"}', b"[" * 900],
+)  # fmt: skip
 async def test_malformed_json_is_refused(client: Client, raw: bytes) -> None:
     status, answer = await client.post("/admin/notes", raw=raw)
     assert (status, answer["type"]) == (400, "invalid_data")
