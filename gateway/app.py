@@ -26,7 +26,9 @@ from gateway.passwords import Passwords
 from gateway.proxy import METHODS, SERVICE_OF, forward, upstream_session
 from gateway.settings import GatewaySettings
 from services.chassis.bus import Bus
+from services.chassis.commands import run_commands
 from services.chassis.db import create_pool
+from services.chassis.documents import documents_of
 from services.chassis.errors import ApiError, InvalidData, NotFound, TooLarge, Unavailable
 from services.chassis.http import ACTOR, REQUEST_ID_HEADER, SECONDS, Handler, Replay, error_response
 from services.chassis.keys import BUS, POOL
@@ -223,6 +225,8 @@ async def running(app: web.Application, settings: GatewaySettings) -> AsyncItera
         await bus.start()
         stack.push_async_callback(bus.close)
         await stack.enter_async_context(task("relay", run_relay(pool, bus)))
+        commands = {"documents": documents_of(users.KINDS)}
+        await stack.enter_async_context(task("commands", run_commands(pool, bus, commands, app)))
         await stack.enter_async_context(task("housekeeping", keep_house(pool)))
         log.info("started", port=settings.port)
         yield

@@ -12,6 +12,7 @@ from gateway.emails import Email, check_email
 from gateway.parts import PARTS
 from gateway.passwords import HASHER
 from services.chassis.db import Db, reading, transaction
+from services.chassis.documents import Kind, docs
 from services.chassis.embed import Resource, cols, one_json, one_query, page_json, page_query
 from services.chassis.errors import InvalidData, NotFound
 from services.chassis.http import Body, json_bytes, parse
@@ -32,6 +33,8 @@ USER = Resource(
         api_token="{t}.api_token_hint",  # noqa: S106
     ),
 )
+# What other services show of users: who wrote a note, for example.
+KINDS = {"user": Kind(USER)}
 FILTERS = {
     "q": search("lower({t}.email) like {q} or lower({t}.first_name) like {q} or lower({t}.last_name) like {q}"),
     "email": text("{t}.email"),
@@ -117,6 +120,11 @@ def merging(metadata: dict[str, Any] | None) -> tuple[str | None, list[str]]:
         raise InvalidData("metadata: must not contain NaN or a number too large.") from None
 
 
+async def announce(db: Db, name: str, user_id: str) -> None:
+    """Emit an event about a user whose row this transaction has written."""
+    await emit(db, name, user_id, {"id": user_id, "copies": await docs(db, {"user": [user_id]}, KINDS)})
+
+
 async def create_user(
     db: Db, email: str, password_hash: str, *, first_name: str | None, last_name: str | None, role: str
 ) -> str:
@@ -124,7 +132,7 @@ async def create_user(
     user_id = new_id("usr")
     if not await db.fetchval(INSERT, user_id, email.lower(), password_hash, first_name, last_name, role):
         raise InvalidData("A user with this email exists already.")
-    await emit(db, "user.created", user_id, {"id": user_id})
+    await announce(db, "user.created", user_id)
     return user_id
 
 
@@ -162,13 +170,13 @@ async def update_user(db: Db, user_id: str, changes: UserChanges, api_token_dige
         raise InvalidData("This API token cannot be used; choose another one.") from None
     if not found:
         raise NotFound(f"There is no user {user_id}.")
-    await emit(db, "user.updated", user_id, {"id": user_id})
+    await announce(db, "user.updated", user_id)
 
 
 async def remove_user(db: Db, user_id: str) -> None:
     """Sign the user out everywhere and hide him; his email is free again. Deleting nobody is fine."""
     if await db.fetchval(DELETE, user_id):
-        await emit(db, "user.deleted", user_id, {"id": user_id})
+        await announce(db, "user.deleted", user_id)
 
 
 async def access_user(db: Db, user_id: str) -> None:

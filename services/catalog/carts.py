@@ -9,11 +9,12 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, Field
 
-from services.catalog.documents import KINDS, kind_sql
+from services.catalog.documents import KINDS
 from services.catalog.pricing import LineAmounts, Price, line_amounts, resolve, total_rate
 from services.catalog.product_documents import PRODUCT_KINDS
 from services.catalog.providers import can_calculate
 from services.chassis.db import Db
+from services.chassis.documents import kind_sql
 from services.chassis.errors import InvalidData, NotAllowed, NotFound
 
 

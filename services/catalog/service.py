@@ -25,9 +25,10 @@ from services.catalog import (
     variants,
 )
 from services.catalog.carts import price_cart
-from services.catalog.documents import KINDS, documents_of
+from services.catalog.documents import KINDS
 from services.catalog.product_documents import PRODUCT_KINDS
 from services.catalog.seed import seed
+from services.chassis.documents import documents_of
 from services.chassis.service import Service
 
 SERVICE = Service(

@@ -8,31 +8,20 @@ import orjson
 
 from services.chassis.commands import CommandHandler
 from services.chassis.db import Db
+from services.chassis.documents import Kind, documents_of
 from services.chassis.embed import One, Resource, aliases, object_sql, tree
 from services.chassis.errors import InvalidData
 from services.orders.customers import CUSTOMER, GROUP
 from services.orders.payment_copies import take_payment
 from services.orders.resources import PLAIN_ORDER, line
 
-KINDS: Mapping[str, Resource] = {"order": PLAIN_ORDER, "customer": CUSTOMER, "customer_group": GROUP}
+KINDS = {"order": Kind(PLAIN_ORDER), "customer": Kind(CUSTOMER), "customer_group": Kind(GROUP)}
 # Also of the additional lines of swaps and claims.
 ORDER_OF = (
     "coalesce({p}.order_id, (select s.order_id from swaps s where s.id = {p}.swap_id), "
     "(select c.order_id from claims c where c.id = {p}.claim_order_id))"
 )
 LINE = Resource("line_items", line().columns, {"order": One(PLAIN_ORDER, f"{{t}}.id = {ORDER_OF}")})
-
-
-@cache
-def documents_sql(kind: str) -> str:
-    """The statement of the documents of one kind; $1 their ids."""
-    resource = KINDS[kind]
-    body = object_sql(resource, (), "t0", aliases())
-    return (
-        "select coalesce(json_agg(json_build_object('id', t0.id, 'body', "  # noqa: S608 - names from above
-        f"{body}, 'related', '{{}}'::json, 'sequence', coalesce(s.sequence, 0)) order by t0.id), '[]')::text "
-        f"from {resource.table} t0 left join event_sequences s on s.aggregate = t0.id where t0.id = any($1::text[])"
-    )
 
 
 @cache
@@ -52,21 +41,6 @@ def ids_of(value: Any) -> list[str]:
     return value
 
 
-async def documents(db: Db, body: dict[str, Any]) -> dict[str, Any]:
-    """{"kinds": {kind: [ids]}} -> {"copies": {kind: [document]}}. Unknown ids are left out."""
-    found = {}
-    for kind, ids in body.get("kinds", {}).items():
-        if kind not in KINDS:
-            raise InvalidData(f"There are no documents of kind {kind} here.")
-        found[kind] = await documents_of(db, kind, ids_of(ids))
-    return {"copies": found}
-
-
-async def documents_of(db: Db, kind: str, ids: list[str]) -> list[dict[str, Any]]:
-    docs: list[dict[str, Any]] = orjson.loads(await db.fetchval(documents_sql(kind), ids))
-    return docs
-
-
 async def line_items(db: Db, body: dict[str, Any]) -> dict[str, Any]:
     """{"ids"} -> {"line_items"}: lines of orders, swaps and claims as they are now, each with its order. Unknown ids,
     and lines of carts that were not paid, are left out."""
@@ -79,4 +53,8 @@ async def payment(db: Db, body: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-COMMANDS: Mapping[str, CommandHandler] = {"documents": documents, "line_items": line_items, "payment": payment}
+COMMANDS: Mapping[str, CommandHandler] = {
+    "documents": documents_of(KINDS),
+    "line_items": line_items,
+    "payment": payment,
+}

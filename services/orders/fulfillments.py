@@ -92,19 +92,19 @@ def parcels(
 METHODS = """
 select profile_id, provider_id from shipping_methods where order_id = $1 and return_id is null order by position
 """
-# $2 location, $3 no_notification, $4 metadata, $5 $6 ids and providers, $7 $8 $9 their items, $10 the order's status
+# $2 location, $3 metadata, $4 $5 ids and providers, $6 $7 $8 their items, $9 the order's status
 WRITE = """
 with made as (
-    insert into fulfillments (id, order_id, provider_id, location_id, no_notification, metadata)
-    select f.id, $1, f.provider_id, $2, $3, $4::text::jsonb from unnest($5::text[], $6::text[]) as f(id, provider_id)
+    insert into fulfillments (id, order_id, provider_id, location_id, metadata)
+    select f.id, $1, f.provider_id, $2, $3::text::jsonb from unnest($4::text[], $5::text[]) as f(id, provider_id)
 ), packed as (
     insert into fulfillment_items (fulfillment_id, item_id, quantity)
-    select * from unnest($7::text[], $8::text[], $9::int[])
+    select * from unnest($6::text[], $7::text[], $8::int[])
 ), counted as (
     update line_items li set fulfilled_quantity = coalesce(li.fulfilled_quantity, 0) + i.quantity, updated_at = now()
-    from unnest($8::text[], $9::int[]) as i(item_id, quantity) where li.id = i.item_id
+    from unnest($7::text[], $8::int[]) as i(item_id, quantity) where li.id = i.item_id
 )
-update orders set fulfillment_status = $10, updated_at = now() where id = $1
+update orders set fulfillment_status = $9, updated_at = now() where id = $1
 """
 FIND = """
 select id, provider_id, location_id, no_notification, shipped_at is not null as shipped,
@@ -138,14 +138,16 @@ async def plan_fulfillment(db: Db, order_id: str, body: FulfillmentBody) -> tupl
 
 
 async def write_fulfillments(db: Db, packing: Packing, lines: Sequence[Mapping[str, Any]]) -> None:
-    """Write the rows, in one statement, and say so. The order is locked, the quantities are checked."""
+    """Write the rows, in one statement, and say so. The order is locked, the quantities are checked.
+
+    `no_notification` is for the event: the row keeps what is said when it ships (reference/after-sales.md, Swaps).
+    """
     packed = status.packed(status.lines_of(lines), packing.quantities)
     items = [(p.id, item_id, quantity) for p in packing.parcels for item_id, quantity in p.items.items()]
     await db.execute(
         WRITE,
         packing.order_id,
         packing.location_id,
-        packing.no_notification,
         orjson.dumps(packing.metadata).decode(),
         [parcel.id for parcel in packing.parcels],
         [parcel.provider_id for parcel in packing.parcels],

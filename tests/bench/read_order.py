@@ -64,7 +64,7 @@ def load(base: str, order: str, authorization: str, seconds: int, connections: i
     percentiles = {which: float(value) * MILLISECONDS[unit] for which, value, unit in LATENCY.findall(out)}
     rate = RATE.search(out)
     assert rate, out
-    return float(rate[1]), percentiles["50"], percentiles["99"]
+    return float(rate[1]), percentiles.get("50", 0.0), percentiles.get("99", 0.0)
 
 
 def main() -> None:

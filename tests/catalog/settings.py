@@ -74,7 +74,9 @@ async def rolled_back(stack: Stack) -> AsyncIterator[Db]:
 
 async def events(db: Db) -> list[tuple[str, str, dict[str, Any]]]:
     """(name, aggregate, data) of what the transaction has emitted, oldest first."""
-    rows = await db.fetch("select name, aggregate, data::text from outbox order by position")
+    rows = await db.fetch(
+        "select name, aggregate, data::text from outbox where xmin = pg_current_xact_id()::xid order by position"
+    )
     return [(row["name"], row["aggregate"], orjson.loads(row["data"])) for row in rows]
 
 

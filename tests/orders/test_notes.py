@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from services.chassis.errors import Unavailable
+from services.orders import remote
 from tests.conftest import Client, Stack
 
 USER = {"id": "usr_test", "email": "admin@example.com", "role": "admin"}
@@ -68,6 +70,27 @@ async def test_an_author_who_is_not_known_here_yet(orders: Client, stack: Stack,
     note = await write(orders, uid, "Hello")
     await stack.pool("orders").execute("update notes set author_id = 'usr_nobody' where id = $1", note["id"])
     assert (await orders.ok("GET", f"/admin/notes/{note['id']}"))["note"]["author"] is None
+
+
+async def test_an_unknown_author_is_asked_for(
+    orders: Client, stack: Stack, uid: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stack.pool("orders").execute("delete from copies where kind = 'user' and id = 'usr_test'")
+
+    async def nobody(app: Any, user_ids: list[str]) -> dict[str, Any]:
+        raise Unavailable("The gateway is away.")
+
+    async def known(app: Any, user_ids: list[str]) -> dict[str, Any]:
+        return {
+            "copies": {"user": [{"id": id_, "sequence": 1, "body": {"id": id_}, "related": {}} for id_ in user_ids]}
+        }
+
+    monkeypatch.setattr(remote, "users", nobody)
+    first = await write(orders, uid, "First")
+    assert (await orders.ok("GET", f"/admin/notes/{first['id']}"))["note"]["author"] is None
+    monkeypatch.setattr(remote, "users", known)
+    await write(orders, uid, "Second")
+    assert (await orders.ok("GET", f"/admin/notes/{first['id']}"))["note"]["author"] == {"id": "usr_test"}
 
 
 @pytest.mark.parametrize(

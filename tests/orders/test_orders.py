@@ -72,7 +72,7 @@ async def test_filters(api: Client, shop: Shop, uid: str) -> None:
     assert await found(**{"sales_channel_id[]": "sc_missing"}) == []
     assert await found(q=f"SECOND-{uid}") == [second["id"]]
     assert await found(q=f"zoe{uid}") == [second["id"]]
-    assert await found(q=str(first["display_id"])) == [first["id"]]
+    assert first["id"] in await found(q=str(first["display_id"]))
     assert await found(q=f"nothing-{uid}") == []
     query = {"region_id[]": shop.region, "q": uid, "limit": "1", "offset": "1", "fields": "id,email", "expand": ""}
     page = await api.ok("GET", "/admin/orders", query=query)

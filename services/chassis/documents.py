@@ -1,0 +1,83 @@
+"""Documents of this service's own rows, for the copies that others keep of them (copies.py).
+
+They travel in events and in the replies to the command `documents`. Who reads documents for an event has locked the
+rows before, in an earlier statement: then no event carries a document that is older than its number says.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from services.chassis.commands import CommandHandler
+from services.chassis.db import Db
+from services.chassis.embed import Resource, Tree, aliases, object_sql, relation_sql
+from services.chassis.errors import InvalidData
+
+Docs = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """Rows of `resource` as documents: the relations that go along, and the aggregate that their events are of."""
+
+    resource: Resource
+    related: Tree = ()
+    id: str = "{t}.id"
+    aggregate: str = "{t}.id"
+
+
+def kind_sql(kind: Kind, ids: str) -> str:
+    """SQL of the JSON list of the documents whose ids are in the array `ids`."""
+    names = aliases()
+    related = ", ".join(
+        f"'{key}', {sql}"
+        for name, below in kind.related
+        for key, sql in relation_sql(kind.resource.relations[name], name, below, "t0", names)
+    )
+    id_, aggregate = kind.id.format(t="t0"), kind.aggregate.format(t="t0")
+    sequence = f"coalesce((select sequence from event_sequences where aggregate = {aggregate}), 0)"  # noqa: S608 - ours
+    document = (
+        f"json_build_object('id', {id_}, 'sequence', {sequence}, "
+        f"'body', {object_sql(kind.resource, (), 't0', names)}, 'related', json_build_object({related}))"
+    )
+    rows = f"from {kind.resource.table} t0 where {id_} = any({ids}::text[])"
+    return f"(select coalesce(json_agg({document}), '[]') {rows})"
+
+
+@lru_cache
+def docs_sql(kinds: tuple[tuple[str, Kind], ...]) -> str:
+    """The statement of the documents of several kinds; the ids of each kind are one argument."""
+    pairs = ", ".join(f"'{name}', {kind_sql(kind, f'${n}')}" for n, (name, kind) in enumerate(kinds, 1))
+    return f"select json_build_object({pairs})::text"
+
+
+async def docs(db: Db, wanted: Mapping[str, list[str]], kinds: Mapping[str, Kind]) -> dict[str, Docs]:
+    """{kind: documents} of {kind: ids}, deleted rows included, unknown ids left out. One statement."""
+    asked = {name: ids for name, ids in wanted.items() if ids}
+    if not asked:
+        return {}
+    text = await db.fetchval(docs_sql(tuple((name, kinds[name]) for name in asked)), *asked.values())
+    found: dict[str, Docs] = orjson.loads(text)
+    return found
+
+
+def documents_of(kinds: Mapping[str, Kind]) -> CommandHandler:
+    """The command `documents`: {kinds: {kind: [ids]}} -> {copies: {kind: [document]}}."""
+
+    async def documents(db: Db, body: dict[str, Any]) -> dict[str, Any]:
+        wanted = body.get("kinds")
+        if not isinstance(wanted, dict) or not all(map(is_ids, wanted.values())):
+            raise InvalidData("kinds: must be lists of ids by kind.")
+        if unknown := sorted(wanted.keys() - kinds.keys()):
+            raise InvalidData(f"There are no documents of {', '.join(unknown)} here.")
+        return {"copies": await docs(db, wanted, kinds)}
+
+    return documents
+
+
+def is_ids(value: object) -> bool:
+    """Whether it is a list of texts."""
+    return isinstance(value, list) and all(isinstance(id_, str) for id_ in value)
