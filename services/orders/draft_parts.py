@@ -22,7 +22,7 @@ select json_build_object(
     'email', c.email, 'billing_address_id', c.billing_address_id, 'shipping_address_id', c.shipping_address_id,
     'group_ids', array(select customer_group_id from customer_group_customers where customer_id = c.customer_id),
     'discounts', (
-        select coalesce(json_agg(json_build_object('id', x.discount_id, 'code', k.body ->> 'code',
+        select coalesce(json_agg(json_build_object('id', x.discount_id, 'code', x.code,
             'region_ids', array(select jsonb_path_query(k.related, '$.regions[*].id'))) order by x.position), '[]')
         from cart_discounts x left join copies k on k.kind = 'discount' and k.id = x.discount_id
         where x.cart_id = c.id),

@@ -7,7 +7,7 @@ order is there, and announced, before its money is captured: that is a saga of i
 transaction that makes the order, and it is tried until payments has either done or refused it.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import orjson
@@ -18,7 +18,7 @@ from services.chassis.db import Db, transaction
 from services.chassis.errors import ApiError, Duplicate, InvalidData, Unavailable
 from services.chassis.http import actor, json_bytes
 from services.chassis.ids import new_id
-from services.chassis.keys import SETTINGS
+from services.chassis.keys import POOL, SETTINGS
 from services.chassis.outbox import emit
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import quotes, remote
@@ -67,6 +67,8 @@ insert into payment_sessions (
 )
 values ($1, $2, $3, $4, 'authorized', $5::text::jsonb, true, true, now())
 """
+# Nobody waits for a placement that was resumed: the resumer takes the capture, too, and need not wait for its lease.
+LET_GO = "update sagas set leased_by = null, leased_until = clock_timestamp() where id = $1"
 QUIET = "select no_notification from orders where id = $1"
 
 
@@ -98,30 +100,36 @@ def intended(draft: Draft, user_id: str, *, reserve: bool) -> Row:
 # Steps of place_order
 
 
+async def price(app: web.Application, saga: Saga) -> Row:
+    """Everything as it costs now, taxes included even where drafts do not show them; and which stock is counted."""
+    quote = await quotes.ask(app, Basket(**saga.state["basket"]), placing=True)
+    async with app[POOL].acquire() as db, db.transaction():
+        await quotes.store_copies(db, quote.copies)
+    variants = quote.copies.get("variant", [])
+    managed = [doc["id"] for doc in variants if (doc["body"] or {}).get("manage_inventory")]
+    # The documents are stored: a saga is kept for weeks, they would be most of it.
+    return {"quote": asdict(replace(quote, copies={})), "managed": managed}
+
+
 def quote_of(saga: Saga) -> Quote:
     """What the first step found out."""
-    found = dict(saga.results["price"])
+    found = saga.results["price"]["quote"]
     return Quote(**found | {"totals": Totals(**found["totals"])})
 
 
-async def price(app: web.Application, saga: Saga) -> Row:
-    """Everything as it costs now, taxes included even where drafts do not show them."""
-    return asdict(await quotes.ask(app, Basket(**saga.state["basket"]), placing=True))
-
-
-def managed_items(quote: Quote) -> list[Row]:
-    """The lines whose stock is counted."""
-    managed = {doc["id"] for doc in quote.copies.get("variant", []) if (doc["body"] or {}).get("manage_inventory")}
+def managed_items(saga: Saga) -> list[Row]:
+    """The lines to reserve stock for."""
+    managed = saga.results["price"]["managed"] if saga.state["reserve"] else []
     return [
         {"line_item_id": line["id"], "variant_id": line["variant_id"], "quantity": line["quantity"]}
-        for line in quote.lines
+        for line in quote_of(saga).lines
         if line["variant_id"] in managed
     ]
 
 
 async def reserve(app: web.Application, saga: Saga) -> Row:
     """Stock for the lines that have any, all or nothing. Not in an installation that reserves by hand."""
-    items = managed_items(quote_of(saga)) if saga.state["reserve"] else []
+    items = managed_items(saga)
     if not items:
         return {"line_item_ids": []}
     wanted = {
@@ -135,7 +143,7 @@ async def reserve(app: web.Application, saga: Saga) -> Row:
 
 
 async def release(app: web.Application, saga: Saga) -> None:
-    line_item_ids = [item["line_item_id"] for item in managed_items(quote_of(saga))] if saga.state["reserve"] else []
+    line_item_ids = [item["line_item_id"] for item in managed_items(saga)]
     if line_item_ids:
         await remote.release(app, saga.key("release"), line_item_ids, undoes=saga.key("reserve"))
 
@@ -182,7 +190,10 @@ async def place_order(db: Db, saga: Saga) -> Row:
         session, data = new_id("ps"), orjson.dumps(payment["data"] or {}).decode()
         await db.execute(ADD_SESSION, session, cart_id, PROVIDER, payment["amount"], data)
         capture = await begin(db, "capture_placed", order_id, {"order_id": order_id, "payment_ids": [payment["id"]]})
-        result["capture"] = {name: getattr(capture, name) for name in ("id", "kind", "subject", "state", "lease")}
+        if saga.attempts:
+            await db.execute(LET_GO, capture.id)
+        else:
+            result["capture"] = {name: getattr(capture, name) for name in ("id", "kind", "subject", "state", "lease")}
     await emit(db, "draft_order.updated", draft_id, {"id": draft_id, "cart_id": cart_id, "order_id": order_id})
     await emit(db, "order.placed", order_id, await placed_data(db, order_id, display_id, quote))
     return result
@@ -200,7 +211,7 @@ async def placed_data(db: Db, order_id: str, display_id: int, quote: Quote) -> R
         "id": order_id,
         "display_id": display_id,
         **dict(await db.fetchrow(FACTS, order_id)),
-        "discount_ids": quote.discount_ids,
+        "discount_ids": [discount["id"] for discount in quote.discounts],
         "items": [
             {
                 name: line[name]

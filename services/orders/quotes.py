@@ -105,8 +105,8 @@ from jsonb_to_recordset($2::text::jsonb) as x(
 """
 STORE_DISCOUNTS = """
 with gone as (delete from cart_discounts where cart_id = $1 and discount_id <> all ($2::text[]))
-insert into cart_discounts (cart_id, discount_id)
-select $1, discount_id from unnest($2::text[]) with ordinality as x(discount_id, n) order by n
+insert into cart_discounts (cart_id, discount_id, code)
+select $1, discount_id, code from unnest($2::text[], $3::text[]) with ordinality as x(discount_id, code, n) order by n
 on conflict do nothing
 """
 # $1 cart, $2 totals, $3 currency, $4 whether somebody changed the cart
@@ -143,7 +143,7 @@ class Quote:
     lines: list[Row]
     methods: list[Row]
     totals: Totals
-    discount_ids: list[str]
+    discounts: list[Row]  # id and code of each
     currency_code: str
     sales_channel_id: str | None
     copies: dict[str, list[Row]]
@@ -203,7 +203,7 @@ def answered(basket: Basket, reply: Row, *, placing: bool = False) -> Quote:
         lines=[line | asdict(by_line[line["id"]]) | shown for line in lines],
         methods=[method | asdict(by_method[method["id"]]) for method in methods],
         totals=total,
-        discount_ids=[discount["id"] for discount in reply["discounts"]],
+        discounts=reply["discounts"],
         currency_code=reply["currency_code"],
         sales_channel_id=reply["sales_channel_id"],
         copies=reply["copies"],
@@ -283,7 +283,8 @@ async def store_quote(db: Db, cart_id: str, quote: Quote, *, frozen: bool = Fals
         [method["id"] for method in quote.methods],
         dumps(tax_rows(quote.methods, "smtl", "shipping_method_id", frozen=frozen)),
     )
-    await db.execute(STORE_DISCOUNTS, cart_id, quote.discount_ids)
+    ids, codes = [discount["id"] for discount in quote.discounts], [discount["code"] for discount in quote.discounts]
+    await db.execute(STORE_DISCOUNTS, cart_id, ids, codes)
     await db.execute(STORE_TOTALS, cart_id, dumps(asdict(quote.totals)), quote.currency_code, touch)
 
 

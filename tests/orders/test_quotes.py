@@ -1,0 +1,189 @@
+"""How an answer of the catalog is worked into a cart. Pure: the catalog's side of it is tested there."""
+
+from typing import Any
+
+import pytest
+
+from services.orders.draft_items import ItemUpdate, with_changed_item, with_item
+from services.orders.draft_parts import Draft
+from services.orders.drafts import DraftUpdate, ItemBody, MethodBody, new_line, new_method, updated_basket
+from services.orders.quotes import Basket, Quote, answered, priced, question
+
+RATE = {"rate": 20, "name": "default", "code": "default"}
+
+
+def basket(**more: Any) -> Basket:
+    lines = [
+        new_line(ItemBody(variant_id="variant_1", quantity=2)),
+        new_line(ItemBody(variant_id="variant_2", quantity=1, unit_price=333)),
+        new_line(ItemBody(title="Wrap", quantity=1, unit_price=100)),
+    ]
+    methods = [new_method(MethodBody(option_id="so_1", price=250, data={"door": "left"}))]
+    return Basket(**{"region_id": "reg_1", "lines": lines, "methods": methods, "codes": ["TEN"]} | more)
+
+
+def reply(asked: Basket, *, automatic: bool = True, price: int | None = None, cut: float = 0) -> dict[str, Any]:
+    """What the catalog could say."""
+    items = [
+        {
+            "id": line["id"],
+            "variant_id": line["variant_id"],
+            "title": "Shirt",
+            "description": line["variant_id"],
+            "thumbnail": None,
+            "unit_price": 1000 if line["unit_price"] is None else line["unit_price"],
+            "includes_tax": False,
+            "is_giftcard": False,
+            "has_shipping": True,
+            "allow_discounts": True,
+            "product_id": "prod_1",
+            "tax_rates": [RATE] if line["variant_id"] else [],
+            "adjustments": [{"discount_id": "disc_1", "amount": cut, "description": "discount"}]
+            if cut and line["variant_id"]
+            else [],
+        }
+        for line in asked.lines
+    ]
+    methods = [
+        {
+            "id": method["id"],
+            "option_id": method["shipping_option_id"],
+            "price": (500 if method["asked_price"] is None else method["asked_price"]) if price is None else price,
+            "includes_tax": False,
+            "profile_id": "sp_1",
+            "provider_id": "manual",
+            "data": {"id": "manual-fulfillment"},
+            "tax_rates": [RATE],
+        }
+        for method in asked.methods
+    ]
+    product = {"id": "prod_1", "sequence": 1, "body": {}, "related": {"profile_id": "sp_1"}}
+    return {
+        "currency_code": "eur",
+        "automatic_taxes": automatic,
+        "sales_channel_id": "sc_1",
+        "items": items,
+        "shipping_methods": methods,
+        "discounts": [{"id": "disc_1", "code": "TEN"}],
+        "copies": {"product": [product]},
+    }
+
+
+def draft_of(quote: Quote, **more: Any) -> Draft:
+    """The draft that holds what was quoted."""
+    facts: dict[str, Any] = dict.fromkeys(Draft.__dataclass_fields__)
+    facts |= {"id": "dorder_1", "status": "open", "cart_id": "cart_1", "version": 1, "region_id": "reg_1"}
+    facts |= {"discounts": [{"id": "disc_1", "code": "TEN", "region_ids": ["reg_1"]}], "group_ids": []}
+    return Draft(**facts | {"lines": quote.lines, "methods": quote.methods} | more)
+
+
+def test_what_is_asked() -> None:
+    asked = question(basket(customer_id="cus_1", group_ids=["cgrp_1"]))
+    assert [(i["variant_id"], i["quantity"], i["unit_price"]) for i in asked["items"]] == [
+        ("variant_1", 2, None),
+        ("variant_2", 1, 333),
+        (None, 1, 100),
+    ]
+    assert asked["shipping_methods"][0] == asked["shipping_methods"][0] | {"option_id": "so_1", "price": 250}
+    assert (asked["discount_codes"], asked["customer_group_ids"]) == (["TEN"], ["cgrp_1"])
+
+
+def test_what_comes_back() -> None:
+    asked = basket()
+    got = answered(asked, reply(asked, cut=100 / 3))
+    shirt, other, wrap = got.lines
+    assert (shirt["title"], shirt["unit_price"], shirt["should_merge"], shirt["has_shipping"]) == (
+        "Shirt",
+        1000,
+        True,
+        True,
+    )
+    assert (other["unit_price"], other["should_merge"]) == (333, False)
+    assert (wrap["title"], wrap["unit_price"], wrap["allow_discounts"], wrap["tax_total"]) == ("Wrap", 100, False, 0)
+    assert (shirt["discount_total"], shirt["raw_discount_total"], shirt["tax_total"]) == (33, 100 / 3, 393)
+    assert (got.totals.subtotal, got.totals.discount_total, got.totals.shipping_total) == (2433, 67, 250)
+    assert got.totals.total == 2433 - 67 + 250 + got.totals.tax_total
+    assert got.methods[0]["data"] == {"door": "left"}
+
+
+def test_taxes_are_shown_where_they_are_automatic() -> None:
+    asked = basket()
+    got = answered(asked, reply(asked, automatic=False))
+    assert (got.totals.tax_total, {line["has_tax_lines"] for line in got.lines}) == (0, {True})
+    assert answered(asked, reply(asked, automatic=False), placing=True).totals.tax_total == 517
+    custom = basket(lines=[new_line(ItemBody(title="Wrap", quantity=1))])
+    assert [line["has_tax_lines"] for line in answered(custom, reply(custom)).lines] == [False]
+
+
+def test_a_price_once_quoted_stays() -> None:
+    asked = basket(methods=[new_method(MethodBody(option_id="so_1"))])
+    got = answered(asked, reply(asked))
+    assert [(m["price"], m["asked_price"]) for m in got.methods] == [(500, 500)]
+    again = question(basket(lines=got.lines, methods=got.methods))
+    assert [i["unit_price"] for i in again["items"]] == [1000, 333, 100]
+    assert again["shipping_methods"][0]["price"] == 500
+
+
+def test_free_shipping_forgets_the_price() -> None:
+    asked = basket()
+    free = answered(asked, reply(asked, price=0))
+    assert [(m["price"], m["asked_price"], m["total"]) for m in free.methods] == [(0, None, 0)]
+    later = basket(lines=free.lines, methods=free.methods)
+    assert [m["price"] for m in answered(later, reply(later)).methods] == [500]
+
+
+def test_a_price_of_nothing_is_a_price() -> None:
+    asked = basket(methods=[new_method(MethodBody(option_id="so_1", price=0))])
+    assert [(m["price"], m["asked_price"]) for m in answered(asked, reply(asked)).methods] == [(0, 0)]
+
+
+def test_news_are_told_from_what_is_known() -> None:
+    asked = basket()
+    got = answered(asked, reply(asked))
+    assert priced(answered(asked, reply(asked)).lines) == priced(got.lines)
+    assert priced(answered(asked, reply(asked, cut=1)).lines) != priced(got.lines)
+    assert priced(answered(asked, reply(asked, price=1)).methods) != priced(got.methods)
+
+
+@pytest.mark.parametrize(
+    ("body", "codes", "prices", "methods"),
+    [
+        (DraftUpdate(email="a@example.com"), ["TEN"], [1000, 333, 100], 1),
+        (DraftUpdate(customer_id="cus_1"), ["TEN"], [None, None, 100], 1),
+        (DraftUpdate(region_id="reg_1"), ["TEN"], [None, None, 100], 0),
+        (DraftUpdate(region_id="reg_2"), [], [None, None, 100], 0),
+        (DraftUpdate(discounts=[]), [], [1000, 333, 100], 1),
+    ],
+)
+def test_updates(body: DraftUpdate, codes: list[str], prices: list[int | None], methods: int) -> None:
+    asked = basket()
+    got = updated_basket(draft_of(answered(asked, reply(asked))), body, None, [])
+    assert (got.codes, [line["unit_price"] for line in got.lines], len(got.methods)) == (codes, prices, methods)
+
+
+def test_merging() -> None:
+    asked = basket()
+    draft = draft_of(answered(asked, reply(asked)))
+    quantities = {
+        "same": with_item(draft, ItemBody(variant_id="variant_1", quantity=3)),
+        "own price": with_item(draft, ItemBody(variant_id="variant_1", quantity=3, unit_price=1)),
+        "beside an own price": with_item(draft, ItemBody(variant_id="variant_2", quantity=3)),
+        "metadata": with_item(draft, ItemBody(variant_id="variant_1", quantity=3, metadata={"a": 1})),
+        "custom": with_item(draft, ItemBody(title="Wrap", unit_price=100, quantity=3)),
+    }
+    assert {name: [line["quantity"] for line in got.lines] for name, got in quantities.items()} == {
+        "same": [5, 1, 1],
+        "own price": [2, 1, 1, 3],
+        "beside an own price": [2, 1, 1, 3],
+        "metadata": [2, 1, 1, 3],
+        "custom": [2, 1, 1, 3],
+    }
+    assert {name: len(got.methods) for name, got in quantities.items() if got.methods} == {"custom": 1}
+
+
+def test_taking_out() -> None:
+    asked = basket()
+    draft = draft_of(answered(asked, reply(asked)))
+    got = with_changed_item(draft, draft.lines[0]["id"], ItemUpdate(quantity=0))
+    assert [(line["variant_id"], line["has_shipping"]) for line in got.lines] == [("variant_2", False), (None, False)]
+    assert got.methods == []
