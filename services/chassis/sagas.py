@@ -157,6 +157,8 @@ async def run_resumer(app: web.Application, sagas: Mapping[str, Sequence[Step]])
     tasks: set[asyncio.Task[None]] = set()
     try:
         while True:
+            if len(tasks) == AT_ONCE:
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             try:
                 for saga in await saga_rows.take_over(app[POOL], sagas, AT_ONCE - len(tasks)):
                     task = asyncio.create_task(_resume(app, sagas[saga.kind], saga))
@@ -164,7 +166,8 @@ async def run_resumer(app: web.Application, sagas: Mapping[str, Sequence[Step]])
                     task.add_done_callback(tasks.discard)
             except DATABASE_ERRORS:
                 log.warning("resumer lost its database", exc_info=True)
-            await asyncio.sleep(RESUME_SECONDS)
+            if len(tasks) < AT_ONCE:
+                await asyncio.sleep(RESUME_SECONDS)
     finally:
         for task in tasks:
             task.cancel()
