@@ -65,11 +65,11 @@ async def test_in_two_parcels(api: Client, ordered: Ordered, heard: list[dict[st
     }
 
 
-async def test_no_notification_stays_unless_it_is_said_again(api: Client, ordered: Ordered) -> None:
+async def test_no_notification_is_what_is_said_when_it_ships(api: Client, ordered: Ordered) -> None:
     order = await ordered()
     path, first = await packed(api, order, 1, no_notification=True)
     answer = (await api.ok("POST", f"{path}/shipment", {"fulfillment_id": first}))["order"]
-    assert answer["fulfillments"][0]["no_notification"] is True
+    assert answer["fulfillments"][0]["no_notification"] is None
     _, second = await packed(api, order, 1, no_notification=True)
     body = {"fulfillment_id": second, "no_notification": False}
     answer = (await api.ok("POST", f"{path}/shipment", body))["order"]
