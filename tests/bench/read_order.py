@@ -22,7 +22,7 @@ import yaml
 CONFORMANCE = Path(__file__).parent.parent / "conformance"
 sys.path.insert(0, str(CONFORMANCE))
 
-LATENCY = re.compile(r"^\s+(50|99)%\s+([\d.]+)(us|ms|s)$", re.MULTILINE)
+LATENCY = re.compile(r"^\s+(50|99)%\s+([\d.]+)(us|ms|s) *$", re.MULTILINE)
 RATE = re.compile(r"^Requests/sec:\s+([\d.]+)$", re.MULTILINE)
 BAD = re.compile(r"Non-2xx or 3xx responses: (\d+)")
 MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
