@@ -26,7 +26,7 @@ CONFORMANCE = "tests/conformance"
 LINTS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("lint-imports", "--no-logo"))
 CACHES = (".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".import_linter_cache")
 # The environment each command needs, in uv's words; the others get by with the bare Python.
-GROUPS = {"up": ("--no-dev",), "test": (), "lint": ()}
+GROUPS = {"up": ("--no-dev", "--group", "replay"), "test": (), "lint": ()}
 UNDER_VENV = "MERCER_UNDER_VENV"
 
 
