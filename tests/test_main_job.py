@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import aio_pika
@@ -13,6 +14,7 @@ from pydantic import SecretStr
 from services.chassis.service import make_app
 from tests.conftest import SECRET, Client, Stack, rabbitmq_url, serve, until
 from tests.shop import Shop, place, set_up
+from tests.stalls import in_transaction, stalled, waits
 
 
 @pytest.fixture(scope="module")
@@ -107,34 +109,6 @@ async def test_reads_are_one_statement(api: Client, stack: Stack, shop: Shop) ->
             assert len(asked) == 1, (path, asked)
 
 
-async def in_transaction(stack: Stack, service: str) -> int:
-    """Connections of a service that hold a transaction open without a statement running."""
-    return int(
-        await stack.pool("gateway").fetchval(
-            "select count(*) from pg_stat_activity where datname = $1 and state like 'idle in transaction%'",
-            stack.databases[service].rsplit("/", 1)[1],
-        )
-    )
-
-
-@asynccontextmanager
-async def stalled(stack: Stack, service: str, table: str) -> AsyncIterator[None]:
-    """A service that does not get on, because somebody locked one of its tables."""
-    async with stack.pool(service).acquire() as db, db.transaction():
-        await db.execute(f"lock table {table} in access exclusive mode")
-        yield
-
-
-async def waits_for(stack: Stack, service: str, table: str) -> bool:
-    """Whether a statement of the service waits for the lock on the table."""
-    return bool(
-        await stack.pool("gateway").fetchval(
-            "select true from pg_stat_activity where datname = $1 and wait_event_type = 'Lock'",
-            stack.databases[service].rsplit("/", 1)[1],
-        )
-    )
-
-
 async def test_a_write_holds_nothing_while_it_waits_for_another_service(api: Client, stack: Stack, shop: Shop) -> None:
     draft = (await api.ok("POST", "/admin/draft-orders", shop.draft()))["draft_order"]
     for service, table, path, body in (
@@ -144,10 +118,7 @@ async def test_a_write_holds_nothing_while_it_waits_for_another_service(api: Cli
         async with stalled(stack, service, table):
             asked = asyncio.create_task(api.post(path, body))
 
-            async def stuck(service: str = service, table: str = table) -> bool:
-                return await waits_for(stack, service, table)
-
-            await until(stuck)
+            await until(partial(waits, stack, service))
             assert await in_transaction(stack, "orders") == 0
             assert not asked.done()
         status, answer = await asked

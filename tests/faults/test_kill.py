@@ -1,69 +1,23 @@
 """kill -9 of a service in the middle of placing orders: each is finished or undone, and the books of all agree."""
 
 import asyncio
-import os
 import random
 import signal
-import socket
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from tests.conftest import SECRET, Client, Stack, rabbitmq_url, until
+from tests.conftest import Client, Stack, until
+from tests.processes import another
 from tests.shop import Shop, set_up
 
-ROOT = Path(__file__).parent.parent.parent
 DRAFTS = 12
 
 
 @pytest.fixture
 async def shop(api: Client) -> Shop:
     return await set_up(api)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@asynccontextmanager
-async def another(stack: Stack, service: str) -> AsyncIterator[tuple[Client, asyncio.subprocess.Process]]:
-    """A second process of a service, beside the one of the tests."""
-    port = free_port()
-    environment = os.environ | {
-        "MERCER_PORT": str(port),
-        "MERCER_DATABASE_URL": stack.databases[service],
-        "MERCER_RABBITMQ_URL": rabbitmq_url(),
-        "MERCER_SECRET": SECRET,
-        "MERCER_NAMESPACE": stack.namespace,
-        "MERCER_RESERVE_STOCK": "manual",
-        "MERCER_LOG_LEVEL": "error",
-    }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", f"services.{service}", cwd=ROOT, env=environment
-    )
-    client = Client(stack.session, f"http://127.0.0.1:{port}", stack.service(service).headers)
-    try:
-
-        async def ready() -> bool:
-            try:
-                _, body = await client.get("/health")
-            except aiohttp.ClientError:
-                return False
-            return bool(body["broker"] == "ok")
-
-        await until(ready, seconds=30)
-        yield client, process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
 
 
 async def settled(stack: Stack) -> bool:

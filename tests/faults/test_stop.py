@@ -1,0 +1,43 @@
+"""SIGTERM: requests in flight are answered, events leave, and the process ends by itself."""
+
+import asyncio
+import signal
+from functools import partial
+
+import aiohttp
+import pytest
+
+from tests.conftest import Client, Stack, until
+from tests.processes import another
+from tests.shop import set_up
+from tests.stalls import stalled, waits
+
+
+async def test_a_stopping_service_answers_what_it_has_begun(api: Client, stack: Stack) -> None:
+    shop = await set_up(api)
+    async with another(stack, "orders") as (stopping, process):
+        async with stalled(stack, "catalog", "product_variants"):
+            asked = asyncio.create_task(stopping.post("/admin/draft-orders", shop.draft()))
+            await until(partial(waits, stack, "catalog"))
+            process.send_signal(signal.SIGTERM)
+
+            async def closed() -> bool:
+                try:
+                    await stopping.session.get(stopping.base + "/health", headers={"Connection": "close"})
+                except aiohttp.ClientConnectorError:
+                    return True
+                return False
+
+            await until(closed)
+            assert not asked.done()
+        status, answer = await asked
+        assert (status, answer["draft_order"]["status"]) == (200, "open")
+        assert await asyncio.wait_for(process.wait(), 20) == 0
+    assert await stack.pool("orders").fetchval("select count(*) from outbox") == 0
+
+
+@pytest.mark.parametrize("service", ["catalog", "payments", "inventory"])
+async def test_a_service_stops_at_once_when_it_has_nothing_to_do(stack: Stack, service: str) -> None:
+    async with another(stack, service) as (_, process):
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 10) == 0
