@@ -9,7 +9,11 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, Field
 
+from services.catalog.cart_discounts import DISCOUNTS, IDS, adjustments, chosen_discounts, wanted_codes
+from services.catalog.discount_allocation import DiscountedLine
+from services.catalog.discount_rows import DISCOUNT_KINDS
 from services.catalog.documents import KINDS
+from services.catalog.price_candidates import CANDIDATES, INCLUDES_TAX, holds
 from services.catalog.pricing import LineAmounts, Price, line_amounts, resolve, total_rate
 from services.catalog.product_documents import PRODUCT_KINDS
 from services.catalog.providers import can_calculate
@@ -37,30 +41,31 @@ class Method(BaseModel):
 
 
 class Cart(BaseModel):
-    """What there is to be priced."""
+    """What there is to be priced. `discounts_kept`: the cart has its discounts already, they were checked then."""
 
     region_id: str
     customer_id: str | None = None
     customer_group_ids: list[str] = Field(default=[])
     discount_codes: list[str] = Field(default=[])
+    discounts_kept: bool = False
     items: list[Item] = Field(default=[])
     shipping_methods: list[Method] = Field(default=[])
 
 
-# $1 region, $2 variants, $3 shipping options. Prices of other regions in the same currency hold here, too.
-VARIANTS = """
+# $1 region, $2 variants, $3 shipping options. Prices of other regions in the same currency hold here, too. Nobody knows
+# yet who buys, so lists for customer groups do not hold.
+VARIANTS = f"""
 select coalesce(json_object_agg(v.id, json_build_object(
     'title', p.title, 'description', v.title, 'thumbnail', p.thumbnail, 'product_id', p.id,
     'profile_id', p.profile_id, 'is_giftcard', p.is_giftcard, 'allow_discounts', p.discountable,
     'prices', (
         select coalesce(json_agg(json_build_object(
             'amount', m.amount, 'currency_code', m.currency_code, 'region_id', m.region_id,
-            'min_quantity', m.min_quantity, 'max_quantity', m.max_quantity,
-            'includes_tax', (select includes_tax from currencies where code = m.currency_code)
-                or coalesce((select includes_tax from regions where id = m.region_id), false)
+            'min_quantity', m.min_quantity, 'max_quantity', m.max_quantity, 'list_type', l.type,
+            'includes_tax', {INCLUDES_TAX}
         ) order by m.created_at, m.id), '[]')
-        from prices m
-        where m.variant_id = v.id and m.price_list_id is null and m.deleted_at is null
+        from {CANDIDATES}
+        where m.variant_id = v.id and m.deleted_at is null and {holds()}
             and (m.region_id = r.id or m.currency_code = r.currency_code)
     ),
     'tax_rates', (
@@ -71,10 +76,10 @@ select coalesce(json_object_agg(v.id, json_build_object(
             or exists (select from product_type_tax_rates l where l.rate_id = t.id and l.product_type_id = p.type_id)
         )
     )
-)), '{}')
+)), '{{}}')
 from product_variants v join products p on p.id = v.product_id, region r
 where v.id = any($2::text[]) and v.deleted_at is null and p.deleted_at is null
-"""
+"""  # noqa: S608 - the text is ours
 OPTIONS = """
 select coalesce(json_object_agg(o.id, json_build_object(
     'region_id', o.region_id, 'profile_id', o.profile_id, 'provider_id', o.provider_id, 'price_type', o.price_type,
@@ -99,8 +104,10 @@ COPIED = {
     "shipping_profile": "array(select profile_id from shipping_options where id = any($3::text[]))",
     "product": "array(select product_id from product_variants where id = any($2::text[]))",
     "variant": "$2",
+    "discount": IDS,
 }
-COPIES = ", ".join(f"'{kind}', {kind_sql({**KINDS, **PRODUCT_KINDS}[kind], ids)}" for kind, ids in COPIED.items())
+COPIED_KINDS = {**KINDS, **PRODUCT_KINDS, **DISCOUNT_KINDS}
+COPIES = ", ".join(f"'{kind}', {kind_sql(COPIED_KINDS[kind], ids)}" for kind, ids in COPIED.items())
 DATA = f"""
 with region as (
     select id, currency_code, tax_rate, automatic_taxes from regions where id = $1::text and deleted_at is null
@@ -110,6 +117,7 @@ select json_build_object(
     'sales_channel_id', (select default_sales_channel_id from stores),
     'variants', ({VARIANTS}),
     'options', ({OPTIONS}),
+    'discounts', ({DISCOUNTS}),
     'copies', json_build_object({COPIES})
 )::text
 """  # noqa: S608 - the text is ours
@@ -120,11 +128,13 @@ async def price_cart(db: Db, body: dict[str, Any]) -> dict[str, Any]:
     cart = Cart.model_validate(body)
     variant_ids = sorted({item.variant_id for item in cart.items if item.variant_id is not None})
     option_ids = sorted({method.option_id for method in cart.shipping_methods})
-    data = orjson.loads(await db.fetchval(DATA, cart.region_id, variant_ids, option_ids))
+    codes = wanted_codes(cart.discount_codes)
+    args = cart.region_id, variant_ids, option_ids, codes, cart.customer_group_ids
+    data = orjson.loads(await db.fetchval(DATA, *args))
     region = data["region"]
     if region is None:
         raise NotFound(f"There is no region {cart.region_id}.")
-    check_discounts(cart.discount_codes)
+    discounts = chosen_discounts(codes, data["discounts"], kept=cart.discounts_kept)
     check_variants(variant_ids, data["variants"])
     default_rates = [{"rate": region["tax_rate"], "name": "default", "code": "default"}]
     methods = [price_method(method, data["options"], default_rates) for method in cart.shipping_methods]
@@ -135,21 +145,29 @@ async def price_cart(db: Db, body: dict[str, Any]) -> dict[str, Any]:
     ]
     for method in methods:
         check_option(method["option_id"], data["options"][method["option_id"]], region["id"], amounts)
+    if any(discount["type"] == "free_shipping" for discount in discounts):
+        methods = [method | {"price": 0} for method in methods]
+    taken = adjustments(discounts, discounted_lines(items, cart.items, amounts))
     return {
         "currency_code": region["currency_code"],
         "automatic_taxes": region["automatic_taxes"],
         "sales_channel_id": data["sales_channel_id"],
-        "items": items,
+        "items": [line | {"adjustments": taken.get(line["id"], [])} for line in items],
         "shipping_methods": methods,
-        "discounts": [],
+        "discounts": [{"id": discount["id"], "code": discount["code"]} for discount in discounts],
         "copies": data["copies"],
     }
 
 
-def check_discounts(codes: Sequence[str]) -> None:
-    """Raises NotFound for a code that no discount has."""
-    if codes:
-        raise NotFound(f"There is no discount {', '.join(code.strip().upper() for code in codes)}.")
+def discounted_lines(
+    lines: Sequence[dict[str, Any]], items: Sequence[Item], amounts: Sequence[LineAmounts]
+) -> list[DiscountedLine]:
+    """The lines that a discount can take something off."""
+    return [
+        DiscountedLine(line["id"], line["product_id"], amount.subtotal, item.quantity)
+        for line, item, amount in zip(lines, items, amounts, strict=True)
+        if line["allow_discounts"]
+    ]
 
 
 def check_variants(wanted: Sequence[str], variants: dict[str, Any]) -> None:

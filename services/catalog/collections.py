@@ -9,6 +9,7 @@ from pydantic_core import to_json
 
 from services.catalog.answers import chosen, deleted, get_page, listed, one
 from services.catalog.bodies import ABSENT, Metadata
+from services.catalog.discount_rows import named_in_condition
 from services.catalog.documents import each_doc
 from services.catalog.product_bodies import Id, Name
 from services.catalog.product_documents import PRODUCT_KINDS
@@ -35,6 +36,7 @@ FILTERS = {
     "title": text("{t}.title"),
     "handle": text("{t}.handle"),
     "q": search("lower({t}.title) like {q} or lower({t}.handle) like {q}"),
+    "discount_condition_id": named_in_condition,
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),
     "deleted_at": dates("{t}.deleted_at"),

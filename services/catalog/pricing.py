@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Price:
-    """One price of a variant that may apply. `includes_tax` is what its region or currency says."""
+    """One price of a variant that may apply, its own or, with `list_type`, that of a price list which holds now.
+
+    `includes_tax` is what its list, region or currency says.
+    """
 
     amount: int
     currency_code: str
@@ -18,6 +21,7 @@ class Price:
     min_quantity: int | None = None
     max_quantity: int | None = None
     includes_tax: bool = False
+    list_type: str | None = None
 
     def holds_for(self, quantity: int | None) -> bool:
         """Whether the quantity is in the price's bounds, both inclusive; without one, only a lower bound counts."""
@@ -52,7 +56,9 @@ def total_rate(rates: Iterable[float | None]) -> float:
 def resolve(
     prices: Sequence[Price], *, currency_code: str, region_id: str | None, quantity: int | None, rate: float | None
 ) -> Resolved:
-    """The lowest price that holds in the currency or the region, and the region's or else the currency's plain one.
+    """The lowest price that holds in the currency or the region, and the region's or else the currency's own plain one.
+
+    A price list only ever lowers a price, whether it is a sale or an override.
 
     `rate` makes net and gross prices comparable; without it, whichever kind comes first excludes the other.
     """
@@ -61,7 +67,7 @@ def resolve(
     for price in ours:
         if price.holds_for(quantity) and (lowest is None or lower(price, lowest, rate)):
             lowest = price
-    plain = [price for price in ours if not price.bounded]
+    plain = [price for price in ours if price.list_type is None and not price.bounded]
     regional = [price for price in plain if in_region(price, region_id)]
     return Resolved(lowest, next(iter(regional or plain), None))
 
@@ -80,6 +86,22 @@ def lower(price: Price, other: Price, rate: float | None) -> bool:
     if price.includes_tax:
         return price.amount < (1 + rate) * other.amount
     return (1 + rate) * price.amount < other.amount
+
+
+@dataclass(frozen=True)
+class Taxed:
+    """The tax on one unit, and the price with it."""
+
+    tax: int
+    price: int
+
+
+def taxed(price: Price, rate: float) -> Taxed:
+    """What the tax on a price is: added to a net one, contained in a gross one."""
+    if price.includes_tax:
+        return Taxed(half_up(price.amount * rate / (1 + rate)), price.amount)
+    tax = half_up(price.amount * rate)
+    return Taxed(tax, price.amount + tax)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from services.catalog.answers import LIVE, get_page, listed, one
+from services.catalog.discount_rows import named_in_condition
 from services.catalog.product_reads import PRODUCT_COLUMNS, PRODUCT_TREE, product_resource
 from services.chassis.db import reading
 from services.chassis.embed import Resource, Selection, one_query, page_query, tree
@@ -86,6 +87,7 @@ FILTERS: dict[str, Filter] = {
     "id": texts("{t}.id"),
     "status": choices("{t}.status", STATUSES),
     "collection_id": texts("{t}.collection_id", array_only=True),
+    "discount_condition_id": named_in_condition,
     "type_id": texts("{t}.type_id", array_only=True),
     "tags": linked("product_tag_links", "tag_id"),
     "sales_channel_id": linked("product_sales_channels", "sales_channel_id"),

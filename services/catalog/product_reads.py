@@ -67,14 +67,11 @@ STOCK = """|| case when {t}.manage_inventory and a.has_item
 
 
 @cache
-def variant_resource(*, priced: bool, counted: bool, quantity: bool = True) -> Resource:
-    """Variants, with or without the fields of calculated prices and with or without availability.
-
-    `quantity` says whether the stock may be shown; `purchasable` is, whenever `counted`.
-    """
+def variant_resource(*, priced: bool, counted: bool) -> Resource:
+    """Variants, with or without the fields of calculated prices and with or without availability."""
     shape = NO_CALCULATED_PRICE if priced else "{row}"
     if counted:
-        shape = AVAILABILITY.format(priced=shape, stock=STOCK if quantity else "")
+        shape = AVAILABILITY.format(priced=shape, stock=STOCK)
     return Resource(
         "product_variants",
         VARIANT_COLUMNS,

@@ -6,7 +6,15 @@ from services.catalog import (
     categories,
     collections,
     currencies,
+    customer_groups,
+    discount_conditions,
+    discount_uses,
+    discounts,
+    dynamic_codes,
     options,
+    price_list_prices,
+    price_list_products,
+    price_lists,
     product_lists,
     products,
     publishable_keys,
@@ -25,6 +33,7 @@ from services.catalog import (
     variants,
 )
 from services.catalog.carts import price_cart
+from services.catalog.discount_rows import DISCOUNT_KINDS
 from services.catalog.documents import KINDS
 from services.catalog.product_documents import PRODUCT_KINDS
 from services.catalog.seed import seed
@@ -54,12 +63,19 @@ SERVICE = Service(
         *sales_channels.ROUTES,
         *tax_rates.ROUTES,
         *tax_rate_links.ROUTES,
+        *discounts.ROUTES,
+        *discount_conditions.ROUTES,
+        *dynamic_codes.ROUTES,
+        *price_lists.ROUTES,
+        *price_list_prices.ROUTES,
+        *price_list_products.ROUTES,
     ],
-    listeners={**stock.LISTENERS, **sales_channels.LISTENERS},
+    listeners={**stock.LISTENERS, **sales_channels.LISTENERS, **customer_groups.LISTENERS},
     commands={
         **stock.COMMANDS,
         **sales_channels.COMMANDS,
-        "documents": documents_of({**KINDS, **PRODUCT_KINDS}),
+        **discount_uses.COMMANDS,
+        "documents": documents_of({**KINDS, **PRODUCT_KINDS, **DISCOUNT_KINDS}),
         "price_cart": price_cart,
     },
     seed=seed,

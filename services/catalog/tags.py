@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from services.catalog.answers import get_page
+from services.catalog.discount_rows import named_in_condition
 from services.catalog.product_reads import TAG
 from services.chassis.db import reading
 from services.chassis.embed import page_query
@@ -14,6 +15,7 @@ FILTERS = {
     "id": texts("{t}.id"),
     "value": texts("{t}.value"),
     "q": search("lower({t}.value) like {q}"),
+    "discount_condition_id": named_in_condition,
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),
 }

@@ -5,6 +5,7 @@ from dataclasses import replace
 from aiohttp import web
 
 from services.catalog.answers import LIVE, get_page, one
+from services.catalog.calculated_prices import Context, completed, context_of, priced_variants, variants_json
 from services.catalog.product_reads import VARIANT_COLUMNS, variant_resource
 from services.chassis.db import reading
 from services.chassis.embed import Resource, Selection, merge, one_query, page_query, tree
@@ -35,12 +36,11 @@ def shown(chosen: Selection, query: Query, always: tuple[str, ...] = ()) -> Sele
     return Selection(chosen.fields, merge(chosen.tree, tree(more)))
 
 
-def counted(query: Query) -> Resource:
-    """Variants with availability; the stock shows with the columns that it belongs to."""
+def face(query: Query, context: Context) -> Resource:
+    """Variants with prices and availability; the stock shows with the columns that it belongs to."""
     fields = query.get("fields", "manage_inventory")
-    return variant_resource(
-        priced=True, counted=True, quantity="manage_inventory" in fields or "inventory_quantity" in fields
-    )
+    quantity = "manage_inventory" in fields or "inventory_quantity" in fields
+    return priced_variants(quantity=quantity, compared=context.priced)
 
 
 async def get_product_variants(request: web.Request) -> web.Response:
@@ -60,10 +60,22 @@ async def get_product_variants(request: web.Request) -> web.Response:
 
 async def get_variants(request: web.Request) -> web.Response:
     query = query_of(request)
+    context = context_of(query)
     page = page_query(
-        counted(query), query, ALL_FILTERS, limit=20, fields=FIELDS, expand=ALL_TREE, where="{t}.deleted_at is null"
+        face(query, context),
+        query,
+        ALL_FILTERS,
+        limit=20,
+        fields=FIELDS,
+        expand=ALL_TREE,
+        where="{t}.deleted_at is null",
+        args=context.args,
     )
-    return await get_page(request, "variants", replace(page, chosen=shown(page.chosen, query, ("prices",))))
+    context = await completed(request.app, context)
+    args = (*context.args, *page.args[len(context.args) :])
+    page = replace(page, args=args, chosen=shown(page.chosen, query, ("prices",)))
+    async with reading(request) as db:
+        return json_bytes(request, await variants_json(db, page, context))
 
 
 async def get_variant(request: web.Request) -> web.Response:

@@ -8,14 +8,13 @@ import orjson
 
 from services.chassis.commands import CommandHandler
 from services.chassis.db import Db
-from services.chassis.documents import Kind, documents_of
+from services.chassis.documents import documents_of
 from services.chassis.embed import One, Resource, aliases, object_sql, tree
-from services.chassis.errors import InvalidData
-from services.orders.customers import CUSTOMER, GROUP
+from services.chassis.errors import InvalidData, NotFound
+from services.orders.documents import KINDS
 from services.orders.payment_copies import take_payment
 from services.orders.resources import PLAIN_ORDER, line
 
-KINDS = {"order": Kind(PLAIN_ORDER), "customer": Kind(CUSTOMER), "customer_group": Kind(GROUP)}
 # Also of the additional lines of swaps and claims.
 ORDER_OF = (
     "coalesce({p}.order_id, (select s.order_id from swaps s where s.id = {p}.swap_id), "
@@ -53,8 +52,27 @@ async def payment(db: Db, body: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+PRICE_CONTEXT = """
+select (select c.region_id from carts c where c.id = $1 and c.deleted_at is null) as region_id,
+    array(
+        select m.customer_group_id from customer_group_customers m where m.customer_id = $2 order by 1
+    ) as customer_group_ids
+"""
+
+
+async def price_context(db: Db, body: dict[str, Any]) -> dict[str, Any]:
+    """{"cart_id"|null, "customer_id"|null} -> {"region_id"|null, "customer_group_ids"}: what prices of the catalog
+    depend on. An unknown customer is in no group. Raises NotFound for an unknown cart."""
+    cart_id = body.get("cart_id")
+    found = await db.fetchrow(PRICE_CONTEXT, cart_id, body.get("customer_id"))
+    if cart_id is not None and found["region_id"] is None:
+        raise NotFound(f"There is no cart {cart_id}.")
+    return dict(found)
+
+
 COMMANDS: Mapping[str, CommandHandler] = {
     "documents": documents_of(KINDS),
     "line_items": line_items,
     "payment": payment,
+    "price_context": price_context,
 }

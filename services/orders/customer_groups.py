@@ -7,6 +7,7 @@ import orjson
 from aiohttp import web
 
 from services.chassis.db import Db, reading, transaction
+from services.chassis.documents import docs
 from services.chassis.embed import Many, Resource, Selection, one_json, one_query, page_json, page_query
 from services.chassis.errors import Duplicate, NotFound
 from services.chassis.http import Body, json_bytes, parse
@@ -14,6 +15,7 @@ from services.chassis.ids import new_id
 from services.chassis.outbox import emit
 from services.chassis.params import dates, query_of, search, text, texts
 from services.orders.customers import ALIVE, CUSTOMER, GROUP, customers_page
+from services.orders.documents import KINDS
 
 PLAIN = Selection(tuple(GROUP.columns), ())
 FILTERS = {
@@ -91,7 +93,8 @@ async def update_group(db: Db, group_id: str, body: CustomerGroupUpdate) -> None
         raise Duplicate(f"There is a customer group called {body.name} already.") from None
     if found is None:
         raise NotFound(f"There is no customer group {group_id}.")
-    await emit(db, "customer-group.updated", group_id, {"id": group_id})
+    copies = await docs(db, {"customer_group": [group_id]}, KINDS)
+    await emit(db, "customer-group.updated", group_id, {"id": group_id, "copies": copies})
 
 
 async def remove_group(db: Db, group_id: str) -> None:

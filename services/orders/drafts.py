@@ -215,6 +215,7 @@ def updated_basket(draft: Draft, body: DraftUpdate, customer_id: str | None, gro
         codes=codes if body.discounts is None else [discount.code for discount in body.discounts],
         customer_id=customer_id,
         group_ids=groups,
+        codes_kept=body.discounts is None,
     )
 
 
@@ -342,6 +343,7 @@ async def post_draft_orders(request: web.Request) -> web.Response:
         codes=[discount.code for discount in body.discounts or []],
         customer_id=customer_id,
         group_ids=groups,
+        codes_kept=False,
     )
     quote = await quotes.ask(request.app, basket)
     async with transaction(request) as db:

@@ -1,6 +1,7 @@
 """Placing an order: what happens when a draft order is paid. A recorded saga, `place_order`:
 
-    price (catalog) -> reserve (inventory, if this installation does) -> authorise (payments) -> order (our rows)
+    price (catalog) -> discounts (catalog: one use of each) -> reserve (inventory, if this installation does)
+        -> authorise (payments) -> order (our rows)
 
 Each step that others took is undone when a later one is refused. While it runs nobody else can change the draft. The
 order is there, and announced, before its money is captured: that is a saga of its own, `capture_placed`, begun in the
@@ -117,6 +118,26 @@ def quote_of(saga: Saga) -> Quote:
     return Quote(**found | {"totals": Totals(**found["totals"])})
 
 
+def discount_ids(saga: Saga) -> list[str]:
+    """Sorted, so that asking again is the same command."""
+    return sorted(discount["id"] for discount in quote_of(saga).discounts)
+
+
+async def use_discounts(app: web.Application, saga: Saga) -> Row:
+    """One use of each discount, as far as their limits go."""
+    ids = discount_ids(saga)
+    if ids:
+        await remote.use_discounts(app, saga.key("discounts"), saga.state["order_id"], ids)
+    return {"discount_ids": ids}
+
+
+async def unuse_discounts(app: web.Application, saga: Saga) -> None:
+    ids = discount_ids(saga)
+    if ids:
+        key, undoes = saga.key("unuse"), saga.key("discounts")
+        await remote.unuse_discounts(app, key, saga.state["order_id"], ids, undoes=undoes)
+
+
 def managed_items(saga: Saga) -> list[Row]:
     """The lines to reserve stock for."""
     managed = saga.results["price"]["managed"] if saga.state["reserve"] else []
@@ -206,7 +227,7 @@ from orders where id = $1
 
 
 async def placed_data(db: Db, order_id: str, display_id: int, quote: Quote) -> Row:
-    """What order.placed tells: enough to count a discount's use, or to make the gift cards that were sold."""
+    """What order.placed tells: which discounts were used, and enough to make the gift cards that were sold."""
     return {
         "id": order_id,
         "display_id": display_id,
@@ -225,6 +246,7 @@ async def placed_data(db: Db, order_id: str, display_id: int, quote: Quote) -> R
 
 PLACE_ORDER = (
     Step("price", do=price),
+    Step("discounts", do=use_discounts, undo=unuse_discounts),
     Step("reserve", do=reserve, undo=release),
     Step("authorise", do=authorise, undo=void),
     Step("order", commit=place_order),

@@ -126,7 +126,10 @@ where c.id = $1
 
 @dataclass
 class Basket:
-    """What is asked about. A line without `unit_price` and a method without `asked_price` get the catalog's."""
+    """What is asked about. A line without `unit_price` and a method without `asked_price` get the catalog's.
+
+    With `codes_kept` the discounts are those that the cart has; otherwise the catalog checks whether it can have them.
+    """
 
     region_id: str
     lines: list[Row]
@@ -134,6 +137,7 @@ class Basket:
     codes: list[str]
     customer_id: str | None = None
     group_ids: list[str] = field(default_factory=list)
+    codes_kept: bool = True
 
 
 @dataclass
@@ -164,6 +168,7 @@ def question(basket: Basket) -> Row:
         "customer_id": basket.customer_id,
         "customer_group_ids": basket.group_ids,
         "discount_codes": basket.codes,
+        "discounts_kept": basket.codes_kept,
         "items": [
             {name: line.get(name) for name in ("id", "variant_id", "quantity", "unit_price", "includes_tax")}
             for line in basket.lines

@@ -33,6 +33,19 @@ async def documents(app: web.Application, kinds: dict[str, list[str]]) -> Reply:
     return await send(app, "catalog", "documents", {"kinds": kinds})
 
 
+async def use_discounts(app: web.Application, key: str, order_id: str, discount_ids: list[str]) -> Reply:
+    """The order uses these discounts. NotAllowed when one was used as often as it can be; then none is."""
+    return await send(app, "catalog", "use_discounts", {"order_id": order_id, "discount_ids": discount_ids}, key)
+
+
+async def unuse_discounts(
+    app: web.Application, key: str, order_id: str, discount_ids: list[str], undoes: str | None = None
+) -> Reply:
+    """The order does not use them after all."""
+    body = {"order_id": order_id, "discount_ids": discount_ids, "undoes": undoes}
+    return await send(app, "catalog", "unuse_discounts", body, key)
+
+
 # payments
 
 

@@ -132,6 +132,7 @@ async def test_a_cart_is_priced_by_one_statement(stack: Stack, catalog: Client) 
         "shipping_profile": [option["profile_id"]],
         "product": [product["id"]],
         "variant": [variant["id"]],
+        "discount": [],
     }
     shown = copies["region"][0]
     assert {**shown["body"], **{k: v for k, v in shown["related"].items() if k != "tax_rates"}} == region

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.catalog.pricing import LineAmounts, Price, half_up, line_amounts, resolve, total_rate
+from services.catalog.pricing import LineAmounts, Price, Taxed, half_up, line_amounts, resolve, taxed, total_rate
 
 EUR = Price(1000, "eur")
 HERE = Price(1200, "eur", region_id="reg_1")
@@ -86,6 +86,36 @@ def test_without_a_rate_net_and_gross_are_not_compared() -> None:
     assert resolved(gross, net, rate=None)[0] == 1
 
 
+@pytest.mark.parametrize("list_type", ["sale", "override"])
+def test_a_list_lowers_a_price_and_never_raises_it(list_type: str) -> None:
+    assert resolved(EUR, Price(900, "eur", list_type=list_type)) == (900, 1000)
+    assert resolved(EUR, Price(1100, "eur", list_type=list_type)) == (1000, 1000)
+    assert resolved(Price(1100, "eur", list_type=list_type)) == (1100, None)
+    assert resolved(EUR, HERE, Price(1100, "eur", region_id="reg_1", list_type=list_type)) == (1000, 1200)
+
+
+def test_of_equal_prices_the_first_wins() -> None:
+    found = resolve(
+        [EUR, Price(1000, "eur", list_type="sale")], currency_code="eur", region_id=None, quantity=1, rate=None
+    )
+    assert found.calculated is found.original is EUR
+
+
+@pytest.mark.parametrize(
+    ("price", "rate", "tax", "with_tax"),
+    [
+        (Price(999, "eur"), 0.19, 190, 1189),
+        (Price(450, "eur"), 0.25, 113, 563),
+        (Price(1399, "eur", includes_tax=True), 0.25, 280, 1399),
+        (Price(2500, "eur", includes_tax=True), 0.19, 399, 2500),
+        (Price(1000, "eur"), 0, 0, 1000),
+        (Price(1000, "eur", includes_tax=True), 0, 0, 1000),
+    ],
+)
+def test_the_tax_on_a_price(price: Price, rate: float, tax: int, with_tax: int) -> None:
+    assert taxed(price, rate) == Taxed(tax, with_tax)
+
+
 @pytest.mark.parametrize(
     ("line", "subtotal", "tax"),
     [
@@ -108,6 +138,46 @@ def test_a_gross_line_never_comes_to_more_than_its_price(price: int, quantity: i
     amounts = line_amounts(price, quantity, True, rates)
     assert amounts.subtotal + amounts.tax == price * quantity
     assert amounts.tax >= 0
+
+
+PRICES = st.lists(
+    st.builds(
+        Price,
+        st.integers(0, 10**6),
+        st.sampled_from(["eur", "usd"]),
+        st.sampled_from([None, "reg_1", "reg_2"]),
+        st.sampled_from([None, 1, 3]),
+        st.sampled_from([None, 2, 9]),
+        list_type=st.sampled_from([None, "sale", "override"]),
+    )
+)
+
+
+@given(PRICES, st.sampled_from([None, 1, 2, 5]))
+def test_lists_only_lower_prices_and_the_original_is_the_variant_s_own(
+    prices: list[Price], quantity: int | None
+) -> None:
+    own = resolved(*(price for price in prices if price.list_type is None), quantity=quantity)
+    calculated, original = resolved(*prices, quantity=quantity)
+    assert original == own[1]
+    if own[0] is not None:
+        assert calculated is not None and calculated <= own[0]
+
+
+@given(PRICES, st.sampled_from([None, 1, 2, 5]))
+def test_what_applies_holds_here_and_for_the_quantity(prices: list[Price], quantity: int | None) -> None:
+    found = resolve(prices, currency_code="eur", region_id="reg_1", quantity=quantity, rate=None).calculated
+    holding = [p for p in prices if p.holds_for(quantity) and (p.currency_code == "eur" or p.region_id == "reg_1")]
+    assert (found is None) == (not holding)
+    if found is not None:
+        assert found in holding and found.amount == min(price.amount for price in holding)
+
+
+@given(st.integers(0, 10**9), st.floats(0, 10), st.booleans())
+def test_tax_is_never_negative_and_gross_stays(amount: int, rate: float, gross: bool) -> None:
+    found = taxed(Price(amount, "eur", includes_tax=gross), rate)
+    assert found.tax >= 0
+    assert found.price == (amount if gross else amount + found.tax)
 
 
 @given(st.lists(st.builds(Price, st.integers(0, 10**6), st.just("eur"), includes_tax=st.just(False)), min_size=1))

@@ -1,0 +1,60 @@
+"""How price lists look in answers, and the lock that changes of one take."""
+
+from services.catalog.answers import one
+from services.catalog.customer_groups import CUSTOMER_GROUP, KIND
+from services.catalog.product_reads import PRICE_COLUMNS, VARIANT_COLUMNS
+from services.chassis.db import Db
+from services.chassis.embed import Many, One, Resource, Selection, Value, cols, tree
+from services.chassis.errors import NotFound
+
+COLUMNS = cols(
+    "id created_at@ updated_at@ name description type status starts_at@ ends_at@ includes_tax", deleted_at="null::text"
+)
+PLAIN_LIST = Resource("price_lists", COLUMNS)
+VARIANT = Resource("product_variants", VARIANT_COLUMNS)
+VARIANT_ON = "{t}.id = {p}.variant_id and {t}.deleted_at is null"
+LIST_PRICE = Resource(
+    "prices",
+    PRICE_COLUMNS,
+    {
+        "variants": Many(
+            VARIANT,
+            VARIANT_ON,
+            also={"variant": One(VARIANT, VARIANT_ON), "variant_id": Value("to_json({p}.variant_id)")},
+        )
+    },
+)
+GROUP_ON = f"""{{t}}.kind = '{KIND}' and {{t}}.body is not null and {{t}}.id in (
+    select g.customer_group_id from price_list_customer_groups g where g.price_list_id = {{p}}.id
+)"""  # noqa: S608 - a constant
+PRICE_LIST = Resource(
+    "price_lists",
+    COLUMNS,
+    {
+        "prices": Many(LIST_PRICE, "{t}.price_list_id = {p}.id and {t}.deleted_at is null"),
+        "customer_groups": Many(
+            CUSTOMER_GROUP,
+            GROUP_ON,
+            order="{t}.body ->> 'created_at', {t}.id",
+        ),
+    },
+)
+WHOLE = Selection(tuple(COLUMNS), tree(("prices.variants", "customer_groups")))
+BY_ID = "{t}.id = $1"
+LOCK = "select id from price_lists where id = $1 for no key update"
+
+
+async def price_list_json(db: Db, list_id: str) -> str:
+    """`{"price_list": ...}` with its prices and groups. Raises NotFound."""
+    return await one(db, "price_list", PRICE_LIST, WHOLE, list_id, BY_ID)
+
+
+async def lock_list(db: Db, list_id: str) -> bool:
+    """Lock the list, which is before its prices. False when there is none."""
+    return await db.fetchval(LOCK, list_id) is not None
+
+
+async def access_list(db: Db, list_id: str) -> None:
+    """Lock the list. Raises NotFound."""
+    if not await lock_list(db, list_id):
+        raise NotFound(f"There is no price list {list_id}.")
