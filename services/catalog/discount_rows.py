@@ -22,21 +22,17 @@ from services.chassis.documents import Kind
 from services.chassis.embed import Many, One, Resource, cols, tree
 from services.chassis.errors import Duplicate, NotFound
 from services.chassis.outbox import emit_all
-from services.chassis.params import Bind, text
-
-
-NAMED = "{t}.id in (select c.resource_id from discount_condition_resources c where {condition})"
-
-
-def named_in_condition(name: str, value: Any, bind: Bind) -> str:
-    """Filter of lists: rows that the condition of a discount names, `discount_condition_id=`."""
-    condition = text("c.condition_id")(name, value, bind)
-    return NAMED.replace("{condition}", condition)
-
+from services.chassis.params import Bind, word
 
 STAMPS = "created_at@ updated_at@ deleted_at@ metadata"
 NAMED = "{t}.id in (select resource_id from discount_condition_resources where condition_id = {p}.id)"
 ALIVE = " and {t}.deleted_at is null"
+
+
+def named_in_condition(name: str, value: Any, bind: Bind) -> str:
+    """Filter of lists: rows that the condition of a discount names, `discount_condition_id=`."""
+    return NAMED.replace("{p}.id", bind(word(name, value)))
+
 
 PLAIN_RULE = Resource("discount_rules", cols("id description type value allocation " + STAMPS))
 CONDITION = Resource(
