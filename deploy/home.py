@@ -67,7 +67,7 @@ class Home:
 
     def reset(self) -> None:
         """Remove what a run makes, by name: the folder is the user's choice and may hold other things."""
-        for name in ("postgres", "rabbitmq", "run", "log"):
+        for name in ("postgres", "rabbitmq", "files", "run", "log"):
             shutil.rmtree(self.path / name, ignore_errors=True)
         (self.path / "secrets.json").unlink(missing_ok=True)
         self.close()

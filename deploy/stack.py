@@ -162,6 +162,9 @@ class Stack:
         }
         if self.throw_away:
             env["MERCER_RESERVE_STOCK"] = "manual"
+        if name == "catalog":
+            env.setdefault("MERCER_FILES_FOLDER", str(self.home.path / "files"))
+            env.setdefault("MERCER_FILES_URL", f"http://localhost:{ports['gateway']}")
         if name == "gateway":
             env["MERCER_SESSION_SECRET"] = self.home.secret("session secret")
             env |= {f"MERCER_{service.upper()}_URL": f"http://127.0.0.1:{ports[service]}" for service in SERVICES}

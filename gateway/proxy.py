@@ -6,6 +6,7 @@ connections. Anything larger or of unknown length passes chunk by chunk and is n
 
 import asyncio
 import itertools
+import re
 from collections.abc import AsyncIterator, Awaitable, Mapping
 
 import aiohttp
@@ -14,7 +15,7 @@ from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
 from multidict import CIMultiDict
 from yarl import URL
 
-from gateway.identity import Identity
+from gateway.identity import Caller, Identity
 from gateway.parts import CALLER, PARTS, REQUEST_ID, Parts
 from gateway.settings import GatewaySettings
 from services.chassis.errors import ApiError, InvalidData, NotFound, TooLarge, Unavailable
@@ -38,6 +39,10 @@ SERVICE_OF = {segment: service for service, segments in SEGMENTS.items() for seg
 # /admin/{first}/{id}/{third} of another service than `first` says.
 EXCEPTIONS = {("variants", "inventory"): "inventory", ("sales-channels", "stock-locations"): "inventory"}
 METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "PUT", "PATCH"})
+# What pages and links lead to, and the only thing that passes without credentials: the catalog decides by the file and
+# the link's signature. A key is one plain word, as it was sent: nothing that could mean another path.
+FILE = re.compile(r"/store/uploads/[A-Za-z0-9][A-Za-z0-9._-]*")
+VISITOR = Caller("visitor", "visitor")  # services answer nothing unsigned; no user has such an id
 
 WHOLE_REQUEST, WHOLE_ANSWER = 64 * 1024, 256 * 1024
 CONNECT_SECONDS, QUEUE_SECONDS, IDLE_SECONDS = 3.0, 10.0, 15.0
@@ -88,6 +93,11 @@ def service_of(path: str) -> str | None:
     if len(parts) == 5 and (exception := EXCEPTIONS.get((parts[2], parts[4]))):
         return exception
     return SERVICE_OF.get(parts[2])
+
+
+def asks_for_file(request: web.Request) -> bool:
+    """Whether this is one of the requests that anybody may make."""
+    return request.method in ("GET", "HEAD") and FILE.fullmatch(request.rel_url.raw_path) is not None
 
 
 def upstream_session(settings: GatewaySettings) -> ClientSession:
@@ -142,7 +152,7 @@ def too_large(limit: int) -> TooLarge:
 async def forward(request: web.Request) -> web.StreamResponse:
     """Answer with what the service answers. Raises NotFound and what `outgoing_body` and `ask` raise."""
     path = request.path
-    service = service_of(path.removesuffix("/"))
+    service = "catalog" if asks_for_file(request) else service_of(path.removesuffix("/"))
     if service is None or request.method not in METHODS:
         raise NotFound(f"There is no {request.method} {path}.")
     parts = request.app[PARTS]
@@ -190,7 +200,7 @@ async def received(part: Awaitable[bytes], seconds: float) -> bytes:
 def outgoing_headers(request: web.Request, identity: Identity, body: bytes | Upload | None) -> CIMultiDict[str]:
     """What the service is told: the client's own headers, without what it must not believe, and who is asking."""
     headers = copied(request.headers, NOT_FORWARDED)
-    headers[ACTOR_HEADER] = identity.actor_token(request[CALLER])
+    headers[ACTOR_HEADER] = identity.actor_token(request.get(CALLER, VISITOR))
     headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
     if isinstance(body, Upload) and request.content_length is not None:
         headers[hdrs.CONTENT_LENGTH] = str(request.content_length)

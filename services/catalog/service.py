@@ -29,6 +29,7 @@ from services.catalog import (
     tax_rate_links,
     tax_rates,
     types,
+    uploads,
     variant_lists,
     variants,
 )
@@ -69,6 +70,7 @@ SERVICE = Service(
         *price_lists.ROUTES,
         *price_list_prices.ROUTES,
         *price_list_products.ROUTES,
+        *uploads.ROUTES,
     ],
     listeners={**stock.LISTENERS, **sales_channels.LISTENERS, **customer_groups.LISTENERS},
     commands={
