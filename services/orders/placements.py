@@ -216,13 +216,19 @@ async def place_order(db: Db, saga: Saga) -> Row:
         else:
             result["capture"] = {name: getattr(capture, name) for name in ("id", "kind", "subject", "state", "lease")}
     await emit(db, "draft_order.updated", draft_id, {"id": draft_id, "cart_id": cart_id, "order_id": order_id})
-    await emit(db, "order.placed", order_id, await placed_data(db, order_id, display_id, quote))
+    placed = await placed_data(db, order_id, display_id, quote)
+    if any(line["is_giftcard"] for line in quote.lines):
+        result["gift_cards"] = placed
+    await emit(db, "order.placed", order_id, placed)
     return result
 
 
 FACTS = """
-select email, customer_id, currency_code, region_id, sales_channel_id, no_notification, total, draft_order_id
-from orders where id = $1
+select o.email, o.customer_id, o.currency_code, o.region_id, o.sales_channel_id, o.no_notification, o.total,
+    o.draft_order_id, (c.body ->> 'gift_cards_taxable')::boolean as gift_cards_taxable,
+    (c.body ->> 'tax_rate')::double precision as region_tax_rate
+from orders o left join copies c on c.kind = 'region' and c.id = o.region_id
+where o.id = $1
 """
 
 
@@ -310,6 +316,8 @@ async def post_pay(request: web.Request) -> web.Response:
             await run(app, CAPTURE_PLACED, Saga(**placed["capture"]))
         except Unavailable:
             log.warning("placed, not captured yet", order=placed["order_id"])
+    if "gift_cards" in placed:
+        await remote.tell_of_gift_cards(app, placed["gift_cards"])
     async with transaction(request) as db:
         return json_bytes(request, await placed_order_json(db, placed["order_id"]))
 

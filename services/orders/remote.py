@@ -69,6 +69,11 @@ async def refund(app: web.Application, key: str, wanted: dict[str, Any]) -> Repl
     return await send(app, "payments", "refund", wanted, key)
 
 
+async def tell_of_gift_cards(app: web.Application, order: dict[str, Any]) -> None:
+    """An order that sold gift cards was placed, as order.placed says too: so that they are there at once."""
+    await commands.tell(app, "payments", "sell_gift_cards", order)
+
+
 # inventory
 
 
@@ -98,6 +103,20 @@ async def undo_fulfill(app: web.Application, key: str, fulfillment_id: str, undo
 async def cancel_fulfillment(app: web.Application, key: str, fulfillment_id: str) -> Reply:
     """Stock comes back, reservations do not."""
     return await send(app, "inventory", "cancel_fulfillment", {"fulfillment_id": fulfillment_id}, key)
+
+
+async def restock(
+    app: web.Application, key: str, receipt_id: str, location_id: str | None, items: list[dict[str, Any]]
+) -> Reply:
+    """What came back goes into stock. NotFound where an item is counted but has no level at the location."""
+    return await send(
+        app, "inventory", "restock", {"return_id": receipt_id, "location_id": location_id, "items": items}, key
+    )
+
+
+async def undo_restock(app: web.Application, key: str, receipt_id: str, undoes: str) -> Reply:
+    """As if `restock` had never been."""
+    return await send(app, "inventory", "undo_restock", {"return_id": receipt_id, "undoes": undoes}, key)
 
 
 async def reserve_line(app: web.Application, key: str, wanted: dict[str, Any]) -> Reply:

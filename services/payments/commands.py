@@ -1,4 +1,4 @@
-"""What other services may ask of this one. The provider may be far away, so each opens its own transactions."""
+"""What other services may ask of this one. The provider may be far away, so what asks it opens its own transactions."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from services.chassis.commands import CommandHandler, Outside
 from services.chassis.errors import InvalidData
 from services.chassis.http import complaints
-from services.payments import payments, refunds
+from services.payments import gift_card_issue, payments, refunds
 from services.payments.operations import Reply
 from services.payments.refunds import MOST, Amount, Reason
 
@@ -99,4 +99,5 @@ COMMANDS: Mapping[str, CommandHandler] = {
     "capture": Outside(capture),
     "cancel": Outside(cancel),
     "refund": Outside(refund),
+    "sell_gift_cards": gift_card_issue.sell_gift_cards,
 }

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from services.chassis.service import Service
-from services.payments import commands, payments, refunds
+from services.payments import commands, gift_cards, listeners, payments, refunds
 
 SERVICE = Service(
     name="payments",
     folder=Path(__file__).parent,
-    routes=[*payments.ROUTES, *refunds.ROUTES],
+    routes=[*payments.ROUTES, *refunds.ROUTES, *gift_cards.ROUTES],
+    listeners=listeners.LISTENERS,
     commands=commands.COMMANDS,
     sagas={
         operation.kind: operation.steps

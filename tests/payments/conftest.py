@@ -64,6 +64,7 @@ async def heard(stack: Stack) -> AsyncIterator[list[dict[str, Any]]]:
         channel = await connection.channel()
         queue = await channel.declare_queue(exclusive=True)
         await queue.bind(f"{stack.namespace}.events", "payment.#")
+        await queue.bind(f"{stack.namespace}.events", "gift_card.#")
 
         async def note(message: aio_pika.abc.AbstractIncomingMessage) -> None:
             events.append(orjson.loads(message.body))

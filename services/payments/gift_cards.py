@@ -1,0 +1,264 @@
+"""Gift cards: made by hand or sold in an order (gift_card_issue.py), changed, deleted, found.
+
+Their regions and orders are copies. Whether a region exists, and how it taxes cards, is asked for; an order that is
+shown is asked for, too, because it changes without our hearing of it.
+"""
+
+import secrets
+import string
+from dataclasses import replace
+from datetime import datetime
+from typing import Annotated, Any
+
+import orjson
+import structlog
+from aiohttp import web
+from pydantic import BeforeValidator, Field
+from pydantic_core import to_json
+
+from services.chassis import copies
+from services.chassis.commands import call
+from services.chassis.db import Db, reading, transaction
+from services.chassis.embed import One, Page, Resource, Selection, cols, one_json, page_json, page_query, tree
+from services.chassis.errors import ApiError, InvalidData, NotFound
+from services.chassis.http import Body, json_bytes, parse
+from services.chassis.ids import new_id
+from services.chassis.keys import BUS, POOL
+from services.chassis.outbox import emit
+from services.chassis.params import Bind, Filter, moment, query_of, word
+from services.payments.providers import Row
+
+log = structlog.get_logger()
+
+ABSENT: Any = None  # the default of a property that may be left out but not be null
+CODE_LETTERS = string.ascii_uppercase + string.digits
+
+Moment = Annotated[datetime, BeforeValidator(lambda value: moment("a date", value))]
+Amount = Annotated[int, Field(ge=0, le=2**53 - 1)]
+
+COPY = Resource("copies", document=True)
+GIFT_CARD = Resource(
+    "gift_cards",
+    cols(
+        "id code value balance region_id is_disabled ends_at@ tax_rate metadata created_at@ updated_at@ deleted_at@",
+    ),
+    {
+        "order": One(COPY, "{t}.kind = 'order' and {t}.id = {p}.order_id"),
+        "region": One(COPY, "{t}.kind = 'region' and {t}.id = {p}.region_id and {t}.body ->> 'deleted_at' is null"),
+    },
+)
+WHOLE = Selection(tuple(GIFT_CARD.columns), tree(("order", "region")))
+LIVE = "{t}.id = $1 and {t}.deleted_at is null"
+# What else a page or a card needs: see `refresh`.
+ABROAD = Resource("gift_cards", cols("order_id region_id"))
+ALL_ABROAD = Selection(tuple(ABROAD.columns), ())
+
+
+class GiftCardBody(Body):
+    region_id: str
+    value: Amount
+    is_disabled: bool = ABSENT
+    ends_at: Moment | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class GiftCardUpdate(Body):
+    balance: Amount = ABSENT
+    is_disabled: bool = ABSENT
+    ends_at: Moment | None = None
+    region_id: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+def matching(name: str, value: Any, bind: Bind) -> str:
+    """A part of the code, or the whole number of the order that a card was sold in."""
+    asked = word(name, value).strip()
+    # No letter of a code means anything to `like`.
+    found = f"position(upper({bind(asked)}::text) in {{t}}.code) > 0"
+    return f"({found} or {{t}}.display_id::text = {bind(asked)})"
+
+
+FILTERS: dict[str, Filter] = {"q": matching}
+
+INSERT = """
+insert into gift_cards (id, code, value, balance, region_id, is_disabled, ends_at, tax_rate, metadata)
+values ($1, $2, $3, $3, $4, $5, $6, $7, $8::text::jsonb)
+"""
+LOCK = "select value, order_id from gift_cards where id = $1 and deleted_at is null for update"
+# $2: the body as JSON; what it does not name stays. Metadata is merged, a value of "" takes its key away.
+UPDATE = """
+update gift_cards t set
+    (balance, is_disabled, ends_at) = (
+        select n.balance, n.is_disabled, n.ends_at
+        from jsonb_populate_record(t, $2::text::jsonb - 'metadata' - 'region_id') n
+    ),
+    region_id = coalesce(nullif($2::text::jsonb ->> 'region_id', ''), region_id),
+    metadata = case when jsonb_typeof($2::text::jsonb -> 'metadata') = 'object' then
+        (coalesce(metadata, '{}') || ($2::text::jsonb -> 'metadata'))
+            - array(select key from jsonb_each($2::text::jsonb -> 'metadata') where value = '""')
+    else metadata end,
+    updated_at = now()
+where id = $1
+"""
+DELETE = """
+update gift_cards set deleted_at = now(), updated_at = now() where id = $1 and deleted_at is null returning order_id
+"""
+
+
+def new_code() -> str:
+    """XXXX-XXXX-XXXX-XXXX; 36 ** 16 of them, and nobody can guess the next."""
+    return "-".join("".join(secrets.choice(CODE_LETTERS) for _ in range(4)) for _ in range(4))
+
+
+def card_tax_rate(region_rate: float | None, *, taxable: bool, rate: float | None = None) -> float | None:
+    """The rate of a card: that of the line that sold it, else the region's; none where cards are not taxed."""
+    return (rate or region_rate or None) if taxable else None
+
+
+# Other services, outside of transactions
+
+
+async def ask_region(app: web.Application, region_id: str) -> Row:
+    """The catalog's document of the region as it is now. Raises NotFound."""
+    reply = await call(app[BUS], "catalog", "documents", {"kinds": {"region": [region_id]}})
+    for doc in reply["copies"].get("region", []):
+        if doc["body"] is not None and doc["body"]["deleted_at"] is None:
+            found: Row = doc
+            return found
+    raise NotFound(f"region_id: there is no region {region_id}.")
+
+
+async def refresh(app: web.Application, page: Page) -> None:
+    """Bring copies of what the page's cards show up to date, best effort: their orders, and regions never seen."""
+    pool = app[POOL]
+    text = await page_json(pool, "cards", replace(page, resource=ABROAD, chosen=ALL_ABROAD))
+    cards = orjson.loads(text)["cards"]
+    order_ids = sorted({card["order_id"] for card in cards} - {None})
+    region_ids = await copies.missing(pool, "region", sorted({card["region_id"] for card in cards})) if cards else []
+    for service, kind, ids in (("orders", "order", order_ids), ("catalog", "region", region_ids)):
+        await fetch_documents(app, service, kind, ids)
+
+
+async def fetch_documents(app: web.Application, service: str, kind: str, ids: list[str]) -> None:
+    """Store that service's documents as they are now, if it answers."""
+    if not ids:
+        return
+    try:
+        reply = await call(app[BUS], service, "documents", {"kinds": {kind: ids}}, deadline=2.0)
+    except ApiError as error:
+        log.warning("not refreshed", kind=kind, ids=ids, reason=error.message)
+        return
+    await copies.store(app[POOL], kind, reply["copies"].get(kind, []))
+
+
+# Actions
+
+
+async def gift_card_json(db: Db, card_id: str) -> str:
+    """`{"gift_card": {...}}` as JSON text. Raises NotFound."""
+    text = await one_json(db, GIFT_CARD, WHOLE, LIVE, card_id)
+    if text is None:
+        raise NotFound(f"There is no gift card {card_id}.")
+    return f'{{"gift_card":{text}}}'
+
+
+async def access_gift_card(db: Db, card_id: str) -> Any:
+    """The card, locked. Raises NotFound."""
+    found = await db.fetchrow(LOCK, card_id)
+    if found is None:
+        raise NotFound(f"There is no gift card {card_id}.")
+    return found
+
+
+async def create_gift_card(db: Db, body: GiftCardBody, region: Row) -> str:
+    """A card worth `value`, in the region whose document is given."""
+    await copies.store(db, "region", [region])
+    card_id = new_id("gift")
+    await db.execute(
+        INSERT,
+        card_id,
+        new_code(),
+        body.value,
+        body.region_id,
+        bool(body.is_disabled),
+        body.ends_at,
+        card_tax_rate(region["body"]["tax_rate"], taxable=region["body"]["gift_cards_taxable"]),
+        None if body.metadata is None else to_json(body.metadata).decode(),
+    )
+    await emit(db, "gift_card.created", card_id, {"id": card_id, "order_id": None})
+    return card_id
+
+
+async def update_gift_card(db: Db, card_id: str, body: GiftCardUpdate, region: Row | None) -> None:
+    """Change what the body names. Raises InvalidData for a balance of more than the card was worth."""
+    card = await access_gift_card(db, card_id)
+    if body.balance is not None and body.balance > card["value"]:
+        raise InvalidData(f"balance: must not be more than the value of the card, {card['value']}.")
+    if region is not None:
+        await copies.store(db, "region", [region])
+    await db.execute(UPDATE, card_id, body.model_dump_json(exclude_unset=True))
+    await emit(db, "gift_card.updated", card_id, {"id": card_id, "order_id": card["order_id"]})
+
+
+async def remove_gift_card(db: Db, card_id: str) -> None:
+    """The card is gone. Nothing happens when there is none."""
+    row = await db.fetchrow(DELETE, card_id)
+    if row is not None:
+        await emit(db, "gift_card.deleted", card_id, {"id": card_id, "order_id": row["order_id"]})
+
+
+# Handlers
+
+
+async def get_gift_cards(request: web.Request) -> web.Response:
+    where, knows = "{t}.deleted_at is null", ("limit", "offset", "order")
+    page = page_query(GIFT_CARD, query_of(request), FILTERS, limit=50, where=where, knows=knows)
+    page = replace(page, chosen=WHOLE)
+    await refresh(request.app, page)
+    async with reading(request) as db:
+        return json_bytes(request, await page_json(db, "gift_cards", page))
+
+
+async def post_gift_cards(request: web.Request) -> web.Response:
+    body = await parse(request, GiftCardBody)
+    region = await ask_region(request.app, body.region_id)
+    async with transaction(request) as db:
+        card_id = await create_gift_card(db, body, region)
+        return json_bytes(request, await gift_card_json(db, card_id))
+
+
+async def get_gift_card(request: web.Request) -> web.Response:
+    card_id = request.match_info["id"]
+    await refresh(request.app, one_card(card_id))
+    async with reading(request) as db:
+        return json_bytes(request, await gift_card_json(db, card_id))
+
+
+async def post_gift_card(request: web.Request) -> web.Response:
+    card_id, body = request.match_info["id"], await parse(request, GiftCardUpdate)
+    region = await ask_region(request.app, body.region_id) if body.region_id else None
+    await refresh(request.app, one_card(card_id))
+    async with transaction(request) as db:
+        await update_gift_card(db, card_id, body, region)
+        return json_bytes(request, await gift_card_json(db, card_id))
+
+
+async def delete_gift_card(request: web.Request) -> web.Response:
+    card_id = request.match_info["id"]
+    async with transaction(request) as db:
+        await remove_gift_card(db, card_id)
+        return json_bytes(request, orjson.dumps({"id": card_id, "object": "gift-card", "deleted": True}))
+
+
+def one_card(card_id: str) -> Page:
+    """A page of nothing but this card."""
+    return Page(GIFT_CARD, WHOLE, LIVE, "{t}.id", (card_id,), 1, 0)
+
+
+ROUTES = [
+    web.get("/admin/gift-cards", get_gift_cards),
+    web.post("/admin/gift-cards", post_gift_cards),
+    web.get("/admin/gift-cards/{id}", get_gift_card),
+    web.post("/admin/gift-cards/{id}", post_gift_card),
+    web.delete("/admin/gift-cards/{id}", delete_gift_card),
+]
