@@ -53,7 +53,7 @@ select
 # The event can be faster than the request that asked for the refund, which knows whom not to notify.
 ASKED = """
 select (state ->> 'no_notification')::boolean from sagas
-where status in ('running', 'undoing') and kind = 'refund' and state ->> 'order_id' = $1
+where status in ('running', 'undoing') and kind in ('refund', 'receive_return') and state ->> 'order_id' = $1
     and state ->> 'amount' = $2::bigint::text and state ->> 'reason' = $3
 """
 # The same news comes more than once; only the first time changes the order.
@@ -84,16 +84,23 @@ async def apply_payments(
     payments: list[dict[str, Any]],
     refund: dict[str, Any] | None = None,
     no_notification: bool | None = None,
+    *,
+    settles: bool = False,
 ) -> None:
     """Store news about the money of an order, and say what follows: captured, refunded. Does so once, however often
-    the news comes. An order that is not there yet takes its payments as it finds them when it is placed."""
+    the news comes. An order that is not there yet takes its payments as it finds them when it is placed.
+
+    Only a refund of the order itself `settles` it: what returns, claims and payments give back shows in the totals,
+    and the payment status stays (reference/after-sales.md, "Payments")."""
     order = await db.fetchrow(LOCK, order_id)
     await store_payments(db, payments)
     made = refund is not None and await db.fetchval(STORE_REFUND, orjson.dumps(refund).decode())
     if order is None:
         return
     money = await db.fetchrow(MONEY, order_id)
-    found = status.payment_status(order["payment_status"], orjson.loads(money["payments"]), money["refunded"])
+    found = order["payment_status"]
+    if settles or found not in ("partially_refunded", "refunded"):
+        found = status.payment_status(found, orjson.loads(money["payments"]), money["refunded"] if settles else 0)
     await db.execute(SETTLE, order_id, found, money["refunded"])
     if no_notification is None and made and refund is not None:
         no_notification = await db.fetchval(ASKED, order_id, refund["amount"], refund["reason"])

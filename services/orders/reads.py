@@ -295,6 +295,13 @@ async def placed_order_json(db: Db, order_id: str) -> str:
     return await found_order(db, order_id, ORDER, Selection(fields, PLACED_EXPAND))
 
 
+async def returned_order_json(db: Db, order_id: str) -> str:
+    """The answer to cancelling a return: that of a write without the sales channel, and without totals but what can
+    still be refunded of each line."""
+    fields = (*(f for f in DEFAULT_FIELDS if f != "sales_channel_id"), "object")
+    return await found_order(db, order_id, order(LISTED), Selection(in_order(fields), PLACED_EXPAND))
+
+
 async def found_order(db: Db, order_id: str, resource: Resource, chosen: Selection) -> str:
     """`{"order": ...}`. Raises NotFound."""
     text = await one_json(db, resource, chosen, "{t}.id = $1", order_id)

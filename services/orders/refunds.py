@@ -55,7 +55,7 @@ async def refund_payments(app: web.Application, saga: Saga) -> dict[str, Any]:
 async def commit_refund(db: Db, saga: Saga) -> dict[str, Any]:
     reply = saga.results["payments"]
     quiet = saga.state["no_notification"]
-    await apply_payments(db, saga.state["order_id"], reply["payments"], reply["refund"], quiet)
+    await apply_payments(db, saga.state["order_id"], reply["payments"], reply["refund"], quiet, settles=True)
     return {"refund_id": reply["refund"]["id"]}
 
 

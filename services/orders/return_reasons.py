@@ -3,14 +3,16 @@
 A reason that has children is a group: it cannot be given as the reason of a return (returns.py).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import asyncpg
 import orjson
 from aiohttp import web
 
 from services.chassis.db import Db, reading, transaction
-from services.chassis.embed import Many, One, Resource, Selection, cols, one_json, tree
+from services.chassis.embed import Many, One, Resource, Selection, cols, one_json, page_sql, tree
 from services.chassis.errors import Duplicate, InvalidData, NotFound
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.ids import new_id
@@ -23,7 +25,9 @@ REASON = Resource(
     cols(COLUMNS),
     {
         "parent_return_reason": One(RETURN_REASON, "{t}.id = {p}.parent_return_reason_id"),
-        "return_reason_children": Many(RETURN_REASON, "{t}.parent_return_reason_id = {p}.id and {t}.deleted_at is null"),
+        "return_reason_children": Many(
+            RETURN_REASON, "{t}.parent_return_reason_id = {p}.id and {t}.deleted_at is null"
+        ),
     },
 )
 SHOWN = Selection(tuple(REASON.columns), tree(["parent_return_reason", "return_reason_children"]))
@@ -56,11 +60,8 @@ select parent_return_reason_id from return_reasons where id = $1 and deleted_at 
 INSERT = """
 insert into return_reasons (id, value, label, description, parent_return_reason_id, metadata)
 values ($1, $2, $3, $4, $5, $6::text::jsonb)
-on conflict (value) where deleted_at is null do nothing
-returning true
 """
 LOCK = "select true from return_reasons where id = $1 and deleted_at is null for update"
-TAKEN = "select true from return_reasons where value = $2 and id <> $1 and deleted_at is null"
 UPDATE = """
 update return_reasons set
     value = coalesce($2, value), label = coalesce($3, label), description = coalesce($4, description),
@@ -92,9 +93,8 @@ async def create_reason(db: Db, body: ReasonBody) -> str:
         if parent["parent_return_reason_id"] is not None:
             raise InvalidData("Return reasons are grouped one level deep: this parent has a parent itself.")
     reason_id = new_id("rr")
-    metadata = None if body.metadata is None else orjson.dumps(body.metadata).decode()
-    if not await db.fetchval(INSERT, reason_id, body.value, body.label, body.description, parent_id, metadata):
-        raise taken(body.value)
+    with one_per_value():
+        await db.execute(INSERT, reason_id, body.value, body.label, body.description, parent_id, metadata_of(body))
     await emit(db, "return-reason.created", reason_id, {"id": reason_id})
     return reason_id
 
@@ -102,10 +102,8 @@ async def create_reason(db: Db, body: ReasonBody) -> str:
 async def update_reason(db: Db, reason_id: str, body: ReasonUpdate) -> None:
     """Raises NotFound, Duplicate."""
     await access_reason(db, reason_id)
-    if body.value is not None and await db.fetchval(TAKEN, reason_id, body.value):
-        raise taken(body.value)
-    metadata = None if body.metadata is None else orjson.dumps(body.metadata).decode()
-    await db.execute(UPDATE, reason_id, body.value, body.label, body.description, metadata)
+    with one_per_value():
+        await db.execute(UPDATE, reason_id, body.value, body.label, body.description, metadata_of(body))
     await emit(db, "return-reason.updated", reason_id, {"id": reason_id})
 
 
@@ -135,15 +133,20 @@ async def check_reasons(db: Db, reason_ids: Iterable[str]) -> None:
             raise InvalidData(f"{reason_id} is a group of return reasons; give one of its reasons.")
 
 
-def taken(value: str) -> Duplicate:
-    return Duplicate(f"There is a return reason with the value {value} already.")
+def metadata_of(body: ReasonBody | ReasonUpdate) -> str | None:
+    return None if body.metadata is None else orjson.dumps(body.metadata).decode()
+
+
+@contextmanager
+def one_per_value() -> Iterator[None]:
+    """The database knows which values are taken. Raises Duplicate."""
+    try:
+        yield
+    except asyncpg.UniqueViolationError:
+        raise Duplicate("There is a return reason with this value already.") from None
 
 
 # Reads
-
-REASONS = f"""
-select coalesce(json_agg(x.o), '[]')::text from ({{row}}) x
-"""
 
 
 async def reason_json(db: Db, reason_id: str) -> str:
@@ -152,3 +155,50 @@ async def reason_json(db: Db, reason_id: str) -> str:
     if found is None:
         raise NotFound(f"There is no return reason {reason_id}.")
     return f'{{"return_reason":{found}}}'
+
+
+# Handlers
+
+TOP = page_sql(REASON, SHOWN, ALIVE + " and {t}.parent_return_reason_id is null", "{t}.created_at, {t}.id", "null", "0")
+
+
+async def get_reasons(request: web.Request) -> web.Response:
+    """All that have no parent; the others are shown in theirs."""
+    async with reading(request) as db:
+        found, _ = await db.fetchrow(TOP)
+        return json_bytes(request, f'{{"return_reasons":{found}}}')
+
+
+async def post_reason(request: web.Request) -> web.Response:
+    body = await parse(request, ReasonBody)
+    async with transaction(request) as db:
+        reason_id = await create_reason(db, body)
+        return json_bytes(request, await reason_json(db, reason_id))
+
+
+async def get_reason(request: web.Request) -> web.Response:
+    async with reading(request) as db:
+        return json_bytes(request, await reason_json(db, request.match_info["id"]))
+
+
+async def post_reason_update(request: web.Request) -> web.Response:
+    reason_id, body = request.match_info["id"], await parse(request, ReasonUpdate)
+    async with transaction(request) as db:
+        await update_reason(db, reason_id, body)
+        return json_bytes(request, await reason_json(db, reason_id))
+
+
+async def delete_reason(request: web.Request) -> web.Response:
+    reason_id = request.match_info["id"]
+    async with transaction(request) as db:
+        await remove_reason(db, reason_id)
+        return json_bytes(request, orjson.dumps({"id": reason_id, "object": "return_reason", "deleted": True}))
+
+
+ROUTES = [
+    web.get("/admin/return-reasons", get_reasons),
+    web.post("/admin/return-reasons", post_reason),
+    web.get("/admin/return-reasons/{id}", get_reason),
+    web.post("/admin/return-reasons/{id}", post_reason_update),
+    web.delete("/admin/return-reasons/{id}", delete_reason),
+]

@@ -19,6 +19,9 @@ from services.orders import (
     placements,
     refunds,
     reservations,
+    return_reasons,
+    return_receipts,
+    returns,
     shipments,
     shipping_methods,
 )
@@ -38,6 +41,9 @@ SERVICE = Service(
         *shipments.ROUTES,
         *shipping_methods.ROUTES,
         *reservations.ROUTES,
+        *return_reasons.ROUTES,
+        *returns.ROUTES,
+        *return_receipts.ROUTES,
         *customers.ROUTES,
         *customer_groups.ROUTES,
         *notes.ROUTES,
@@ -51,5 +57,7 @@ SERVICE = Service(
         **refunds.SAGAS,
         **cancellations.SAGAS,
         **fulfillments.SAGAS,
+        **returns.SAGAS,
+        **return_receipts.SAGAS,
     },
 )

@@ -1,0 +1,19 @@
+"""An `Idempotency-Key` for who sent none: it is stored on what the request makes and sent along with the answer.
+
+Whoever repeats the request with that key gets the stored answer (reference/after-sales.md, "Common").
+"""
+
+from uuid import uuid4
+
+from aiohttp import web
+
+from services.chassis.idempotency import HEADER
+
+
+def keyed(request: web.Request) -> tuple[web.Request, str]:
+    """The request with a key, its own or a new one. Call it before the body is read."""
+    if HEADER in request.headers:
+        return request, request.headers[HEADER]
+    headers = request.headers.copy()
+    headers[HEADER] = key = str(uuid4())
+    return request.clone(headers=headers), key
