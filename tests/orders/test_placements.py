@@ -180,13 +180,16 @@ async def test_nothing_changes_while_it_is_paid(api: Client, stack: Stack, shop:
     # The process that began it has died: another one finishes it.
     await expire(stack, "place_order", draft["id"])
 
-    async def captured() -> bool:
-        orders = await orders_of(stack, draft)
-        if orders:
-            await expire(stack, "capture_placed", orders[0])
-        return bool(orders) and (await payments_of(stack, draft)) == [(2500, True, False)]
+    async def placed() -> list[str]:
+        return await orders_of(stack, draft)
 
-    await until(captured, seconds=15, every=0.2)
+    order_id = (await until(placed, seconds=30))[0]
+    await expire(stack, "capture_placed", order_id)
+
+    async def captured() -> bool:
+        return (await payments_of(stack, draft)) == [(2500, True, False)]
+
+    await until(captured, seconds=30)
     assert (await shown(api, draft))["status"] == "completed"
 
 
