@@ -19,14 +19,13 @@ from services.catalog.resources import TAX_RATE
 from services.chassis.commands import call
 from services.chassis.db import Db
 from services.chassis.embed import (
-    LARGE_PAGE,
     One,
     Page,
     Resource,
     Value,
     aliases,
     object_sql,
-    page_sql,
+    page_text,
     tree,
 )
 from services.chassis.errors import NotFound
@@ -170,10 +169,7 @@ async def variants_json(db: Db, page: Page, context: Context) -> str:
 
     Raises NotFound for an unknown region.
     """
-    limit, offset = f"${len(page.args) + 1}", f"${len(page.args) + 2}"
-    most = 1 << max(page.limit + page.offset - 1, 0).bit_length() if page.limit + page.offset <= LARGE_PAGE else None
-    sql = page_sql(page.resource, page.chosen, page.where, page.order, limit, offset, most)
-    rows, count, currency = await db.fetchrow(f"{sql}, {CURRENCY}", *page.args, page.limit, page.offset)
+    rows, count, currency = await db.fetchrow(f"{page_text(page)}, {CURRENCY}", *page.args, page.limit, page.offset)
     if context.region_id is not None and currency is None:
         raise NotFound(f"There is no region {context.region_id}.")
     if context.priced:

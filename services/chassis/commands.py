@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import aio_pika
 import asyncpg
@@ -24,12 +24,14 @@ import structlog
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue, HeadersType
 from aiohttp import web
 from prometheus_client import Histogram
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from services.chassis import command_replies
 from services.chassis.bus import Bus
 from services.chassis.command_replies import prune, tombstone
 from services.chassis.db import Db
 from services.chassis.errors import ApiError, InvalidData, NotAllowed, Unavailable, error_from
+from services.chassis.http import complaints
 from services.chassis.keys import BUS
 
 __all__ = ["CommandHandler", "Outside", "call", "prune", "run_commands", "tell", "tombstone"]
@@ -51,6 +53,23 @@ SECONDS = Histogram(
 
 Reply = dict[str, Any]
 Transactional = Callable[[Db, dict[str, Any]], Awaitable[Reply]]
+
+
+class CommandBody(BaseModel):
+    """Base of what comes with a command. Properties that a newer caller adds are left alone."""
+
+    model_config = ConfigDict(strict=True)
+
+
+Model = TypeVar("Model", bound=CommandBody)
+
+
+def checked(model: type[Model], body: dict[str, Any]) -> Model:
+    """The body as `model`. Raises InvalidData."""
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        raise InvalidData(complaints(error)) from None
 
 
 @dataclass(frozen=True)

@@ -329,11 +329,15 @@ def order_by(resource: Resource, query: Query, default: str) -> str:
     return f"{{t}}.{name} {direction}, {{t}}.id {direction}"
 
 
-async def page_json(db: Db, key: str, page: Page) -> str:
-    """`{"<key>": [...], "count": n, "offset": n, "limit": n}` as JSON text. One statement."""
+def page_text(page: Page) -> str:
+    """The statement of a page; its arguments are `page.args`, the limit and the offset."""
     limit, offset = f"${len(page.args) + 1}", f"${len(page.args) + 2}"
     # Rounded up to a power of two, so that there are few texts.
     most = 1 << max(page.limit + page.offset - 1, 0).bit_length() if page.limit + page.offset <= LARGE_PAGE else None
-    sql = page_sql(page.resource, page.chosen, page.where, page.order, limit, offset, most)
-    rows, count = await db.fetchrow(sql, *page.args, page.limit, page.offset)
+    return page_sql(page.resource, page.chosen, page.where, page.order, limit, offset, most)
+
+
+async def page_json(db: Db, key: str, page: Page) -> str:
+    """`{"<key>": [...], "count": n, "offset": n, "limit": n}` as JSON text. One statement."""
+    rows, count = await db.fetchrow(page_text(page), *page.args, page.limit, page.offset)
     return f'{{"{key}":{rows},"count":{count},"offset":{page.offset},"limit":{page.limit}}}'

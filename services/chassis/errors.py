@@ -19,6 +19,9 @@ DATABASE_TROUBLE = (
     asyncpg.LockNotAvailableError,
 )
 
+# All that a statement can raise: for background work, which logs it and tries again.
+DATABASE_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
 
 def database_trouble(error: BaseException) -> bool:
     """Whether an exception is the database's trouble. asyncpg's complaints about arguments are not: they are bugs."""

@@ -20,7 +20,7 @@ from prometheus_client import Counter, Gauge
 
 from services.chassis.bus import Bus
 from services.chassis.db import Db
-from services.chassis.errors import Unavailable
+from services.chassis.errors import DATABASE_ERRORS, Unavailable
 
 log = structlog.get_logger()
 
@@ -30,7 +30,6 @@ POLL_SECONDS = 1.0
 STANDBY_SECONDS = 3.0
 RETRY_SECONDS = 1.0
 DRAIN_SECONDS = 10.0
-DATABASE_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 PUBLISHED = Counter("mercer_outbox_published_total", "Events that the broker has confirmed")
 DEPTH = Gauge("mercer_outbox_rows", "Events that wait to be published")

@@ -17,14 +17,13 @@ from aiohttp import web
 
 from services.chassis import idempotency
 from services.chassis.db import Db
-from services.chassis.errors import ApiError, Conflict, error_from
+from services.chassis.errors import DATABASE_ERRORS, ApiError, Conflict, error_from
 from services.chassis.ids import new_id
 
 LEASE_SECONDS = 15.0
 WAIT_SECONDS = 5.0
 LONGEST_PAUSE = 300.0
 DAYS_KEPT = 30
-DATABASE_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 BEGIN = """
 insert into sagas (id, kind, subject, state, leased_by, leased_until, request_id, actor)

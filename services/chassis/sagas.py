@@ -35,9 +35,9 @@ from aiohttp import web
 
 from services.chassis import idempotency, saga_rows
 from services.chassis.db import Db
-from services.chassis.errors import ApiError, Unavailable
+from services.chassis.errors import DATABASE_ERRORS, ApiError, Unavailable
 from services.chassis.keys import POOL
-from services.chassis.saga_rows import DATABASE_ERRORS, LeaseLostError, Saga, begin, prune
+from services.chassis.saga_rows import LeaseLostError, Saga, begin, prune
 
 __all__ = ["Saga", "Step", "begin", "intention", "prune", "run", "run_resumer"]
 

@@ -1,31 +1,20 @@
 """What other services may ask of this one. Each runs in one transaction, once for its key."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from services.chassis.commands import CommandHandler
+from services.chassis.commands import CommandBody, CommandHandler, checked
 from services.chassis.db import Db
 from services.chassis.embed import Page, order_by, page_json
-from services.chassis.errors import InvalidData
-from services.chassis.http import complaints
 from services.inventory import items, moves, stock
 from services.inventory.resources import RESERVATION, WHOLE_RESERVATION
 
 Reply = dict[str, Any]
 Id = Annotated[str, Field(min_length=1, max_length=255)]
 Quantity = Annotated[int, Field(ge=1, lt=2**31)]
-
-
-class CommandBody(BaseModel):
-    """Base of what comes with a command. Properties that a newer caller adds are left alone."""
-
-    model_config = ConfigDict(strict=True)
-
-
-Model = TypeVar("Model", bound=CommandBody)
 
 
 class Line(CommandBody):
@@ -87,14 +76,6 @@ class Reservations(CommandBody):
     limit: Annotated[int, Field(ge=0)] = 20
     offset: Annotated[int, Field(ge=0)] = 0
     order: str | None = None
-
-
-def checked(model: type[Model], body: dict[str, Any]) -> Model:
-    """Raises InvalidData."""
-    try:
-        return model.model_validate(body)
-    except ValidationError as error:
-        raise InvalidData(complaints(error)) from None
 
 
 def rows(lines: list[Line]) -> list[dict[str, Any]]:

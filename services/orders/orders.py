@@ -18,6 +18,7 @@ from services.chassis.outbox import emit
 from services.chassis.params import Bind, Filter, choices, dates, number, query_of, search, text, texts, word
 from services.orders import status
 from services.orders.customers import check_email
+from services.orders.draft_parts import AddressBody
 from services.orders.reads import check_order_query, order_json, orders_page, written_order_json
 
 NAMED = search(
@@ -60,20 +61,6 @@ FILTERS: dict[str, Filter] = {
 }
 
 
-class AddressUpdate(Body):
-    company: str | None = None
-    first_name: str | None = None
-    last_name: str | None = None
-    address_1: str | None = None
-    address_2: str | None = None
-    city: str | None = None
-    country_code: str | None = None
-    province: str | None = None
-    postal_code: str | None = None
-    phone: str | None = None
-    metadata: dict[str, Any] | None = None
-
-
 class PaymentMethod(Body):
     provider_id: str | None = None
     data: dict[str, Any] | None = None
@@ -92,8 +79,8 @@ class OrderUpdate(Body):
 
     email: Annotated[str, AfterValidator(check_email)] = ""
     customer_id: str = ""
-    billing_address: AddressUpdate | None = None
-    shipping_address: AddressUpdate | None = None
+    billing_address: AddressBody | None = None
+    shipping_address: AddressBody | None = None
     no_notification: bool | None = None
     items: list[dict[str, Any]] | None = None
     region: str | None = None
@@ -198,7 +185,7 @@ async def update_order(db: Db, order_id: str, body: OrderUpdate) -> None:
     await emit_updated(db, order_id, order["no_notification"] if body.no_notification is None else body.no_notification)
 
 
-async def save_address(db: Db, region_id: str, address_id: str | None, sent: AddressUpdate | None) -> str | None:
+async def save_address(db: Db, region_id: str, address_id: str | None, sent: AddressBody | None) -> str | None:
     """Merge into the address there is, or make one; its id. Raises InvalidData for a country outside the region."""
     if sent is None:
         return address_id

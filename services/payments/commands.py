@@ -1,28 +1,18 @@
 """What other services may ask of this one. The provider may be far away, so what asks it opens its own transactions."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from services.chassis.commands import CommandHandler, Outside
+from services.chassis.commands import CommandBody, CommandHandler, Outside, checked
 from services.chassis.errors import InvalidData
-from services.chassis.http import complaints
 from services.payments import gift_card_issue, payments, refunds
 from services.payments.operations import Reply
 from services.payments.refunds import MOST, Amount, Reason
 
 Id = Annotated[str, Field(min_length=1, max_length=255)]
-
-
-class CommandBody(BaseModel):
-    """Base of what comes with a command. Properties that a newer caller adds are left alone."""
-
-    model_config = ConfigDict(strict=True)
-
-
-Model = TypeVar("Model", bound=CommandBody)
 
 
 class Authorize(CommandBody):
@@ -52,14 +42,6 @@ class Refund(CommandBody):
     amount: Amount
     reason: Reason
     note: str | None = None
-
-
-def checked(model: type[Model], body: dict[str, Any]) -> Model:
-    """Raises InvalidData."""
-    try:
-        return model.model_validate(body)
-    except ValidationError as error:
-        raise InvalidData(complaints(error)) from None
 
 
 async def authorize(app: web.Application, body: dict[str, Any], key: str | None) -> Reply:
