@@ -66,14 +66,13 @@ def test(paths: list[str], expression: str, extra: list[str]) -> int:
             stack.start_servers()
             # The broker takes its time to start; the linters use it.
             failed = [] if paths or expression else lint_failures()
+            stack.wait_for_servers()
+            if paths != [CONFORMANCE] and _foreground(stack, *_pytest_arguments(paths, expression), *extra):
+                failed.append("pytest")
             if not paths or CONFORMANCE in paths:
                 stack.start_processes("127.0.0.1", stack.ports.take())
                 if _foreground(stack, f"{CONFORMANCE}/run.py", "--base", stack.base):
                     failed.append("conformance")
-            stack.wait_for_servers()
-            # Last, so that its summary is what stands at the end.
-            if paths != [CONFORMANCE] and _foreground(stack, *_pytest_arguments(paths, expression), *extra):
-                failed.append("pytest")
             failed += [f"{child.name} (ended while the tests ran)" for child in stack.children if child.failures]
     finally:
         home.remove()
