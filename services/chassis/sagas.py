@@ -36,13 +36,14 @@ from aiohttp import web
 from services.chassis import idempotency, saga_rows
 from services.chassis.db import Db
 from services.chassis.errors import DATABASE_ERRORS, ApiError, Unavailable
-from services.chassis.keys import POOL
+from services.chassis.keys import BUS, POOL
 from services.chassis.saga_rows import LeaseLostError, Saga, begin, prune
 
 __all__ = ["Saga", "Step", "begin", "intention", "prune", "run", "run_resumer"]
 
 log = structlog.get_logger()
 
+BROKER_SECONDS = 0.2
 RESUME_SECONDS = 3.0
 AT_ONCE = 8
 
@@ -153,12 +154,18 @@ async def _undo(app: web.Application, steps: Sequence[Step], saga: Saga) -> None
 
 
 async def run_resumer(app: web.Application, sagas: Mapping[str, Sequence[Step]]) -> None:
-    """Take over the sagas whose process has died, and those that were postponed, until cancelled."""
+    """Take over the sagas whose process has died, and those that were postponed, until cancelled.
+
+    Not before the broker is there: a step that cannot be sent would only turn its saga back.
+    """
     tasks: set[asyncio.Task[None]] = set()
     try:
         while True:
             if len(tasks) == AT_ONCE:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if not app[BUS].connected:
+                await asyncio.sleep(BROKER_SECONDS)
+                continue
             try:
                 for saga in await saga_rows.take_over(app[POOL], sagas, AT_ONCE - len(tasks)):
                     task = asyncio.create_task(_resume(app, sagas[saga.kind], saga))

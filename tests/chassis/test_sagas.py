@@ -11,9 +11,10 @@ import structlog
 from aiohttp import web
 
 from services.chassis import saga_rows, sagas
+from services.chassis.bus import Bus
 from services.chassis.db import Db
 from services.chassis.errors import ApiError, Conflict, NotAllowed, Unavailable
-from services.chassis.keys import POOL
+from services.chassis.keys import BUS, POOL
 from services.chassis.sagas import Saga, Step, begin, run, run_resumer
 from tests.chassis.conftest import Start
 from tests.conftest import until
@@ -94,6 +95,8 @@ async def world(pool: asyncpg.Pool) -> World:
 def app(pool: asyncpg.Pool) -> web.Application:
     app = web.Application()
     app[POOL] = pool
+    app[BUS] = Bus("amqp://unused", "none", "tests")
+    app[BUS].connected = True
     return app
 
 
@@ -438,6 +441,41 @@ async def test_a_lease_is_renewed(
     await run(app, (*steps[:2], Step("authorise", do=until_renewed), steps[3]), saga)
     assert (await world.saga("cart_1"))["attempts"] == 0
     assert world.calls == [*ALL, "order"]
+
+
+class Absent(Bus):
+    """A broker that is not there yet, and how often somebody looked."""
+
+    looks = 0
+    there = False
+
+    @property
+    def connected(self) -> bool:
+        self.looks += 1
+        return self.there
+
+    @connected.setter
+    def connected(self, value: bool) -> None:
+        self.there = value
+
+
+async def test_nothing_is_resumed_before_the_broker_is_there(
+    world: World, app: web.Application, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sagas, "BROKER_SECONDS", 0.01)
+    bus = app[BUS] = Absent("amqp://unused", "none", "tests")
+    await begun(world, "cart_1")
+    await world.lose_lease()
+    start(run_resumer(app, {"place_order": steps_of(world)}))
+    await until(lambda: looked(bus, 3))
+    row = await world.saga("cart_1")
+    assert (row["status"], row["attempts"], world.calls) == ("running", 0, [])
+    bus.connected = True
+    assert (await ended(world, "cart_1"))["status"] == "done"
+
+
+async def looked(bus: Absent, times: int) -> bool:
+    return bus.looks >= times
 
 
 async def test_sagas_of_others_are_left_alone(world: World, app: web.Application, start: Start) -> None:
