@@ -32,6 +32,7 @@ from typing import Any
 import asyncpg
 import structlog
 from aiohttp import web
+from prometheus_client import Counter
 
 from services.chassis import idempotency, saga_rows
 from services.chassis.db import Db
@@ -42,6 +43,9 @@ from services.chassis.saga_rows import LeaseLostError, Saga, begin, prune
 __all__ = ["Saga", "Step", "begin", "intention", "prune", "run", "run_resumer"]
 
 log = structlog.get_logger()
+
+# `done`, `undone`, and `postponed` each time that one has to wait for the resumer: what stays there needs a look.
+RUNS = Counter("mercer_sagas_total", "Runs of sagas by how they ended", ["kind", "outcome"])
 
 BROKER_SECONDS = 0.2
 RESUME_SECONDS = 3.0
@@ -87,6 +91,7 @@ async def run(app: web.Application, steps: Sequence[Step], saga: Saga) -> dict[s
         if result is None:
             raise Unavailable("This is being finished elsewhere; look again later.", outcome_unknown=True) from None
         return result
+    RUNS.labels(saga.kind, saga.status if saga.status in ("done", "undone") else "postponed").inc()
     if error is not None:
         raise error
     return saga.result or {}

@@ -236,6 +236,7 @@ async def test_a_broker_that_is_down_changes_nothing(world: World, app: web.Appl
 
 
 async def test_what_cannot_be_undone_now_is_undone_later(world: World, app: web.Application, start: Start) -> None:
+    before = runs()
     world.fail["before order"] = [NotAllowed("no")]
     world.fail["before undo reserve"] = [Unavailable("no broker"), Unavailable("no broker")]
     saga = await begun(world, "cart_1")
@@ -246,8 +247,19 @@ async def test_what_cannot_be_undone_now_is_undone_later(world: World, app: web.
     start(run_resumer(app, {"place_order": steps_of(world)}))
     row = await ended(world, "cart_1")
     assert (row["status"], row["attempts"]) == ("undone", 2)
+    await until(lambda: counted({"postponed": 2, "undone": 1}, before))
     assert await world.effects("cart_1") == UNDONE
     assert world.calls.count("undo authorise") == 1
+
+
+def runs() -> dict[str, float]:
+    """The metric, by outcome."""
+    (metric,) = sagas.RUNS.collect()
+    return {s.labels["outcome"]: s.value for s in metric.samples if s.name.endswith("_total")}
+
+
+async def counted(wanted: dict[str, int], before: dict[str, float]) -> bool:
+    return {name: runs().get(name, 0) - before.get(name, 0) for name in wanted} == wanted
 
 
 SCENARIOS: dict[str, dict[str, list[Exception]]] = {
