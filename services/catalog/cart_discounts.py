@@ -7,9 +7,9 @@ from services.catalog.discount_allocation import DiscountedLine, allocate
 from services.catalog.discount_rows import normalised
 from services.chassis.errors import InvalidData, NotAllowed, NotFound
 
-# A part of the statement of price_cart: $1 region, $2 variants, $4 codes, $5 the customer's groups. {code: discount};
-# each of its conditions with those products of the cart that it names. A dynamic code has the regions of its discount,
-# and goes with it.
+# A part of the statement of price_cart: $1 region, $2 variants, $4 codes, $5 the customer's groups, $7 ids. {code:
+# discount}; each of its conditions with those products of the cart that it names. A dynamic code has the regions of its
+# discount, and goes with it.
 DISCOUNTS = """
 select coalesce(json_object_agg(d.code, json_build_object(
     'id', d.id, 'code', d.code, 'type', r.type, 'value', r.value, 'allocation', r.allocation,
@@ -41,10 +41,10 @@ select coalesce(json_object_agg(d.code, json_build_object(
 from discounts d
 join discount_rules r on r.id = d.rule_id
 left join discounts parent on parent.id = d.parent_discount_id
-where d.code = any($4::text[]) and d.deleted_at is null and parent.deleted_at is null
+where (d.code = any($4::text[]) or d.id = any($7::text[])) and d.deleted_at is null and parent.deleted_at is null
 """
 # Ids of the same, for their documents.
-IDS = "array(select id from discounts where code = any($4::text[]) and deleted_at is null)"
+IDS = "array(select id from discounts where (code = any($4::text[]) or id = any($7::text[])) and deleted_at is null)"
 
 
 def wanted_codes(codes: Sequence[str]) -> list[str]:

@@ -23,13 +23,19 @@ from services.chassis.errors import InvalidData, NotAllowed, NotFound
 
 
 class Item(BaseModel):
-    """A line. Without `variant_id` it is the caller's own invention; a `unit_price` given is kept."""
+    """A line. Without `variant_id` it is the caller's own invention; a `unit_price` given is kept. So are `tax_rates`,
+    of a line that was sold, whose variant may be gone."""
 
     id: str
     variant_id: str | None = None
     quantity: int
     unit_price: int | None = None
     includes_tax: bool | None = None
+    tax_rates: list[dict[str, Any]] | None = None
+
+    @property
+    def sold(self) -> bool:
+        return self.unit_price is not None and self.tax_rates is not None
 
 
 class Method(BaseModel):
@@ -41,19 +47,23 @@ class Method(BaseModel):
 
 
 class Cart(BaseModel):
-    """What there is to be priced. `discounts_kept`: the cart has its discounts already, they were checked then."""
+    """What there is to be priced. `discounts_kept`: the cart has its discounts already, they were checked then;
+    `discount_ids` are such ones, whose code may be another by now. With `group_prices`, prices for the customer's
+    groups hold, too."""
 
     region_id: str
     customer_id: str | None = None
     customer_group_ids: list[str] = Field(default=[])
     discount_codes: list[str] = Field(default=[])
+    discount_ids: list[str] = Field(default=[])
     discounts_kept: bool = False
+    group_prices: bool = False
     items: list[Item] = Field(default=[])
     shipping_methods: list[Method] = Field(default=[])
 
 
-# $1 region, $2 variants, $3 shipping options. Prices of other regions in the same currency hold here, too. Nobody knows
-# yet who buys, so lists for customer groups do not hold.
+# $1 region, $2 variants, $3 shipping options, $6 groups for whom price lists hold. Prices of other regions in the same
+# currency hold here, too.
 VARIANTS = f"""
 select coalesce(json_object_agg(v.id, json_build_object(
     'title', p.title, 'description', v.title, 'thumbnail', p.thumbnail, 'product_id', p.id,
@@ -65,7 +75,7 @@ select coalesce(json_object_agg(v.id, json_build_object(
             'includes_tax', {INCLUDES_TAX}
         ) order by m.created_at, m.id), '[]')
         from {CANDIDATES}
-        where m.variant_id = v.id and m.deleted_at is null and {holds()}
+        where m.variant_id = v.id and m.deleted_at is null and {holds("$6")}
             and (m.region_id = r.id or m.currency_code = r.currency_code)
     ),
     'tax_rates', (
@@ -101,7 +111,8 @@ COPIED = {
     "country": "array(select iso_2 from countries where region_id = $1)",
     "sales_channel": "array(select default_sales_channel_id from stores)",
     "shipping_option": "$3",
-    "shipping_profile": "array(select profile_id from shipping_options where id = any($3::text[]))",
+    "shipping_profile": "array(select profile_id from shipping_options where id = any($3::text[]) union "
+    "select p.profile_id from product_variants v join products p on p.id = v.product_id where v.id = any($2::text[]))",
     "product": "array(select product_id from product_variants where id = any($2::text[]))",
     "variant": "$2",
     "discount": IDS,
@@ -129,13 +140,16 @@ async def price_cart(db: Db, body: dict[str, Any]) -> dict[str, Any]:
     variant_ids = sorted({item.variant_id for item in cart.items if item.variant_id is not None})
     option_ids = sorted({method.option_id for method in cart.shipping_methods})
     codes = wanted_codes(cart.discount_codes)
-    args = cart.region_id, variant_ids, option_ids, codes, cart.customer_group_ids
+    # Of a cart nobody knows yet who buys it.
+    whom = cart.customer_group_ids if cart.group_prices else []
+    args = cart.region_id, variant_ids, option_ids, codes, cart.customer_group_ids, whom, cart.discount_ids
     data = orjson.loads(await db.fetchval(DATA, *args))
     region = data["region"]
     if region is None:
         raise NotFound(f"There is no region {cart.region_id}.")
+    codes = sorted({*codes, *(code for code, d in data["discounts"].items() if d["id"] in cart.discount_ids)})
     discounts = chosen_discounts(codes, data["discounts"], kept=cart.discounts_kept)
-    check_variants(variant_ids, data["variants"])
+    check_variants(sorted({i.variant_id for i in cart.items if i.variant_id and not i.sold}), data["variants"])
     default_rates = [{"rate": region["tax_rate"], "name": "default", "code": "default"}]
     methods = [price_method(method, data["options"], default_rates) for method in cart.shipping_methods]
     profiles = {method["profile_id"] for method in methods}
@@ -185,10 +199,10 @@ def price_item(
     profiles: set[str],
 ) -> dict[str, Any]:
     """A line as the caller keeps it. Raises InvalidData when the variant has no price here."""
-    if item.variant_id is None:
+    if item.variant_id is None or item.variant_id not in variants:
         return {
             "id": item.id,
-            "variant_id": None,
+            "variant_id": item.variant_id,
             "product_id": None,
             "title": None,
             "description": None,
@@ -198,11 +212,13 @@ def price_item(
             "is_giftcard": False,
             "has_shipping": bool(profiles),
             "allow_discounts": False,
-            "tax_rates": [],
+            "tax_rates": item.tax_rates or [],
             "adjustments": [],
         }
     variant = variants[item.variant_id]
     rates = variant["tax_rates"] or default_rates
+    if item.sold:
+        rates = item.tax_rates or []
     unit_price, includes_tax = item.unit_price, bool(item.includes_tax)
     if unit_price is None:
         price = resolve(
@@ -237,7 +253,7 @@ def price_item(
 
 def item_amounts(item: Item, line: dict[str, Any], automatic_taxes: bool) -> LineAmounts:
     """What the line comes to, with the taxes that its cart shows."""
-    rates = [rate["rate"] for rate in line["tax_rates"]] if automatic_taxes else []
+    rates = [rate["rate"] for rate in line["tax_rates"]] if automatic_taxes or item.sold else []
     return line_amounts(line["unit_price"], item.quantity, line["includes_tax"], rates)
 
 

@@ -25,6 +25,7 @@ from services.chassis.embed import Selection, one_json, one_query, tree
 from services.chassis.errors import ApiError, InvalidData, NotFound
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.openapi_values import Row
 from services.chassis.params import query_of
 
 FIELDS = ("id", "type", "operator", "discount_rule_id", "created_at", "updated_at")
@@ -323,6 +324,16 @@ async def delete_resources(request: web.Request) -> web.Response:
 
 
 CONDITIONS = "/admin/discounts/{id}/conditions"
+# For the documentation (services/chassis/openapi.py): put together from pieces of JSON.
+ANSWERS = {
+    "delete_condition": {
+        "id": str,
+        "object": "discount-condition",
+        "deleted": True,
+        "discount": Row((DISCOUNT,), narrowed=True),
+    }
+}
+
 ROUTES = [
     web.post(CONDITIONS, post_conditions),
     web.get(CONDITIONS + "/{condition_id}", get_condition),

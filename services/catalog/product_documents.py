@@ -1,6 +1,7 @@
 """Products and variants as other services keep them, and the facts that the inventory makes its items from."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from services.catalog.documents import docs
@@ -31,6 +32,19 @@ STOCKED = (
     "height",
     "width",
 )
+
+
+@dataclass(frozen=True)
+class News:
+    """What the inventory has to hear of a change: the facts of new variants, and the documents, numbered."""
+
+    variants: list[dict[str, Any]] = field(default_factory=list)
+    copies: Mapping[str, Docs] = field(default_factory=dict)
+
+
+def numbered(copies: Mapping[str, Docs]) -> dict[str, Docs]:
+    """The documents as the next event of their product brings them; the product is locked, so nobody else's does."""
+    return {kind: [doc | {"sequence": doc["sequence"] + 1} for doc in docs] for kind, docs in copies.items()}
 
 
 async def product_docs(db: Db, product_ids: list[str], variant_ids: list[str]) -> dict[str, Docs]:

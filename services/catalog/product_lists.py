@@ -1,7 +1,4 @@
-"""Finding products: GET /admin/products, GET /admin/products/{id}.
-
-Searching is for a substring, which no plain index helps with: `q` reads all titles. Every other filter has an index.
-"""
+"""Finding products: GET /admin/products, GET /admin/products/{id}."""
 
 from dataclasses import replace
 from typing import Any
@@ -11,6 +8,7 @@ from aiohttp import web
 from services.catalog.answers import LIVE, get_page, listed, one
 from services.catalog.discount_rows import named_in_condition
 from services.catalog.product_reads import PRODUCT_COLUMNS, PRODUCT_TREE, product_resource
+from services.catalog.product_search import found_products
 from services.chassis.db import reading
 from services.chassis.embed import Resource, Selection, one_query, page_query, tree
 from services.chassis.http import json_bytes
@@ -22,7 +20,6 @@ from services.chassis.params import (
     choices,
     dates,
     query_of,
-    search,
     text,
     texts,
     truth,
@@ -30,14 +27,6 @@ from services.chassis.params import (
 )
 
 STATUSES = ("draft", "proposed", "published", "rejected")
-SEARCHED = """lower({t}.title) like {q} or lower({t}.description) like {q}
-    or {t}.id in (
-        select v.product_id from product_variants v
-        where v.deleted_at is null and (lower(v.title) like {q} or lower(v.sku) like {q})
-    )
-    or {t}.collection_id in (
-        select c.id from product_collections c where c.deleted_at is null and lower(c.title) like {q}
-    )"""
 LINKED = "{{t}}.id in (select l.product_id from {table} l where {condition})"
 BELOW = """l.category_id in (
     with recursive below as (
@@ -98,7 +87,7 @@ FILTERS: dict[str, Filter] = {
     "description": text("{t}.description"),
     "handle": text("{t}.handle"),
     "is_giftcard": gift_cards,
-    "q": search(SEARCHED),
+    "q": found_products,
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),
     "deleted_at": dates("{t}.deleted_at"),
@@ -106,9 +95,9 @@ FILTERS: dict[str, Filter] = {
 
 
 def face(query: Query) -> Resource:
-    """The resource for what the request expands: prices are complete only next to `variants` itself."""
-    asked = [p.strip() for p in word("expand", query["expand"]).split(",")] if "expand" in query else None
-    return product_resource(priced=asked is None or {"variants", "variants.prices"} <= set(asked), counted=True)
+    """The resource for what the request expands: prices are complete only next to `variants` itself, as is stock."""
+    asked = {p.strip() for p in word("expand", query.get("expand", "variants,variants.prices")).split(",")}
+    return product_resource(priced={"variants", "variants.prices"} <= asked, counted="variants" in asked)
 
 
 def in_place_of_key(chosen: Selection) -> Selection:

@@ -7,7 +7,7 @@ from aiohttp import web
 from pydantic_core import to_json
 
 from services.catalog.product_bodies import MetadataBody, NewVariant, ProductBody, ProductUpdate, VariantEntry
-from services.catalog.product_documents import product_docs, stock_facts
+from services.catalog.product_documents import News, numbered, product_docs, stock_facts
 from services.catalog.product_links import Links, check_references, make_values, set_links
 from services.catalog.product_reads import product_json
 from services.catalog.references import refusals
@@ -80,7 +80,7 @@ async def announce(
     *,
     added: Sequence[str] = (),
     variant_id: str | None = None,
-) -> list[dict[str, Any]]:
+) -> News:
     """The event, with documents of the product and of the variants touched. Returns what the inventory has to hear.
 
     All events of a product and its variants are of one aggregate, so that they come in the order of the changes.
@@ -89,13 +89,13 @@ async def announce(
     facts = stock_facts(copies, copies["product"][0]["body"]["title"], added)
     subject = {"id": product_id} if variant_id is None else {"id": variant_id, "product_id": product_id}
     await emit(db, name, product_id, {**subject, "variants": facts, "copies": copies})
-    return facts
+    return News(facts, numbered(copies))
 
 
 # Actions
 
 
-async def create_product(db: Db, body: ProductBody) -> tuple[str, list[dict[str, Any]]]:
+async def create_product(db: Db, body: ProductBody) -> tuple[str, News]:
     """A new product with everything that the body names. Returns its id and what the inventory has to hear."""
     product_id, links = new_id("prod"), Links.of(body)
     await check_references(db, body.collection_id, links)
@@ -129,7 +129,7 @@ def first_variants(variants: list[NewVariant], options: list[str]) -> list[Addit
     ]
 
 
-async def update_product(db: Db, product_id: str, body: ProductUpdate) -> list[dict[str, Any]]:
+async def update_product(db: Db, product_id: str, body: ProductUpdate) -> News:
     """Change what the body names; lists replace what was there. Returns what the inventory has to hear."""
     sent, links = body.model_fields_set, Links.of(body)
     await access_product(db, product_id)
@@ -152,9 +152,9 @@ async def update_product(db: Db, product_id: str, body: ProductUpdate) -> list[d
         )
     await set_links(db, product_id, links)
     touched, added = await set_variants(db, product_id, body.variants) if body.variants is not None else ([], [])
-    await announce(db, "product.updated", product_id, touched)
+    news = await announce(db, "product.updated", product_id, touched)
     if not added:
-        return []
+        return news
     # One event for all new variants: who makes something of each finds them under `variants`.
     return await announce(db, "product-variant.created", product_id, added, added=added, variant_id=added[0])
 
@@ -198,14 +198,14 @@ async def set_metadata(db: Db, product_id: str, key: str, value: str) -> None:
     await announce(db, "product.updated", product_id)
 
 
-async def remove_product(db: Db, product_id: str) -> None:
+async def remove_product(db: Db, product_id: str) -> News:
     """The product and its variants are gone for the API; handle and skus are free. Quiet about unknown ones."""
     if await db.fetchrow(ACCESS, product_id) is None:
-        return
+        return News()
     held = [row["id"] for row in await db.fetch(VARIANTS, product_id)]
     gone = await remove_variants(db, product_id, held)
     await db.execute(REMOVE, product_id)
-    await announce(db, "product.deleted", product_id, gone)
+    return await announce(db, "product.deleted", product_id, gone)
 
 
 # Handlers
@@ -214,26 +214,28 @@ async def remove_product(db: Db, product_id: str) -> None:
 async def post_products(request: web.Request) -> web.Response:
     body = await parse(request, ProductBody)
     async with transaction(request) as db:
-        product_id, facts = await create_product(db, body)
+        product_id, news = await create_product(db, body)
         answer = json_bytes(request, f'{{"product":{await product_json(db, product_id)}}}')
-    await tell_inventory(request.app, facts)
+    await tell_inventory(request.app, news)
     return answer
 
 
 async def post_product(request: web.Request) -> web.Response:
     product_id, body = request.match_info["id"], await parse(request, ProductUpdate)
     async with transaction(request) as db:
-        facts = await update_product(db, product_id, body)
+        news = await update_product(db, product_id, body)
         answer = json_bytes(request, f'{{"product":{await product_json(db, product_id)}}}')
-    await tell_inventory(request.app, facts)
+    await tell_inventory(request.app, news)
     return answer
 
 
 async def delete_product(request: web.Request) -> web.Response:
     product_id = request.match_info["id"]
     async with transaction(request) as db:
-        await remove_product(db, product_id)
-        return json_bytes(request, to_json({"id": product_id, "object": "product", "deleted": True}))
+        news = await remove_product(db, product_id)
+        answer = json_bytes(request, to_json({"id": product_id, "object": "product", "deleted": True}))
+    await tell_inventory(request.app, news)
+    return answer
 
 
 async def post_product_metadata(request: web.Request) -> web.Response:

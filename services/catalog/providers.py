@@ -1,6 +1,15 @@
-"""What the fulfillment providers in the box offer. The rows of providers say which of them a store has."""
+"""What the fulfillment providers in the box offer. The rows of providers say which of them a store has; those of
+payment providers follow what the payments service says it has, those of fulfillment providers what orders says.
+"""
 
+from collections.abc import Mapping
 from typing import Any
+
+import orjson
+
+from services.chassis import copies
+from services.chassis.consumers import Event, Listener
+from services.chassis.db import Db
 
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "manual": [{"id": "manual-fulfillment"}, {"id": "manual-fulfillment-return", "is_return": True}],
@@ -10,3 +19,41 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
 def can_calculate(provider_id: str) -> bool:
     """Whether the provider works out a price from the cart. None in the box does."""
     return False
+
+
+INSTALL = """
+insert into payment_providers as p (id, is_installed)
+select id, id = any($1::text[]) from (select unnest($1::text[]) union select id from payment_providers) as known(id)
+on conflict (id) do update set is_installed = excluded.is_installed
+where p.is_installed is distinct from excluded.is_installed
+"""
+
+
+async def on_payment_providers(db: Db, event: Event) -> None:
+    """Regions can offer these payment providers from now on, and no others."""
+    await db.execute(INSTALL, event.data["ids"])
+
+
+# $1 provider ids
+INSTALL_FULFILLMENT = INSTALL.replace("payment_providers", "fulfillment_providers")
+OFFERS = "select id, body -> 'options' as options from copies where kind = 'fulfillment_provider' and id = any($1)"
+
+
+async def on_fulfillment_providers(db: Db, event: Event) -> None:
+    """Regions can have these fulfillment providers from now on, and no others; and what each of them offers."""
+    offers = event.data["providers"]
+    await db.execute(INSTALL_FULFILLMENT, sorted(offers))
+    kept = [{"id": id_, "sequence": event.sequence, "body": {"options": options}} for id_, options in offers.items()]
+    await copies.store(db, "fulfillment_provider", kept)
+
+
+async def options_of(db: Db, provider_ids: list[str]) -> dict[str, list[dict[str, Any]]]:
+    """What each of these fulfillment providers offers; those in the box offer it from the start."""
+    told = {row["id"]: orjson.loads(row["options"]) for row in await db.fetch(OFFERS, provider_ids)}
+    return OPTIONS | told
+
+
+LISTENERS: Mapping[str, Listener] = {
+    "payment_providers.changed": on_payment_providers,
+    "fulfillment_providers.changed": on_fulfillment_providers,
+}

@@ -161,7 +161,7 @@ async def post_payment_provider(request: web.Request) -> web.Response:
     region_id, body = request.match_info["id"], await parse(request, ProviderBody)
     async with transaction(request) as db:
         await access_region(db, region_id)
-        if not await db.fetchval("select true from payment_providers where id = $1", body.provider_id):
+        if not await db.fetchval("select is_installed from payment_providers where id = $1", body.provider_id):
             raise NotFound(f"There is no payment provider {body.provider_id}.")
         await change_provider(db, region_id, ADD_PAYMENT, body.provider_id)
         return json_bytes(request, await region_json(db, region_id))

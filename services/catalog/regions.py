@@ -5,7 +5,7 @@ from aiohttp import web
 
 from services.catalog.answers import deleted, get_one, get_page, json_or_null, listed
 from services.catalog.bodies import ABSENT, Metadata, Percentage
-from services.catalog.providers import OPTIONS
+from services.catalog.providers import options_of
 from services.catalog.region_links import (
     EXPAND,
     access_region,
@@ -172,9 +172,10 @@ async def get_fulfillment_options(request: web.Request) -> web.Response:
     region_id = request.match_info["id"]
     async with reading(request) as db:
         providers = await db.fetchval(OF_REGION_PROVIDERS, region_id)
+        options = await options_of(db, providers or [])
     if providers is None:
         raise NotFound(f"There is no region {region_id}.")
-    offered = [{"provider_id": provider, "options": OPTIONS.get(provider, [])} for provider in providers]
+    offered = [{"provider_id": provider, "options": options.get(provider, [])} for provider in providers]
     return json_bytes(request, orjson.dumps({"fulfillment_options": offered}))
 
 

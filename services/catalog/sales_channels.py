@@ -202,4 +202,7 @@ ROUTES = [
     web.delete("/admin/sales-channels/{id}/products/batch", delete_products_batch),
 ]
 COMMANDS: Mapping[str, CommandHandler] = {"sales_channel_locations": keep_locations}
-LISTENERS: Mapping[str, Listener] = {"stock-location.updated": copies.on_copies}
+LISTENERS: Mapping[str, Listener] = {
+    "stock-location.updated": copies.on_copies,
+    "stock-location.deleted": copies.on_copies,
+}

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 from services.catalog import (
+    batch_jobs,
     categories,
     collections,
     currencies,
     customer_groups,
     discount_conditions,
+    discount_news,
     discount_uses,
     discounts,
     dynamic_codes,
@@ -17,6 +19,7 @@ from services.catalog import (
     price_lists,
     product_lists,
     products,
+    providers,
     publishable_keys,
     region_links,
     regions,
@@ -33,6 +36,7 @@ from services.catalog import (
     variant_lists,
     variants,
 )
+from services.catalog.batch_runner import run_jobs
 from services.catalog.carts import price_cart
 from services.catalog.discount_rows import DISCOUNT_KINDS
 from services.catalog.documents import KINDS
@@ -71,8 +75,16 @@ SERVICE = Service(
         *price_list_prices.ROUTES,
         *price_list_products.ROUTES,
         *uploads.ROUTES,
+        *batch_jobs.ROUTES,
     ],
-    listeners={**stock.LISTENERS, **sales_channels.LISTENERS, **customer_groups.LISTENERS},
+    listeners={
+        **stock.LISTENERS,
+        **sales_channels.LISTENERS,
+        **customer_groups.LISTENERS,
+        **discount_news.LISTENERS,
+        **providers.LISTENERS,
+        **batch_jobs.LISTENERS,
+    },
     commands={
         **stock.COMMANDS,
         **sales_channels.COMMANDS,
@@ -80,5 +92,6 @@ SERVICE = Service(
         "documents": documents_of({**KINDS, **PRODUCT_KINDS, **DISCOUNT_KINDS}),
         "price_cart": price_cart,
     },
+    workers={"batch jobs": run_jobs},
     seed=seed,
 )

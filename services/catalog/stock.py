@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from services.catalog.product_documents import News
 from services.chassis.commands import tell
 from services.chassis.consumers import Event
 from services.chassis.db import Db
@@ -38,11 +39,11 @@ async def on_availability(db: Db, event: Event) -> None:
     await store_availability(db, event.data)
 
 
-async def tell_inventory(app: web.Application, variants: list[dict[str, Any]]) -> None:
-    """Have the inventory make items for new variants, before the client asks for them."""
-    managed = [variant for variant in variants if variant["manage_inventory"]]
-    if managed:
-        await tell(app, "inventory", "ensure_items", {"variants": managed})
+async def tell_inventory(app: web.Application, news: News) -> None:
+    """Have the inventory make items for new variants, and show what has changed, before the client asks for them."""
+    managed = [variant for variant in news.variants if variant["manage_inventory"]]
+    if managed or news.copies:
+        await tell(app, "inventory", "ensure_items", {"variants": managed, "copies": news.copies})
 
 
 COMMANDS = {"availability": store_availability}

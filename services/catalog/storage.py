@@ -23,9 +23,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import structlog
-from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
-from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -200,6 +197,10 @@ class S3:
     def __init__(self, settings: FileSettings) -> None:
         if not settings.s3_bucket:
             raise ValueError("MERCER_FILES=s3 needs MERCER_S3_BUCKET.")
+        # Here and below, because loading them takes a third of a second, and most keep their files on a disk.
+        from aiobotocore.config import AioConfig
+        from aiobotocore.session import get_session
+
         key, secret = settings.s3_access_key_id, settings.s3_secret_access_key
         self._bucket = settings.s3_bucket
         self._session = get_session()
@@ -231,6 +232,8 @@ class S3:
                 return await self._store_parts(client, key, first, pieces)
 
     async def _store_parts(self, client: Any, key: str, first: bytes, rest: AsyncIterator[bytes]) -> int:
+        from botocore.exceptions import BotoCoreError, ClientError
+
         begun = await client.create_multipart_upload(**self._named(key))
         upload = self._named(key) | {"UploadId": begun["UploadId"]}
         done: list[dict[str, Any]] = []
@@ -281,6 +284,8 @@ class S3:
 @contextlib.contextmanager
 def reported(key: str) -> Iterator[None]:
     """S3's complaints as ours. Raises NotFound or Unavailable; what says that the settings are wrong stays as it is."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
     try:
         yield
     except ClientError as error:

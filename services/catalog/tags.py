@@ -45,6 +45,9 @@ async def get_product_tags(request: web.Request) -> web.Response:
     return await get_page(request, "product_tags", page)
 
 
+# For the documentation (services/chassis/openapi.py): what the statements above make.
+ANSWERS = {"get_tag_usage": {"tags": [{"id": str, "value": str, "usage_count": str}]}}
+
 ROUTES = [
     web.get("/admin/products/tag-usage", get_tag_usage),
     web.get("/admin/product-tags", get_product_tags),

@@ -35,6 +35,9 @@ async def get_product_types(request: web.Request) -> web.Response:
     return await get_page(request, "product_types", page)
 
 
+# For the documentation (services/chassis/openapi.py): what the statement above makes.
+ANSWERS = {"get_types": {"types": [TYPE]}}
+
 ROUTES = [
     web.get("/admin/products/types", get_types),
     web.get("/admin/product-types", get_product_types),

@@ -7,20 +7,18 @@ from aiohttp import web
 from services.catalog.answers import LIVE, get_page, one
 from services.catalog.calculated_prices import Context, completed, context_of, priced_variants, variants_json
 from services.catalog.product_reads import VARIANT_COLUMNS, variant_resource
+from services.catalog.product_search import found_variants
 from services.chassis.db import reading
 from services.chassis.embed import Resource, Selection, merge, one_query, page_query, tree
 from services.chassis.http import json_bytes
-from services.chassis.params import Filter, Query, dates, flag, numbers, query_of, search, texts
+from services.chassis.params import Filter, Query, dates, flag, numbers, query_of, texts
 
 FILTERS: dict[str, Filter] = {
     "id": texts("{t}.id"),
     "manage_inventory": flag("{t}.manage_inventory"),
     "allow_backorder": flag("{t}.allow_backorder"),
     "inventory_quantity": numbers("{t}.inventory_quantity"),
-    "q": search(
-        "lower({t}.title) like {q} or lower({t}.sku) like {q}"
-        " or {t}.product_id in (select p.id from products p where lower(p.title) like {q})"
-    ),
+    "q": found_variants,
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),
 }

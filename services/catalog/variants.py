@@ -1,11 +1,10 @@
 """Variants of a product: add, change, remove. Every answer is the product. `variant_lists.py` finds them."""
 
-from typing import Any
-
 import orjson
 from aiohttp import web
 
 from services.catalog.product_bodies import VariantBody, VariantUpdate
+from services.catalog.product_documents import News
 from services.catalog.product_reads import product_json
 from services.catalog.products import access_product, announce
 from services.catalog.stock import tell_inventory
@@ -26,7 +25,7 @@ from services.chassis.http import json_bytes, parse
 COUNT = "select count(*) from product_variants where product_id = $1 and deleted_at is null"
 
 
-async def create_variant(db: Db, product_id: str, body: VariantBody) -> list[dict[str, Any]]:
+async def create_variant(db: Db, product_id: str, body: VariantBody) -> News:
     """Add a variant after the others. Returns what the inventory has to hear. Raises InvalidData for any reason."""
     try:
         await access_product(db, product_id)
@@ -41,19 +40,20 @@ async def create_variant(db: Db, product_id: str, body: VariantBody) -> list[dic
     return await announce(db, "product-variant.created", product_id, added, added=added, variant_id=variant_id)
 
 
-async def update_variant(db: Db, product_id: str, variant_id: str, body: VariantUpdate) -> None:
-    """Change what the body names; prices replace those that were there."""
+async def update_variant(db: Db, product_id: str, variant_id: str, body: VariantUpdate) -> News:
+    """Change what the body names; prices replace those that were there. Returns what the inventory has to hear."""
     await access_product(db, product_id)
     await change_variants(db, product_id, {variant_id: body})
-    await announce(db, "product-variant.updated", product_id, [variant_id], variant_id=variant_id)
+    return await announce(db, "product-variant.updated", product_id, [variant_id], variant_id=variant_id)
 
 
-async def remove_variant(db: Db, product_id: str, variant_id: str) -> None:
+async def remove_variant(db: Db, product_id: str, variant_id: str) -> News:
     """The variant is gone for the API, its sku is free. Quiet about an unknown one."""
     await access_product(db, product_id)
     gone = await remove_variants(db, product_id, [variant_id])
-    if gone:
-        await announce(db, "product-variant.deleted", product_id, gone, variant_id=variant_id)
+    if not gone:
+        return News()
+    return await announce(db, "product-variant.deleted", product_id, gone, variant_id=variant_id)
 
 
 # Handlers
@@ -62,9 +62,9 @@ async def remove_variant(db: Db, product_id: str, variant_id: str) -> None:
 async def post_variants(request: web.Request) -> web.Response:
     product_id, body = request.match_info["id"], await parse(request, VariantBody)
     async with transaction(request) as db:
-        facts = await create_variant(db, product_id, body)
+        news = await create_variant(db, product_id, body)
         answer = json_bytes(request, f'{{"product":{await product_json(db, product_id)}}}')
-    await tell_inventory(request.app, facts)
+    await tell_inventory(request.app, news)
     return answer
 
 
@@ -72,17 +72,21 @@ async def post_variant(request: web.Request) -> web.Response:
     product_id, variant_id = request.match_info["id"], request.match_info["variant_id"]
     body = await parse(request, VariantUpdate)
     async with transaction(request) as db:
-        await update_variant(db, product_id, variant_id, body)
-        return json_bytes(request, f'{{"product":{await product_json(db, product_id)}}}')
+        news = await update_variant(db, product_id, variant_id, body)
+        answer = json_bytes(request, f'{{"product":{await product_json(db, product_id)}}}')
+    await tell_inventory(request.app, news)
+    return answer
 
 
 async def delete_variant(request: web.Request) -> web.Response:
     product_id, variant_id = request.match_info["id"], request.match_info["variant_id"]
     async with transaction(request) as db:
-        await remove_variant(db, product_id, variant_id)
+        news = await remove_variant(db, product_id, variant_id)
         said = {"variant_id": variant_id, "object": "product-variant", "deleted": True}
         product = orjson.Fragment(await product_json(db, product_id))
-        return json_bytes(request, orjson.dumps(said | {"product": product}))
+        answer = json_bytes(request, orjson.dumps(said | {"product": product}))
+    await tell_inventory(request.app, news)
+    return answer
 
 
 ROUTES = [

@@ -171,3 +171,19 @@ async def test_changes_and_uses_of_one_family_do_not_block_each_other(stack: Sta
     )
     assert [await count(catalog, each) for each in family] == [5, 5, 5, 5]
     assert {(await one(catalog, each))["rule"]["value"] for each in family} == {20}
+
+
+async def test_a_draft_keeps_its_discount_when_the_code_is_another(api: Client) -> None:
+    shop = await set_up(api)
+    discount = await make_discount(api, {"id": shop.region})
+    body = shop.draft(discounts=[{"code": discount["code"]}])
+    path = f"/admin/draft-orders/{(await api.ok('POST', '/admin/draft-orders', body))['draft_order']['id']}"
+    await api.ok("POST", f"/admin/discounts/{discount['id']}", {"code": f"new-{discount['code']}"})
+    for changes in ({"email": "new@example.com"}, {}):
+        draft = (await api.ok("POST", path, changes))["draft_order"]
+        assert draft["cart"]["discount_total"] == 200
+    await api.ok("POST", f"{path}/line-items", {"variant_id": shop.large, "quantity": 1})
+    cart = (await api.ok("GET", path))["draft_order"]["cart"]
+    assert (cart["discount_total"], [d["id"] for d in cart["discounts"]]) == (350, [discount["id"]])
+    order = (await api.ok("POST", f"{path}/pay"))["order"]
+    assert (order["discount_total"], [d["id"] for d in order["discounts"]]) == (350, [discount["id"]])
