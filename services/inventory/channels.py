@@ -6,21 +6,23 @@ import orjson
 from aiohttp import web
 
 from services.chassis.db import Db, transaction
+from services.chassis.documents import Docs
 from services.chassis.embed import Resource, Selection, one_json
 from services.chassis.errors import NotFound
 from services.chassis.http import Body, json_bytes, parse
-from services.chassis.outbox import emit
+from services.chassis.outbox import emit_all
 from services.chassis.params import check_known, query_of
 from services.inventory.ledger import Availability, announce, availability, lock_items
+from services.inventory.links import KIND, emit_links, gone, shown, tell_links
 from services.inventory.locations import ITEMS, access_location
 from services.inventory.neighbours import check_channels
 
 CHANNEL = Resource("copies", {"sales_channel": "{t}.body"})
 LOCK_LOCATION = "select id from stock_locations where id = $1 for update"
 LINK = """
-insert into channel_locations (sales_channel_id, location_id) values ($1, $2) on conflict do nothing returning true
+insert into channel_locations (sales_channel_id, location_id) values ($1, $2) on conflict do nothing returning id
 """
-UNLINK = "delete from channel_locations where sales_channel_id = $1 and location_id = $2 returning true"
+UNLINK = "delete from channel_locations where sales_channel_id = $1 and location_id = $2 returning id"
 LOCK_CHANNEL = """
 select l.id from stock_locations l join channel_locations c on c.location_id = l.id
 where c.sales_channel_id = $1 order by l.id for update of l
@@ -29,7 +31,7 @@ CHANNEL_ITEMS = """
 select v.inventory_item_id as id from inventory_levels v
 join channel_locations c on c.location_id = v.location_id where c.sales_channel_id = $1
 """
-UNLINK_ALL = "delete from channel_locations where sales_channel_id = $1"
+UNLINK_ALL = "delete from channel_locations where sales_channel_id = $1 returning id, location_id"
 
 
 # Bodies
@@ -42,34 +44,41 @@ class LocationOfChannel(Body):
 # Actions
 
 
-async def link_location(db: Db, channel_id: str, location_id: str) -> Availability:
-    """Raises NotFound for an unknown location. Returns what to announce."""
+async def link_location(db: Db, channel_id: str, location_id: str) -> tuple[Availability, Docs]:
+    """Raises NotFound for an unknown location. Returns what to announce, and the links to tell of."""
     await access_location(db, location_id)
-    if not await db.fetchval(LINK, channel_id, location_id):
-        return []
-    return await changed_links(db, channel_id, location_id)
+    link_id = await db.fetchval(LINK, channel_id, location_id)
+    return await changed_links(db, channel_id, location_id, await shown(db, link_id)) if link_id else ([], [])
 
 
-async def unlink_location(db: Db, channel_id: str, location_id: str) -> Availability:
-    """No link: nothing happens. Returns what to announce."""
+async def unlink_location(db: Db, channel_id: str, location_id: str) -> tuple[Availability, Docs]:
+    """No link: nothing happens. Returns what to announce, and the links to tell of."""
     await db.fetch(LOCK_LOCATION, location_id)
-    if not await db.fetchval(UNLINK, channel_id, location_id):
-        return []
-    return await changed_links(db, channel_id, location_id)
+    link_id = await db.fetchval(UNLINK, channel_id, location_id)
+    return await changed_links(db, channel_id, location_id, gone([link_id])) if link_id else ([], [])
 
 
-async def changed_links(db: Db, channel_id: str, location_id: str) -> Availability:
+async def changed_links(db: Db, channel_id: str, location_id: str, links: Docs) -> tuple[Availability, Docs]:
+    """Say so. What the location stocks is available to others than before."""
     item_ids = await lock_items(db, [row["id"] for row in await db.fetch(ITEMS, location_id)])
-    changed = {"id": location_id, "sales_channel_id": channel_id}
-    await emit(db, "stock-location.updated", location_id, changed)
-    return await availability(db, item_ids)
+    told = await emit_links(db, "stock-location.updated", location_id, {"sales_channel_id": channel_id}, links)
+    return await availability(db, item_ids), told
 
 
 async def forget_channel(db: Db, channel_id: str) -> None:
     """The channel is gone: what only it sold is no longer available."""
     await db.fetch(LOCK_CHANNEL, channel_id)
     item_ids = await lock_items(db, [row["id"] for row in await db.fetch(CHANNEL_ITEMS, channel_id)])
-    await db.execute(UNLINK_ALL, channel_id)
+    links = await db.fetch(UNLINK_ALL, channel_id)
+    events = {
+        link["location_id"]: {
+            "id": link["location_id"],
+            "sales_channel_id": channel_id,
+            "copies": {KIND: gone([link["id"]])},
+        }
+        for link in links
+    }
+    await emit_all(db, "stock-location.updated", events)
     await availability(db, item_ids)
 
 
@@ -81,13 +90,14 @@ async def post_channel_location(request: web.Request) -> web.Response:
     check_known(query_of(request), ())
     await check_channels(request.app, [channel_id])
     async with transaction(request) as db:
-        changed = await link_location(db, channel_id, body.location_id)
+        changed, links = await link_location(db, channel_id, body.location_id)
         where = "{t}.kind = 'sales_channel' and {t}.id = $1"
         text: Any = await one_json(db, CHANNEL, Selection(("sales_channel",), ()), where, channel_id)
         if text is None:
             raise NotFound(f"There is no sales channel {channel_id}.")
         answer = json_bytes(request, text)
     await announce(request.app, changed)
+    await tell_links(request.app, links)
     return answer
 
 
@@ -95,8 +105,9 @@ async def delete_channel_location(request: web.Request) -> web.Response:
     channel_id, body = request.match_info["id"], await parse(request, LocationOfChannel)
     check_known(query_of(request), ())
     async with transaction(request) as db:
-        changed = await unlink_location(db, channel_id, body.location_id)
+        changed, links = await unlink_location(db, channel_id, body.location_id)
     await announce(request.app, changed)
+    await tell_links(request.app, links)
     return json_bytes(request, orjson.dumps({"id": channel_id, "object": "stock-location", "deleted": True}))
 
 

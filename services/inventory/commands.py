@@ -6,10 +6,12 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import Field
 
+from services.chassis import copies
 from services.chassis.commands import CommandBody, CommandHandler, checked
 from services.chassis.db import Db
+from services.chassis.documents import Docs
 from services.chassis.embed import Page, order_by, page_json
-from services.inventory import items, moves, stock
+from services.inventory import items, line_moves, moves, stock
 from services.inventory.resources import RESERVATION, WHOLE_RESERVATION
 
 Reply = dict[str, Any]
@@ -24,7 +26,10 @@ class Line(CommandBody):
 
 
 class EnsureItems(CommandBody):
+    """New variants, and documents of the catalog's rows, which its event will bring, too."""
+
     variants: list[dict[str, Any]]
+    copies: dict[str, Docs] = Field(default_factory=dict)
 
 
 class Reserve(CommandBody):
@@ -47,6 +52,19 @@ class ReserveLine(CommandBody):
 class Release(CommandBody):
     line_item_ids: list[Id]
     undoes: str | None = None
+
+
+class LineMove(CommandBody):
+    """At most `quantity` goes to the other line; without one, nothing does."""
+
+    from_line_item_id: Id
+    to_line_item_id: Id | None = None
+    quantity: Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class LineMoves(CommandBody):
+    order_id: Id
+    moves: list[LineMove]
 
 
 class Fulfill(CommandBody):
@@ -83,7 +101,10 @@ def rows(lines: list[Line]) -> list[dict[str, Any]]:
 
 
 async def ensure_items(db: Db, body: dict[str, Any]) -> Reply:
-    await items.ensure_items(db, checked(EnsureItems, body).variants)
+    told = checked(EnsureItems, body)
+    for kind in sorted(told.copies):
+        await copies.store(db, kind, told.copies[kind])
+    await items.ensure_items(db, told.variants)
     return {}
 
 
@@ -115,6 +136,11 @@ async def reserve_line(db: Db, body: dict[str, Any]) -> Reply:
 async def release(db: Db, body: dict[str, Any]) -> Reply:
     wanted = checked(Release, body)
     return await stock.release(db, wanted.line_item_ids, wanted.undoes)
+
+
+async def move_reservations(db: Db, body: dict[str, Any]) -> Reply:
+    wanted = checked(LineMoves, body)
+    return await line_moves.move_reservations(db, wanted.order_id, [move.model_dump() for move in wanted.moves])
 
 
 async def fulfill(db: Db, body: dict[str, Any]) -> Reply:
@@ -156,6 +182,7 @@ COMMANDS: Mapping[str, CommandHandler] = {
     "reserve": reserve,
     "reserve_line": reserve_line,
     "release": release,
+    "move_reservations": move_reservations,
     "fulfill": fulfill,
     "undo_fulfill": undo_fulfill,
     "cancel_fulfillment": cancel_fulfillment,

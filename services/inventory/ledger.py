@@ -32,12 +32,12 @@ select id, nextval('availability_sequence') as sequence, false as has_item, 0 as
 """
 
 
-def booked(changes: str, then: str = "select count(*) from moved", first: str = "") -> str:
+def booked(changes: str, then: str = "select count(*) from moved", first: str = "", reference: str = "$2::text") -> str:
     """A statement that changes levels and writes the ledger.
 
     `changes` selects (inventory_item_id, location_id, stocked, reserved, incoming), differences; several rows of one
     level add up. `first` are CTEs that it reads; `then` may read `moved`, the levels that were there to be changed.
-    $1 is the cause, $2 the reference, $3 who.
+    $1 is the cause, $2 (or `reference`) what refers to it, $3 who.
     """
     return f"""
 with {first} changes as ({changes}), moved as (
@@ -53,7 +53,7 @@ with {first} changes as ({changes}), moved as (
     returning l.id, l.inventory_item_id, l.location_id, d.stocked, d.reserved, d.incoming
 ), booked as (
     insert into stock_ledger (inventory_item_id, location_id, stocked, reserved, incoming, cause, reference, actor)
-    select inventory_item_id, location_id, stocked, reserved, incoming, $1::text, $2::text, $3::text from moved
+    select inventory_item_id, location_id, stocked, reserved, incoming, $1::text, {reference}, $3::text from moved
     where (stocked, reserved, incoming) <> (0, 0, 0)
 )
 {then}

@@ -7,13 +7,15 @@ from aiohttp import web
 from pydantic import Field, StringConstraints, field_validator
 
 from services.chassis.db import Db, reading, transaction
+from services.chassis.documents import Docs
 from services.chassis.embed import Selection, one_json, one_query, page_json, page_query
 from services.chassis.errors import NotFound
 from services.chassis.http import Body, actor, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.outbox import emit
 from services.chassis.params import dates, query_of, search, texts
-from services.inventory.ledger import announce, availability, booked, lock_items
+from services.inventory.ledger import Availability, announce, availability, booked, lock_items
+from services.inventory.links import emit_links, gone, tell_links
 from services.inventory.neighbours import check_channels
 from services.inventory.resources import CHANGED_LOCATION, LOCATION
 
@@ -108,7 +110,8 @@ CLOSE = booked("""
 """)
 DELETE_RESERVATIONS = "delete from reservations where location_id = $1"
 DELETE_LEVELS = "delete from inventory_levels where location_id = $1"
-DELETE_LOCATION = "delete from stock_locations where id = $1 returning id"
+DELETE_LINKS = "delete from channel_locations where location_id = $1 returning id"
+DELETE_LOCATION = "delete from stock_locations where id = $1"
 
 
 async def access_location(db: Db, location_id: str) -> Any:
@@ -148,17 +151,18 @@ async def update_location(db: Db, location_id: str, body: LocationChanges) -> No
     await emit(db, "stock-location.updated", location_id, {"id": location_id})
 
 
-async def delete_location(db: Db, location_id: str, user: str) -> list[dict[str, Any]]:
-    """With its links, levels and reservations. Unknown: nothing happens. Returns what to announce."""
+async def delete_location(db: Db, location_id: str, user: str) -> tuple[Availability, Docs]:
+    """With its links, levels and reservations. Unknown: nothing happens. Returns what to announce, and the links."""
     if await db.fetchrow(ACCESS, location_id) is None:
-        return []
+        return [], []
     item_ids = await lock_items(db, [row["id"] for row in await db.fetch(ITEMS, location_id)])
     await db.execute(DELETE_RESERVATIONS, location_id)
     await db.fetchval(CLOSE, "closed", location_id, user, location_id)
     await db.execute(DELETE_LEVELS, location_id)
-    await db.fetchval(DELETE_LOCATION, location_id)
-    await emit(db, "stock-location.deleted", location_id, {"id": location_id})
-    return await availability(db, item_ids)
+    links = [row["id"] for row in await db.fetch(DELETE_LINKS, location_id)]
+    await db.execute(DELETE_LOCATION, location_id)
+    told = await emit_links(db, "stock-location.deleted", location_id, {}, gone(links))
+    return await availability(db, item_ids), told
 
 
 # Handlers
@@ -212,9 +216,10 @@ async def post_location_changes(request: web.Request) -> web.Response:
 async def delete_stock_location(request: web.Request) -> web.Response:
     location_id = request.match_info["id"]
     async with transaction(request) as db:
-        changed = await delete_location(db, location_id, actor(request))
+        changed, links = await delete_location(db, location_id, actor(request))
         answer = orjson.dumps({"id": location_id, "object": "stock_location", "deleted": True})
     await announce(request.app, changed)
+    await tell_links(request.app, links)
     return json_bytes(request, answer)
 
 

@@ -101,6 +101,12 @@ LISTED_RESERVATION = tuple(
     name for name in RESERVATION.columns if name not in ("external_id", "created_by", "deleted_at")
 )
 
+# Each line says how much a level changed by, and why.
+LEDGER = Resource(
+    "stock_ledger",
+    cols("id created_at@ inventory_item_id location_id stocked reserved incoming cause reference actor"),
+)
+
 # A variant of the catalog, by its copy, and the stock behind it. Several pieces of one variant are not supported.
 VARIANT = Resource(
     "copies",

@@ -3,13 +3,25 @@
 from pathlib import Path
 
 from services.chassis.service import Service
-from services.inventory import channels, commands, items, levels, listeners, locations, reservations, variants
+from services.inventory import (
+    channels,
+    commands,
+    items,
+    ledger_reads,
+    levels,
+    listeners,
+    locations,
+    reservations,
+    variants,
+)
+from services.inventory.ledger_rolls import run_rolls
 
 SERVICE = Service(
     name="inventory",
     folder=Path(__file__).parent,
     routes=[
         *items.ROUTES,
+        *ledger_reads.ROUTES,
         *levels.ROUTES,
         *reservations.ROUTES,
         *locations.ROUTES,
@@ -18,4 +30,5 @@ SERVICE = Service(
     ],
     listeners=listeners.LISTENERS,
     commands=commands.COMMANDS,
+    workers={"ledger": run_rolls},
 )

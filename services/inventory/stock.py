@@ -69,9 +69,9 @@ wanted as (
 ), supply as (
     select o.*, sum(quantity) over (partition by inventory_item_id order by rank) as upto from offered o
 ), made as (
-    insert into reservations (id, line_item_id, inventory_item_id, location_id, quantity, created_by)
+    insert into reservations (id, line_item_id, inventory_item_id, location_id, quantity, created_by, order_id)
     select new_id('resitem'), d.line_item_id, d.inventory_item_id, s.location_id,
-           least(d.upto, s.upto) - greatest(d.upto - d.quantity, s.upto - s.quantity), $3::text
+           least(d.upto, s.upto) - greatest(d.upto - d.quantity, s.upto - s.quantity), $3::text, $2::text
     from demand d
     join supply s on s.inventory_item_id = d.inventory_item_id
         and d.upto - d.quantity < s.upto and s.upto - s.quantity < d.upto
@@ -83,14 +83,15 @@ select array(select id from made) as made,
        array(select l.variant_id from lines l join short s on s.inventory_item_id = l.inventory_item_id) as short
 """,
 )
-# $4 the lines
+# $4 the lines: those of one order
 RELEASE = booked(
     "select inventory_item_id, location_id, 0 as stocked, -quantity as reserved, 0 as incoming from gone",
     first="""gone as (
     delete from reservations where line_item_id = any($4::text[])
-    returning id, line_item_id, inventory_item_id, location_id, quantity
+    returning id, line_item_id, inventory_item_id, location_id, quantity, order_id
 ),""",
     then="select id, line_item_id, inventory_item_id, location_id, quantity from gone order by id",
+    reference="coalesce($2::text, (select coalesce(min(order_id), min(line_item_id)) from gone))",
 )
 
 

@@ -1,6 +1,7 @@
 """Which locations serve which sales channel, and what that makes available."""
 
-from tests.conftest import Client, until
+from services.inventory.channels import link_location
+from tests.conftest import Client, Stack, until
 from tests.inventory.conftest import Shop
 
 
@@ -23,6 +24,64 @@ async def test_link_and_unlink(catalog: Client, inventory: Client, shop: Shop) -
     }
     listed = await inventory.ok("GET", "/admin/stock-locations", query={"sales_channel_id": channel_id})
     assert (listed["count"], listed["stock_locations"]) == (0, [])
+
+
+async def test_the_catalog_shows_the_links_at_once(catalog: Client, inventory: Client, shop: Shop) -> None:
+    """Also that one was taken away, or went with its location; made again, it is another one."""
+    channel_id, other = await shop.channel(), await shop.channel()
+    one, two = await shop.location(), await shop.location()
+
+    async def shown(channel: str) -> list[dict[str, str]]:
+        query = {"id": channel, "expand": "locations"}
+        found = (await catalog.ok("GET", "/admin/sales-channels", query=query))["sales_channels"][0]
+        locations: list[dict[str, str]] = found["locations"]
+        return locations
+
+    for location_id in (one, two, one):
+        await shop.link(channel_id, location_id)
+    await shop.link(other, one)
+    links = await shown(channel_id)
+    assert [(link["sales_channel_id"], link["location_id"]) for link in links] == [(channel_id, one), (channel_id, two)]
+    assert links[0].keys() == {"id", "created_at", "updated_at", "deleted_at", "sales_channel_id", "location_id"}
+    assert links[0]["id"].startswith("scloc_") and links[0]["deleted_at"] is None
+    path = f"/admin/sales-channels/{channel_id}/stock-locations"
+    await inventory.ok("DELETE", path, {"location_id": one})
+    assert await shown(channel_id) == links[1:]
+    await shop.link(channel_id, one)
+    assert len({link["id"] for link in [*links, *await shown(channel_id)]}) == 3
+    await inventory.ok("DELETE", f"/admin/stock-locations/{one}")
+    assert await shown(channel_id) == links[1:]
+    assert await shown(other) == []
+
+
+async def test_the_event_alone_brings_the_link(stack: Stack, catalog: Client, shop: Shop) -> None:
+    """A telling that got lost is made good."""
+    channel_id, location_id = await shop.channel(), await shop.location()
+    async with stack.pool("inventory").acquire() as db, db.transaction():
+        _, links = await link_location(db, channel_id, location_id)
+
+    async def shown() -> list[str]:
+        query = {"id": channel_id, "expand": "locations"}
+        found = (await catalog.ok("GET", "/admin/sales-channels", query=query))["sales_channels"][0]
+        return [link["id"] for link in found["locations"]]
+
+    await until(shown)
+    assert await shown() == [link["id"] for link in links]
+
+
+async def test_a_link_goes_with_its_channel(stack: Stack, catalog: Client, shop: Shop) -> None:
+    channel_id, location_id = await shop.channel(), await shop.location()
+    await shop.link(channel_id, location_id)
+    kept = """
+    select count(*) from copies where kind = 'sales_channel_location' and body ->> 'sales_channel_id' = $1
+    """
+    assert await stack.pool("catalog").fetchval(kept, channel_id) == 1
+    await catalog.ok("DELETE", f"/admin/sales-channels/{channel_id}")
+
+    async def gone() -> bool:
+        return bool(await stack.pool("catalog").fetchval(kept, channel_id) == 0)
+
+    await until(gone)
 
 
 async def test_refusals(inventory: Client, shop: Shop) -> None:

@@ -105,3 +105,20 @@ async def test_unknown_command(ask: Ask) -> None:
     with pytest.raises(ApiError) as refused:
         await ask("colour", {})
     assert refused.value.status == 400
+
+
+async def test_what_the_catalog_changed_is_shown_at_once(catalog: Client, inventory: Client, shop: Shop) -> None:
+    """It was told before the catalog answered; the event says the same later."""
+    variant_id, product_id = await shop.variant()
+    item_id, path = await shop.item(variant_id), f"/admin/products/{product_id}"
+
+    async def shown() -> list[tuple[str, str]]:
+        rows = (await inventory.ok("GET", "/admin/inventory-items", query={"id": item_id}))["inventory_items"]
+        return [(variant["title"], variant["product"]["title"]) for variant in rows[0]["variants"]]
+
+    for n in range(5):
+        await catalog.ok("POST", path, {"title": f"Product {n}"})
+        await catalog.ok("POST", f"{path}/variants/{variant_id}", {"title": f"Variant {n}"})
+        assert await shown() == [(f"Variant {n}", f"Product {n}")]
+    await catalog.ok("DELETE", f"{path}/variants/{variant_id}")
+    assert await shown() == []

@@ -1,0 +1,49 @@
+"""The links of locations to sales channels as the catalog shows them: their documents, and how it hears of them.
+
+A link's documents come with the events of its location, which is locked while it is made or taken away.
+"""
+
+from typing import Any
+
+from aiohttp import web
+
+from services.chassis.commands import tell
+from services.chassis.db import Db
+from services.chassis.documents import Docs, Kind, docs
+from services.chassis.embed import Resource, cols
+from services.chassis.outbox import emit
+
+KIND = "sales_channel_location"
+LINKS = {
+    KIND: Kind(
+        Resource(
+            "channel_locations",
+            cols("id sales_channel_id location_id created_at@ updated_at@", deleted_at="null::text"),
+        ),
+        aggregate="{t}.location_id",
+    )
+}
+SEQUENCE = "select sequence from event_sequences where aggregate = $1"
+
+
+def gone(link_ids: list[str]) -> Docs:
+    """The documents of links that are there no more."""
+    return [{"id": id_, "body": None, "related": None} for id_ in link_ids]
+
+
+async def shown(db: Db, link_id: str) -> Docs:
+    """The document of one link."""
+    return (await docs(db, {KIND: [link_id]}, LINKS))[KIND]
+
+
+async def emit_links(db: Db, name: str, location_id: str, data: dict[str, Any], links: Docs) -> Docs:
+    """The event `name` about the location with these links. Returns them numbered, to be given to `tell_links`."""
+    await emit(db, name, location_id, {"id": location_id, **data, "copies": {KIND: links}})
+    sequence = await db.fetchval(SEQUENCE, location_id)
+    return [link | {"sequence": sequence} for link in links]
+
+
+async def tell_links(app: web.Application, links: Docs) -> None:
+    """After the commit: have the catalog show at once which locations its channels have."""
+    if links:
+        await tell(app, "catalog", "sales_channel_locations", {"copies": {KIND: links}})
