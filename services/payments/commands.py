@@ -8,7 +8,7 @@ from pydantic import Field
 
 from services.chassis.commands import CommandBody, CommandHandler, Outside, checked
 from services.chassis.errors import InvalidData
-from services.payments import gift_card_issue, payments, refunds
+from services.payments import gift_card_issue, payment_collections, payments, refunds
 from services.payments.operations import Reply
 from services.payments.refunds import MOST, Amount, Reason
 
@@ -82,4 +82,6 @@ COMMANDS: Mapping[str, CommandHandler] = {
     "cancel": Outside(cancel),
     "refund": Outside(refund),
     "sell_gift_cards": gift_card_issue.sell_gift_cards,
+    "gift_card": gift_card_issue.gift_card,
+    **payment_collections.COMMANDS,
 }

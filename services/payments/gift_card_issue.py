@@ -102,7 +102,16 @@ async def issue_cards(db: Db, order_id: str) -> None:
     await emit_all(db, "gift_card.created", {row["id"]: {"id": row["id"], "order_id": order_id} for row in rows})
 
 
-# Told and heard
+# Told, heard and asked
+
+CARD = "select code, value, balance from gift_cards where id = $1 and deleted_at is null"
+
+
+async def gift_card(db: Db, body: dict[str, Any]) -> dict[str, Any]:
+    """Command: {"id"} -> {"gift_card": {code, value, balance} | null}. For who mails the card to its buyer: the code is
+    in no event, which others hear, too."""
+    found = await db.fetchrow(CARD, str(body.get("id")))
+    return {"gift_card": dict(found) if found else None}
 
 
 async def sell_gift_cards(db: Db, body: dict[str, Any]) -> dict[str, Any]:

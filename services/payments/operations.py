@@ -14,7 +14,7 @@ from typing import Any, Literal
 from aiohttp import web
 
 from services.chassis.db import Db
-from services.chassis.errors import Unavailable
+from services.chassis.errors import InvalidData, NotAllowed, Unavailable
 from services.chassis.ids import new_id
 from services.chassis.keys import POOL
 from services.chassis.sagas import Saga, Step, begin, intention, run
@@ -25,6 +25,11 @@ Reply = dict[str, Any]
 IDLE = "select not exists (select from provider_work where payment_id = any($1))"
 OCCUPY = "insert into provider_work (payment_id, work_id) select unnest($1::text[]), $2"
 FREE = "delete from provider_work where work_id = $1"
+WAKE = """
+update sagas set leased_until = clock_timestamp()
+where status in ('running', 'undoing') and leased_by is null
+    and subject in (select work_id from provider_work where payment_id = any($1))
+"""
 
 
 @dataclass(frozen=True)
@@ -37,10 +42,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Work:
-    """An operation that may go ahead. `facts` is what settling needs besides the providers' answers."""
+    """An operation that may go ahead. `facts` is what settling needs besides the providers' answers, `uses` what at
+    the provider nobody else may use meanwhile."""
 
     parts: list[Part]
     facts: dict[str, Any] = field(default_factory=dict)
+    uses: list[str] = field(default_factory=list)
     id: str = field(default_factory=lambda: new_id("work"))
 
     @property
@@ -84,20 +91,26 @@ class Operation:
         )
 
     async def ask(self, work: Work) -> list[Data]:
-        """The providers' answers, in the order of the parts."""
-        answers = []
+        """The providers' answers, in the order of the parts. Fewer answers than parts: the rest was refused when money
+        had moved already, and what moved has to be settled."""
+        answers: list[Data] = []
         for part in work.parts:
             found, key = provider(part.payment["provider_id"]), f"{work.id}:{part.payment['id']}"
-            if self.name == "refund":
-                answers.append(await found.refund(part.payment, part.amount, key))
-            else:
-                answers.append(await getattr(found, self.name)(part.payment, key))
+            try:
+                if self.name == "refund":
+                    answers.append(await found.refund(part.payment, part.amount, key))
+                else:
+                    answers.append(await getattr(found, self.name)(part.payment, key))
+            except (NotAllowed, InvalidData):
+                if not answers:
+                    raise
+                break
         return answers
 
 
 def work_of(saga: Saga) -> Work:
     """The work that a saga was begun with."""
-    return Work([Part(**part) for part in saga.state["parts"]], saga.state["facts"], saga.state["id"])
+    return Work([Part(**part) for part in saga.state["parts"]], saga.state["facts"], id=saga.state["id"])
 
 
 async def perform(
@@ -118,7 +131,7 @@ async def perform(
             if not work.remote:
                 return await operation.settle(db, work, await operation.ask(work))
             saga = await begin(db, operation.kind, work.id, asdict(work), request)
-            await db.execute(OCCUPY, [part.payment["id"] for part in work.parts], work.id)
+            await db.execute(OCCUPY, [part.payment["id"] for part in work.parts] + work.uses, work.id)
     return await run(app, operation.steps, saga)
 
 
@@ -133,3 +146,8 @@ async def check_idle(db: Db, payment_ids: list[str]) -> None:
     """Raises Unavailable while a remote provider is at work on one of the payments, which the caller has locked."""
     if not await db.fetchval(IDLE, payment_ids):
         raise Unavailable("The payment provider is at work on this payment; ask again later.", outcome_unknown=True)
+
+
+async def wake(db: Db, payment_ids: list[str]) -> None:
+    """Have work on these payments that waits for its next attempt go on at once."""
+    await db.execute(WAKE, payment_ids)

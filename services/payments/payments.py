@@ -46,6 +46,7 @@ from jsonb_to_record($1::text::jsonb) as p(
 """
 CAPTURE = "update payments set captured_at = now(), updated_at = now(), data = $2::text::jsonb where id = $1"
 CANCEL = "update payments set canceled_at = now(), updated_at = now(), data = $2::text::jsonb where id = $1"
+USED = "select exists (select from payments where provider_id = $1 and data ->> 'id' = $2)"
 ORDER_OF = "select order_id from payments where id = $1"
 
 
@@ -102,7 +103,20 @@ async def prepare_authorise(db: Db, wanted: Row) -> Work | Reply:
         if any(row[name] != wanted[name] for name in ("order_id", "amount", "currency_code", "provider_id")):
             raise Conflict(f"Payment {payment_id} exists already, for something else.")
         return {"payment": row}
-    return Work([Part(wanted, wanted["amount"])])
+    return Work([Part(wanted, wanted["amount"])], uses=await checked_uses(db, wanted))
+
+
+async def checked_uses(db: Db, wanted: Row) -> list[str]:
+    """What the customer has prepared at a remote provider, by its id there. Raises NotAllowed where another payment was
+    made of it: it pays once."""
+    reference = wanted["data"].get("id") if provider(wanted["provider_id"]).remote else None
+    if not isinstance(reference, str) or not reference:
+        return []
+    await db.execute(LOCK_ID, reference)
+    await check_idle(db, [reference])
+    if await db.fetchval(USED, wanted["provider_id"], reference):
+        raise NotAllowed(f"Another payment was made with {reference}.")
+    return [reference]
 
 
 async def settle_authorise(db: Db, work: Work, answers: list[Data]) -> Reply:

@@ -1,19 +1,29 @@
 """Payment providers: who moves the money.
 
 A provider is found under its id through the entry points of the group `mercer.payment_providers` (an object of this
-protocol, or something that makes one when called); `system` and `manual` are in the box.
+protocol, or something that makes one when called); `system`, `manual` and, where it has a key, `stripe` are in the box.
+Which ones there are is told by the event payment_providers.changed, so that regions can offer them.
 
 A provider that talks to somebody else's server says `remote = True`. It is then called outside of any transaction, by a
 recorded saga that is resumed after a crash (operations.py), so it can be asked the same thing twice: `key` is the same
 then, and names the operation to the other side. It raises NotAllowed or InvalidData when it is certain that nothing
-happened, and any other exception when it is not. What it returns becomes the payment's `data`.
+happened, and any other exception when it is not. What it returns becomes the payment's `data`. One that has a method
+`close` is closed when the process ends.
 """
 
+from collections.abc import AsyncIterator
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Protocol
 
+from aiohttp import web
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.chassis.db import Db
 from services.chassis.errors import InvalidData
+from services.chassis.keys import POOL
+from services.chassis.outbox import emit
 
 GROUP = "mercer.payment_providers"
 
@@ -41,6 +51,16 @@ class Provider(Protocol):
     async def refund(self, payment: Row, amount: int, key: str) -> Data:
         """Give back `amount`."""
         ...
+
+
+class StripeSettings(BaseSettings):
+    """What stripe_provider.py needs, from the environment (prefix `MERCER_`); an empty variable is as good as none."""
+
+    model_config = SettingsConfigDict(env_prefix="MERCER_", extra="ignore", env_ignore_empty=True)
+
+    stripe_api_key: SecretStr | None = None
+    stripe_api_base: str = "https://api.stripe.com"
+    stripe_webhook_secret: SecretStr | None = None
 
 
 class System:
@@ -83,11 +103,21 @@ class Manual:
 @cache
 def providers() -> dict[str, Provider]:
     """All installed providers by id."""
-    found: dict[str, Provider] = {"system": System(), "manual": Manual()}
+    found: dict[str, Provider] = {"system": System(), "manual": Manual(), **stripe()}
     for point in entry_points(group=GROUP):
         loaded = point.load()
         found[point.name] = loaded() if callable(loaded) else loaded
     return found
+
+
+def stripe() -> dict[str, Provider]:
+    """Stripe, if there is a key for it."""
+    settings = StripeSettings()
+    if settings.stripe_api_key is None:
+        return {}
+    from services.payments.stripe_provider import Stripe  # the SDK is large
+
+    return {"stripe": Stripe(settings.stripe_api_key, settings.stripe_api_base, settings.stripe_webhook_secret)}
 
 
 def provider(provider_id: str) -> Provider:
@@ -95,3 +125,28 @@ def provider(provider_id: str) -> Provider:
     if provider_id not in providers():
         raise InvalidData(f"There is no payment provider {provider_id} here.")
     return providers()[provider_id]
+
+
+# Of `system` nobody is told: no region offers it.
+ANNOUNCE = """
+insert into announced_providers as a (ids) values ($1) on conflict (sole) do update set ids = excluded.ids
+where a.ids is distinct from excluded.ids
+returning true
+"""
+
+
+async def announce(db: Db) -> None:
+    """Tell the others which providers there are, if that has changed."""
+    ids = sorted(set(providers()) - {"system"})
+    if await db.fetchval(ANNOUNCE, ids):
+        await emit(db, "payment_providers.changed", "payment_providers", {"ids": ids})
+
+
+async def open_providers(app: web.Application) -> AsyncIterator[None]:
+    """Announce them when the process starts, close them when it ends."""
+    async with app[POOL].acquire() as db, db.transaction():
+        await announce(db)
+    yield
+    for found in providers().values():
+        if close := getattr(found, "close", None):
+            await close()

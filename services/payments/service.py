@@ -3,14 +3,30 @@
 from pathlib import Path
 
 from services.chassis.service import Service
-from services.payments import commands, gift_cards, listeners, payments, refunds
+from services.payments import (
+    commands,
+    gift_cards,
+    listeners,
+    payment_collections,
+    payments,
+    providers,
+    refunds,
+    stripe_webhooks,
+)
 
 SERVICE = Service(
     name="payments",
     folder=Path(__file__).parent,
-    routes=[*payments.ROUTES, *refunds.ROUTES, *gift_cards.ROUTES],
+    routes=[
+        *payments.ROUTES,
+        *payment_collections.ROUTES,
+        *refunds.ROUTES,
+        *gift_cards.ROUTES,
+        *stripe_webhooks.ROUTES,
+    ],
     listeners=listeners.LISTENERS,
     commands=commands.COMMANDS,
+    beside=[providers.open_providers],
     sagas={
         operation.kind: operation.steps
         for operation in (payments.AUTHORISE, payments.CAPTURE_ALL, payments.GIVE_UP, refunds.GIVE_BACK)

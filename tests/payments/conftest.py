@@ -4,15 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
-import aio_pika
-import orjson
 import pytest
 
 from services.chassis.commands import call
 from services.chassis.ids import new_id
 from services.chassis.keys import BUS
 from services.payments.providers import Data, Row, providers
-from tests.conftest import Stack, rabbitmq_url, until
+from tests.conftest import Stack, listening, until
 
 Ask = Callable[..., Awaitable[dict[str, Any]]]
 
@@ -58,18 +56,7 @@ def authorized(ask: Ask) -> Callable[..., Awaitable[dict[str, Any]]]:
 @pytest.fixture
 async def heard(stack: Stack) -> AsyncIterator[list[dict[str, Any]]]:
     """All events published while the test runs, as they come."""
-    events: list[dict[str, Any]] = []
-    connection = await aio_pika.connect(rabbitmq_url())
-    async with connection:
-        channel = await connection.channel()
-        queue = await channel.declare_queue(exclusive=True)
-        await queue.bind(f"{stack.namespace}.events", "payment.#")
-        await queue.bind(f"{stack.namespace}.events", "gift_card.#")
-
-        async def note(message: aio_pika.abc.AbstractIncomingMessage) -> None:
-            events.append(orjson.loads(message.body))
-
-        await queue.consume(note, no_ack=True)
+    async with listening(stack, "payment.#", "gift_card.#") as events:
         yield events
 
 

@@ -1,0 +1,252 @@
+"""Payment collections: what an edit of an order makes the customer owe more, until somebody says that it is authorised.
+
+Orders has them made and dropped, by command. Under /admin they are described, marked as authorised and deleted; nothing
+there pays them, so they have neither sessions nor payments. Orders keeps copies, to show them with their edits.
+"""
+
+from typing import Annotated, Any
+
+import orjson
+from aiohttp import web
+from pydantic import Field
+from pydantic_core import to_json
+
+from services.chassis import copies
+from services.chassis.commands import CommandBody, CommandHandler, checked, tell, tombstone
+from services.chassis.db import Db, reading, transaction
+from services.chassis.documents import Docs, Kind, docs
+from services.chassis.embed import Nested, One, Resource, Selection, Value, cols, one_json, one_query, tree
+from services.chassis.errors import NotAllowed, NotFound
+from services.chassis.http import Body, json_bytes, parse
+from services.chassis.keys import POOL
+from services.chassis.outbox import emit
+from services.chassis.params import query_of
+from services.payments.gift_cards import fetch_documents
+
+NO_ROWS = Value("'[]'::json")
+REGION = Resource(
+    "copies",
+    relations={
+        name: Nested() for name in ("countries", "currency", "payment_providers", "fulfillment_providers", "tax_rates")
+    },
+    document=True,
+)
+COLLECTION = Resource(
+    "payment_collections",
+    cols(
+        "id type status description amount authorized_amount region_id currency_code metadata created_by created_at@ "
+        "updated_at@ deleted_at@"
+    ),
+    {
+        "region": One(REGION, "{t}.kind = 'region' and {t}.id = {p}.region_id"),
+        "currency": Value(
+            "select c.related -> 'currency' from copies c where c.kind = 'region' and c.id = {p}.region_id"
+        ),
+        "payment_sessions": NO_ROWS,
+        "payments": NO_ROWS,
+    },
+)
+KINDS = {"payment_collection": Kind(COLLECTION)}
+PLAIN = Selection(tuple(COLLECTION.columns), ())
+SHOWN = ("id", "type", "status", "description", "amount", "authorized_amount", "currency_code", "metadata")
+DEFAULT_EXPAND = tree(["payment_sessions", "payments", "region"])
+LIVE = "{t}.id = $1 and {t}.deleted_at is null"
+
+Id = Annotated[str, Field(min_length=1, max_length=255)]
+
+
+class CollectionUpdate(Body):
+    description: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class NewCollection(CommandBody):
+    payment_collection_id: Id
+    order_edit_id: Id
+    amount: Annotated[int, Field(ge=1, le=2**53 - 1)]
+    currency_code: str
+    region_id: Id
+    description: str | None = None
+    created_by: str
+
+
+class Drop(CommandBody):
+    id: Id
+    undoes: str
+
+
+# Actions
+
+CREATE = """
+insert into payment_collections (id, order_edit_id, amount, currency_code, region_id, description, created_by)
+values ($1, $2, $3, $4, $5, $6, $7)
+"""
+LOCK = "select status, order_edit_id from payment_collections where id = $1 and deleted_at is null for update"
+# $2: the body as JSON; what it does not name stays. Metadata is merged, a value of "" takes its key away.
+UPDATE = """
+update payment_collections set
+    description = case when $2::text::jsonb ? 'description' then $2::text::jsonb ->> 'description' else description end,
+    metadata = case when jsonb_typeof($2::text::jsonb -> 'metadata') = 'object' then
+        (coalesce(metadata, '{}') || ($2::text::jsonb -> 'metadata'))
+            - array(select key from jsonb_each($2::text::jsonb -> 'metadata') where value = '""')
+    else metadata end,
+    updated_at = now()
+where id = $1
+"""
+AUTHORIZE = """
+update payment_collections set status = 'authorized', authorized_amount = amount, updated_at = now() where id = $1
+"""
+REPLACED = """
+select exists (
+    select from payment_collections n join payment_collections o on o.id = $1
+    where n.order_edit_id = o.order_edit_id and n.deleted_at is null and (n.created_at, n.id) > (o.created_at, o.id)
+)
+"""
+DELETE = """
+update payment_collections set deleted_at = now(), updated_at = now()
+where id = $1 and deleted_at is null returning true
+"""
+REGION_OF = "select region_id from payment_collections where id = $1"
+
+
+async def access_collection(db: Db, collection_id: str) -> Any:
+    """The collection, locked. Raises NotFound."""
+    found = await db.fetchrow(LOCK, collection_id)
+    if found is None:
+        raise NotFound(f"There is no payment collection {collection_id}.")
+    return found
+
+
+async def announce(db: Db, what: str, collection_id: str) -> dict[str, Docs]:
+    """The event, with the collection's document, which is returned as the event numbers it. The row is locked."""
+    found = await docs(db, {"payment_collection": [collection_id]}, KINDS)
+    if what == "deleted":
+        found = {kind: [doc | {"body": None} for doc in rows] for kind, rows in found.items()}
+    await emit(db, f"payment-collection.{what}", collection_id, {"id": collection_id, "copies": found})
+    return {kind: [doc | {"sequence": doc["sequence"] + 1} for doc in rows] for kind, rows in found.items()}
+
+
+async def update_collection(db: Db, collection_id: str, body: CollectionUpdate) -> dict[str, Docs]:
+    """Change what the body names. Returns what orders has to hear. Raises NotFound."""
+    await access_collection(db, collection_id)
+    await db.execute(UPDATE, collection_id, to_json(body.model_dump(exclude_unset=True)).decode())
+    return await announce(db, "updated", collection_id)
+
+
+async def authorize_collection(db: Db, collection_id: str) -> dict[str, Docs]:
+    """The whole amount, however often. No payment is made. Returns what orders has to hear. Raises NotFound, and
+    NotAllowed for one that was canceled."""
+    found = await access_collection(db, collection_id)
+    if found["status"] == "canceled":
+        raise NotAllowed("A canceled payment collection cannot be authorised.")
+    await db.execute(AUTHORIZE, collection_id)
+    return await announce(db, "payment_authorized", collection_id)
+
+
+async def delete_collection(db: Db, collection_id: str) -> dict[str, Docs]:
+    """The collection is gone. Nothing happens when there is none. Raises NotAllowed when somebody has authorised it, or
+    when it is the one that its edit points to."""
+    found = await db.fetchrow(LOCK, collection_id)
+    if found is None:
+        return {}
+    if found["status"] not in ("not_paid", "canceled"):
+        raise NotAllowed(f"A payment collection that is {found['status']} cannot be deleted.")
+    if not await db.fetchval(REPLACED, collection_id):
+        raise NotAllowed(f"The order edit {found['order_edit_id']} asks for this payment collection.")
+    await db.execute(DELETE, collection_id)
+    return await announce(db, "deleted", collection_id)
+
+
+# Commands
+
+
+async def create_collection(db: Db, body: dict[str, Any]) -> dict[str, Any]:
+    """{"copies"}: the document of a new collection."""
+    wanted = checked(NewCollection, body)
+    await db.execute(
+        CREATE,
+        wanted.payment_collection_id,
+        wanted.order_edit_id,
+        wanted.amount,
+        wanted.currency_code,
+        wanted.region_id,
+        wanted.description,
+        wanted.created_by,
+    )
+    return {"copies": await announce(db, "created", wanted.payment_collection_id)}
+
+
+async def drop_collection(db: Db, body: dict[str, Any]) -> dict[str, Any]:
+    """As if it had never been made; if it has not come yet, it never will."""
+    wanted = checked(Drop, body)
+    if not await tombstone(db, wanted.undoes) and await db.fetchval(DELETE, wanted.id):
+        await announce(db, "deleted", wanted.id)
+    return {}
+
+
+COMMANDS: dict[str, CommandHandler] = {
+    "create_collection": create_collection,
+    "drop_collection": drop_collection,
+}
+
+
+# Handlers
+
+
+async def collection_json(db: Db, collection_id: str, chosen: Selection = PLAIN) -> str:
+    """`{"payment_collection": ...}` as JSON text. Raises NotFound."""
+    text = await one_json(db, COLLECTION, chosen, LIVE, collection_id)
+    if text is None:
+        raise NotFound(f"There is no payment collection {collection_id}.")
+    return f'{{"payment_collection":{text}}}'
+
+
+async def tell_orders(app: web.Application, found: dict[str, Docs]) -> None:
+    if found:
+        await tell(app, "orders", "payment_collection", {"copies": found})
+
+
+async def get_payment_collection(request: web.Request) -> web.Response:
+    """Its region is a copy, and asked for when it has not come yet."""
+    collection_id = request.match_info["id"]
+    chosen = one_query(COLLECTION, query_of(request), fields=SHOWN, expand=DEFAULT_EXPAND)
+    pool = request.app[POOL]
+    if {"region", "currency"} & dict(chosen.tree).keys() and (region := await pool.fetchval(REGION_OF, collection_id)):
+        await fetch_documents(request.app, "catalog", "region", await copies.missing(pool, "region", [region]))
+    async with reading(request) as db:
+        return json_bytes(request, await collection_json(db, collection_id, chosen))
+
+
+async def post_payment_collection(request: web.Request) -> web.Response:
+    collection_id, body = request.match_info["id"], await parse(request, CollectionUpdate)
+    async with transaction(request) as db:
+        found = await update_collection(db, collection_id, body)
+        answer = json_bytes(request, await collection_json(db, collection_id))
+    await tell_orders(request.app, found)
+    return answer
+
+
+async def post_authorize(request: web.Request) -> web.Response:
+    collection_id = request.match_info["id"]
+    async with transaction(request) as db:
+        found = await authorize_collection(db, collection_id)
+        answer = json_bytes(request, await collection_json(db, collection_id))
+    await tell_orders(request.app, found)
+    return answer
+
+
+async def delete_payment_collection(request: web.Request) -> web.Response:
+    collection_id = request.match_info["id"]
+    async with transaction(request) as db:
+        found = await delete_collection(db, collection_id)
+    await tell_orders(request.app, found)
+    answer = {"id": collection_id, "object": "payment_collection", "deleted": True}
+    return json_bytes(request, orjson.dumps(answer))
+
+
+ROUTES = [
+    web.get("/admin/payment-collections/{id}", get_payment_collection),
+    web.post("/admin/payment-collections/{id}", post_payment_collection),
+    web.delete("/admin/payment-collections/{id}", delete_payment_collection),
+    web.post("/admin/payment-collections/{id}/authorize", post_authorize),
+]
