@@ -3,11 +3,12 @@
 Owns: orders, draft orders and their carts, lines, addresses, shipping methods, fulfillments, returns, swaps, claims,
     order edits, customers, customer groups, notes, notifications. It numbers orders and draft orders.
 Copies: regions, countries, sales channels, shipping options and profiles, products, variants and discounts of the
-    catalog; payments and refunds of payments (tables `copies`, `payments`, `refunds`).
+    catalog; payments, refunds and payment collections of payments (tables `copies`, `payments`, `refunds`).
 Emits: draft_order.created/updated/deleted, customer.created, order.placed, order.payment_captured,
     order.payment_capture_failed, and what the files of the nouns say.
 Listens: listeners.py.
 Asks others, synchronously (remote.py): the catalog what a cart costs, for every change of a draft and for its payment;
-    inventory to reserve and to fulfill; payments to authorise, capture, cancel and refund. None of it in a transaction.
+    inventory to reserve and to fulfill; payments to authorise, capture, cancel, refund and collect. None of it in a
+    transaction.
     Reads ask nobody.
 """

@@ -19,7 +19,7 @@ from services.orders.payment_copies import store_payments
 from services.orders.reads import check_order_query, written_order_json
 
 # What moves money or stock of the order has to end before it can be canceled.
-AT_WORK = ("cancel_order", "fulfill", "cancel_fulfillment", "capture", "capture_placed", "refund")
+AT_WORK = ("cancel_order", "fulfill", "cancel_fulfillment", "capture", "capture_placed", "refund", "create_claim")
 
 ALIVE = """
 select
@@ -29,9 +29,12 @@ select
     (select count(*) from swaps where order_id = $1 and canceled_at is null and deleted_at is null) as swaps,
     (select count(*) from claims where order_id = $1 and canceled_at is null and deleted_at is null) as claims
 """
+# A provider can refuse to give up what it has captured: it is asked first, before any other was given up.
 HELD = """
 select
-    array(select id from payments where order_id = $1 and canceled_at is null order by id) as payment_ids,
+    array(
+        select id from payments where order_id = $1 and canceled_at is null order by captured_at is null, id
+    ) as payment_ids,
     array(select id from line_items where order_id = $1 and variant_id is not null order by id) as line_item_ids
 """
 CANCEL = """

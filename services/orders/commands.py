@@ -6,11 +6,13 @@ from typing import Any
 
 import orjson
 
+from services.chassis import copies
 from services.chassis.commands import CommandHandler
 from services.chassis.db import Db
 from services.chassis.documents import documents_of
 from services.chassis.embed import One, Resource, aliases, object_sql, tree
 from services.chassis.errors import InvalidData, NotFound
+from services.orders import order_export
 from services.orders.documents import KINDS
 from services.orders.payment_copies import take_payment
 from services.orders.resources import PLAIN_ORDER, line
@@ -52,6 +54,13 @@ async def payment(db: Db, body: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+async def payment_collection(db: Db, body: dict[str, Any]) -> dict[str, Any]:
+    """{"copies"}: documents of payment collections, which an event brings too, told so that an edit shows them at
+    once."""
+    await copies.store(db, "payment_collection", body["copies"]["payment_collection"])
+    return {}
+
+
 PRICE_CONTEXT = """
 select (select c.region_id from carts c where c.id = $1 and c.deleted_at is null) as region_id,
     array(
@@ -74,5 +83,7 @@ COMMANDS: Mapping[str, CommandHandler] = {
     "documents": documents_of(KINDS),
     "line_items": line_items,
     "payment": payment,
+    "payment_collection": payment_collection,
     "price_context": price_context,
+    **order_export.COMMANDS,
 }

@@ -28,9 +28,10 @@ def basket_of(draft: Draft, lines: list[Row], *, methods: bool = False) -> Baske
         region_id=draft.region_id,
         lines=lines,
         methods=draft.methods if methods else [],
-        codes=draft.codes,
+        codes=[],
         customer_id=draft.customer_id,
         group_ids=draft.group_ids,
+        discount_ids=draft.discount_ids,
     )
 
 

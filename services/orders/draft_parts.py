@@ -140,9 +140,9 @@ class Draft:
     methods: list[Row]
 
     @property
-    def codes(self) -> list[str]:
-        """The codes of its discounts."""
-        return [discount["code"] for discount in self.discounts if discount["code"]]
+    def discount_ids(self) -> list[str]:
+        """Its discounts."""
+        return [discount["id"] for discount in self.discounts]
 
 
 async def load_draft(db: Db, draft_id: str) -> Draft:

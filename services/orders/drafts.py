@@ -195,7 +195,15 @@ async def create_draft(db: Db, body: DraftBody, quote: Quote) -> str:
 
 def basket_as_it_is(draft: Draft) -> Basket:
     """What the cart holds."""
-    return Basket(draft.region_id, draft.lines, draft.methods, draft.codes, draft.customer_id, draft.group_ids)
+    return Basket(
+        region_id=draft.region_id,
+        lines=draft.lines,
+        methods=draft.methods,
+        codes=[],
+        customer_id=draft.customer_id,
+        group_ids=draft.group_ids,
+        discount_ids=draft.discount_ids,
+    )
 
 
 def updated_basket(draft: Draft, body: DraftUpdate, customer_id: str | None, groups: list[str]) -> Basket:
@@ -205,17 +213,18 @@ def updated_basket(draft: Draft, body: DraftUpdate, customer_id: str | None, gro
     afresh = body.region_id is not None or body.customer_id is not None
     unpriced = {"unit_price": None, "includes_tax": None, "has_shipping": False}
     lines = [line | unpriced if afresh and line["variant_id"] else line for line in draft.lines]
-    codes = draft.codes
+    held = draft.discount_ids
     if moved:
-        codes = [d["code"] for d in draft.discounts if d["code"] and body.region_id in d["region_ids"]]
+        held = [d["id"] for d in draft.discounts if body.region_id in d["region_ids"]]
     return Basket(
         region_id=body.region_id or draft.region_id,
         lines=lines,
         methods=[] if body.region_id is not None else draft.methods,
-        codes=codes if body.discounts is None else [discount.code for discount in body.discounts],
+        codes=[discount.code for discount in body.discounts or []],
         customer_id=customer_id,
         group_ids=groups,
         codes_kept=body.discounts is None,
+        discount_ids=held if body.discounts is None else [],
     )
 
 

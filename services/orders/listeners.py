@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from services.chassis.consumers import Event, Listener
 from services.chassis.copies import on_copies
 from services.chassis.db import Db
+from services.orders import notification_events
 from services.orders.payment_copies import take_payment
 
 CATALOG = [
@@ -26,6 +27,9 @@ CATALOG = [
 # Of the gateway: who wrote a note.
 USERS = ["user.created", "user.updated", "user.deleted"]
 
+# Of payments: what edits of orders show.
+COLLECTIONS = [f"payment-collection.{what}" for what in ("created", "updated", "payment_authorized", "deleted")]
+
 
 async def on_payment(db: Db, event: Event) -> None:
     """A payment was made, captured, refunded or canceled, whoever asked for it."""
@@ -35,8 +39,11 @@ async def on_payment(db: Db, event: Event) -> None:
 LISTENERS: Mapping[str, Listener] = {
     **dict.fromkeys(CATALOG, on_copies),
     **dict.fromkeys(USERS, on_copies),
+    **dict.fromkeys(COLLECTIONS, on_copies),
     "payment.created": on_payment,
+    "payment.updated": on_payment,
     "payment.payment_captured": on_payment,
     "payment.payment_refunded": on_payment,
     "payment.canceled": on_payment,
+    **notification_events.LISTENERS,  # our own news, told to customers
 }

@@ -1,64 +1,24 @@
 """/admin/orders: find, read, edit, complete and archive. Its parts have files of their own (fulfillments.py, ...)."""
 
-import re
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-import asyncpg
 import orjson
 from aiohttp import web
 from pydantic import AfterValidator
 
 from services.chassis.db import Db, reading, transaction
-from services.chassis.embed import page_json
 from services.chassis.errors import Conflict, InvalidData, NotAllowed, NotFound
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.openapi_values import Row
 from services.chassis.outbox import emit
-from services.chassis.params import Bind, Filter, choices, dates, number, query_of, search, text, texts, word
+from services.chassis.params import query_of
 from services.orders import status
 from services.orders.customers import check_email
 from services.orders.draft_parts import AddressBody
-from services.orders.reads import check_order_query, order_json, orders_page, written_order_json
-
-NAMED = search(
-    "lower({t}.email) like {q} or exists (select from addresses a where a.id = {t}.shipping_address_id "
-    "and lower(a.first_name) like {q}) or exists (select from customers c where c.id = {t}.customer_id "
-    "and (lower(c.first_name) like {q} or lower(c.last_name) like {q} or lower(c.phone) like {q}))"
-)
-
-
-def display_id(name: str, value: Any, bind: Bind) -> str:
-    """The number that people see. Raises InvalidData when it is none."""
-    if not re.fullmatch(r"\d{1,18}", word(name, value)):
-        raise InvalidData(f"{name}: must be a whole number.")
-    return f"{{t}}.display_id = {bind(int(value))}::bigint"
-
-
-def named(name: str, value: Any, bind: Bind) -> str:
-    """Free text: recipient, email, customer, or exactly the number. Finds only orders that are sent somewhere."""
-    exactly = f"{{t}}.display_id::text = {bind(word(name, value))}"
-    return f"({{t}}.shipping_address_id is not null and ({exactly} or {NAMED(name, value, bind)}))"
-
-
-FILTERS: dict[str, Filter] = {
-    "q": named,
-    "id": text("{t}.id"),
-    "display_id": display_id,
-    "cart_id": text("{t}.cart_id"),
-    "customer_id": text("{t}.customer_id"),
-    "email": text("{t}.email"),
-    "region_id": texts("{t}.region_id"),
-    "currency_code": text("{t}.currency_code"),
-    "tax_rate": lambda name, value, bind: f"{{t}}.tax_rate = {bind(number(name, value))}::float8",
-    "status": choices("{t}.status", status.ORDER_STATUSES),
-    "fulfillment_status": choices("{t}.fulfillment_status", status.FULFILLMENT_STATUSES),
-    "payment_status": choices("{t}.payment_status", status.PAYMENT_STATUSES),
-    "sales_channel_id": texts("{t}.sales_channel_id", array_only=True),
-    "created_at": dates("{t}.created_at"),
-    "updated_at": dates("{t}.updated_at"),
-    "canceled_at": dates("{t}.canceled_at"),
-}
+from services.orders.order_lists import orders_json, orders_page
+from services.orders.reads import LISTED, SUMMED, check_order_query, order, order_json, written_order_json
 
 
 class PaymentMethod(Body):
@@ -92,39 +52,31 @@ class OrderUpdate(Body):
 # Access
 
 LOCK = "select * from orders where id = $1 for no key update"
+# An edit that is confirmed, until the stock has followed its lines (edit_confirmations.py).
+MOVING_LINES = ("confirm_edit", "settle_edit")
 BUSY = """
 select kind from sagas
 where status in ('running', 'undoing') and state ->> 'order_id' = $1 and kind = any($2::text[]) and id <> $3
 limit 1
-"""
-# A statement of its own after the lock: one that had to wait for the lock would still see what was before.
-LINES = """
-select li.id, li.variant_id, li.quantity, li.fulfilled_quantity, li.shipped_quantity,
-    p.related ->> 'profile_id' as profile_id
-from line_items li left join copies p on p.kind = 'product' and p.id = li.product_id
-where li.order_id = $1 order by li.created_at, li.position
 """
 
 
 async def access_order(db: Db, order_id: str, unless: Iterable[str] = ("cancel_order",), saga_id: str = "") -> Any:
     """The order's row, locked until the transaction ends.
 
-    Raises NotFound, and Conflict while a saga of a kind in `unless`, other than `saga_id`, is at work on it.
+    Raises NotFound, and Conflict while a saga of a kind in `unless`, other than `saga_id`, is at work on it. Whoever
+    waits for any also waits while the order gets other lines; with none, what was begun before is brought to its end.
     """
     order = await db.fetchrow(LOCK, order_id)
     if order is None:
         raise NotFound(f"There is no order {order_id}.")
-    busy = await db.fetchval(BUSY, order_id, list(unless), saga_id)
+    kinds = list(unless)
+    busy = await db.fetchval(BUSY, order_id, [*kinds, *MOVING_LINES] if kinds else [], saga_id)
     if busy:
         raise Conflict(
             f"Another request ({busy.replace('_', ' ')}) is at work on this order; try again when it is done."
         )
     return order
-
-
-async def order_lines(db: Db, order_id: str) -> list[asyncpg.Record]:
-    """The counters of the order's lines, and the shipping profile of each one's product."""
-    return await db.fetch(LINES, order_id)
 
 
 # Actions
@@ -225,9 +177,9 @@ async def archive_order(db: Db, order_id: str) -> None:
 
 
 async def get_orders(request: web.Request) -> web.Response:
-    page = orders_page(query_of(request), FILTERS)
+    page = orders_page(query_of(request))
     async with reading(request) as db:
-        return json_bytes(request, await page_json(db, "orders", page))
+        return json_bytes(request, await orders_json(db, page))
 
 
 async def get_order(request: web.Request) -> web.Response:
@@ -259,6 +211,11 @@ async def post_archive(request: web.Request) -> web.Response:
         await archive_order(db, order_id)
         return json_bytes(request, await written_order_json(db, order_id, query))
 
+
+# For the documentation (services/chassis/openapi.py): the rows of a statement that order_lists.py puts together.
+BARE_ORDER = order(LISTED, frozenset({"items", "claims", "swaps"}))
+LISTED_ORDER = Row((order(LISTED), order(SUMMED), BARE_ORDER), narrowed=True)
+ANSWERS = {"get_orders": {"orders": [LISTED_ORDER], "count": int, "offset": int, "limit": int}}
 
 ROUTES = [
     web.get("/admin/orders", get_orders),

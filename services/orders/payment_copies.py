@@ -53,8 +53,9 @@ select
 # The event can be faster than the request that asked for the refund, which knows whom not to notify.
 ASKED = """
 select (state ->> 'no_notification')::boolean from sagas
-where status in ('running', 'undoing') and kind in ('refund', 'receive_return') and state ->> 'order_id' = $1
-    and state ->> 'amount' = $2::bigint::text and state ->> 'reason' = $3
+where status in ('running', 'undoing')
+    and kind in ('refund', 'receive_return', 'create_claim', 'process_swap_payment')
+    and state ->> 'order_id' = $1 and state ->> 'amount' = $2::bigint::text and state ->> 'reason' = $3
 """
 # The same news comes more than once; only the first time changes the order.
 SETTLE = """

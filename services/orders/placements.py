@@ -23,7 +23,7 @@ from services.chassis.keys import POOL, SETTINGS
 from services.chassis.outbox import emit
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import quotes, remote
-from services.orders.draft_parts import Draft, access_draft, load_draft
+from services.orders.draft_parts import LOCK, Draft, access_draft, load_draft
 from services.orders.drafts import basket_as_it_is
 from services.orders.payment_copies import apply_payments, store_payments
 from services.orders.quotes import Basket, Quote, Row
@@ -198,6 +198,7 @@ async def place_order(db: Db, saga: Saga) -> Row:
     """The order's rows, and the intention to capture its payment."""
     state, quote, payment = saga.state, quote_of(saga), saga.results["authorise"]["payment"]
     draft_id, cart_id, order_id = state["draft_id"], state["cart_id"], state["order_id"]
+    await db.execute(LOCK, draft_id)  # its rows in the order in which a change locks them
     await quotes.store_quote(db, cart_id, quote, frozen=True)
     # What costs nothing is paid for.
     payment_status = "awaiting" if payment else "captured"

@@ -15,6 +15,7 @@ from services.chassis.db import Db
 from services.chassis.ids import new_id
 from services.orders import remote
 from services.orders.amounts import added_up, dumps
+from services.orders.fulfillment_providers import validated
 from services.orders.totals import Totals
 
 Row = dict[str, Any]
@@ -128,7 +129,8 @@ where c.id = $1
 class Basket:
     """What is asked about. A line without `unit_price` and a method without `asked_price` get the catalog's.
 
-    With `codes_kept` the discounts are those that the cart has; otherwise the catalog checks whether it can have them.
+    `codes` are discounts to be given, which the catalog checks, unless `codes_kept`; `discount_ids` are those that the
+    cart has, whatever their codes are now.
     """
 
     region_id: str
@@ -138,6 +140,7 @@ class Basket:
     customer_id: str | None = None
     group_ids: list[str] = field(default_factory=list)
     codes_kept: bool = True
+    discount_ids: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -168,6 +171,7 @@ def question(basket: Basket) -> Row:
         "customer_id": basket.customer_id,
         "customer_group_ids": basket.group_ids,
         "discount_codes": basket.codes,
+        "discount_ids": basket.discount_ids,
         "discounts_kept": basket.codes_kept,
         "items": [
             {name: line.get(name) for name in ("id", "variant_id", "quantity", "unit_price", "includes_tax")}
@@ -185,7 +189,27 @@ async def ask(app: web.Application, basket: Basket, *, placing: bool = False) ->
 
     On an order that is being placed all taxes count; a draft in a region without automatic taxes shows none.
     """
-    return answered(basket, await remote.price_cart(app, question(basket)), placing=placing)
+    quote = answered(basket, await remote.price_cart(app, question(basket)), placing=placing)
+    await validate_methods(basket, quote)
+    return quote
+
+
+async def validate_methods(basket: Basket, quote: Quote) -> None:
+    """Have the providers of new methods look at their data. Raises what they refuse with."""
+    known = {method["id"] for method in basket.methods if "profile_id" in method}
+    for method in quote.methods:
+        if method["id"] not in known:
+            lines = [{name: line[name] for name in ("variant_id", "title", "quantity")} for line in quote.lines]
+            cart = {"region_id": basket.region_id, "customer_id": basket.customer_id, "items": lines}
+            option = option_data(quote.copies, method["shipping_option_id"])
+            method["data"] = await validated(method["provider_id"], option, method.get("data") or {}, cart)
+
+
+def option_data(found: dict[str, list[Row]], option_id: str) -> Row:
+    """What the shipping option keeps for its provider."""
+    docs = (doc for doc in found.get("shipping_option", []) if doc["id"] == option_id)
+    body = next(docs, {"body": None})["body"] or {}
+    return body.get("data") or {}
 
 
 def answered(basket: Basket, reply: Row, *, placing: bool = False) -> Quote:

@@ -117,7 +117,7 @@ DRAFT_CART_EXPAND = tree(
         "customer",
         "discounts.rule",
         "gift_cards",
-        "items.variant.product",
+        "items.variant.product.profiles",
         "payment",
         "payment_session",
         "payment_sessions",
@@ -160,7 +160,7 @@ PLACED_EXPAND = merge(
             "billing_address",
             "customer",
             "fulfillments.tracking_links",
-            "items.variant.product",
+            "items.variant.product.profiles",
             "returns.items.reason",
             "returns.shipping_method.shipping_option",
             "returns.shipping_method.tax_lines",
@@ -180,14 +180,28 @@ PLACED_EXPAND = merge(
 )
 DEFAULT_EXPAND = merge(PLACED_EXPAND, tree(["sales_channel"]))
 # With the default fields, lines come with the product of their variant even when `expand` did not ask for it.
-PRODUCTS = {name: tree([f"{name}.variant.product"]) for name in ("items", "returnable_items")}
-RETURNABLE = "coalesce({t}.returned_quantity, 0) < coalesce({t}.shipped_quantity, 0)"
+PRODUCTS = {name: tree([f"{name}.variant.product.profiles"]) for name in ("items", "returnable_items")}
+# Also what its swaps and claims have shipped.
+RETURNABLE = (
+    "{t}.id in (select l.id from line_items l where l.order_id = {p}.id "
+    "union all select l.id from swaps s join line_items l on l.swap_id = s.id where s.order_id = {p}.id "
+    "union all select l.id from claims c join line_items l on l.claim_order_id = c.id where c.order_id = {p}.id) "
+    "and not {t}.is_return and coalesce({t}.returned_quantity, 0) < coalesce({t}.shipped_quantity, 0)"
+)
 FULL, RAW, LISTED, SUMMED = (
     f"{LINE_TOTALS} refundable",
     f"{LINE_TOTALS} refundable raw_discount_total",
     "refundable",
     f"{LINE_TOTALS} raw_discount_total",
 )
+
+
+def returnable(items: Many) -> Many:
+    """What can come back, like the order's own lines `items`; those of swaps and claims come without their variant."""
+    lines = items.to
+    omit = {**lines.omit, "variant": "{t}.order_id is null"}
+    to = Resource(lines.table, lines.columns, lines.relations, always=lines.always, omit=omit)
+    return replace(items, to=to, on=RETURNABLE)
 
 
 @cache
@@ -210,7 +224,7 @@ def order(lines: str = FULL, bare: frozenset[str] = frozenset()) -> Resource:
         "payments": Many(PAYMENT, "{t}.order_id = {p}.id"),
         "refunds": Many(REFUND, "{t}.order_id = {p}.id"),
         "region": REGION,
-        "returnable_items": replace(items, on=f"{items.on} and {RETURNABLE}"),
+        "returnable_items": returnable(items),
         "returns": Many(RETURN, "{t}.order_id = {p}.id"),
         "sales_channel": SALES_CHANNEL,
         "shipping_address": One(ADDRESS, "{t}.id = {p}.shipping_address_id"),
@@ -314,13 +328,6 @@ def check_order_query(query: Query, *, returnable: bool = False) -> None:
     """Raises InvalidData for a query that a write about an order would not understand."""
     check_known(query, ("fields", "expand"))
     written_order_view(query, returnable=returnable)
-
-
-def orders_page(query: Query, filters: dict[str, Filter], limit: int = 50) -> Page:
-    """A checked list request; give it to `embed.page_json(db, "orders", page)`. Raises InvalidData."""
-    resource, chosen = order_view(query, totals=False)
-    page = page_query(ORDER, query, filters, limit=limit, fields=DEFAULT_FIELDS)
-    return replace(page, resource=resource, chosen=chosen)
 
 
 async def draft_json(db: Db, draft_id: str, *, order: bool = False, whole: bool = False) -> str:

@@ -69,9 +69,24 @@ async def refund(app: web.Application, key: str, wanted: dict[str, Any]) -> Repl
     return await send(app, "payments", "refund", wanted, key)
 
 
+async def create_collection(app: web.Application, key: str, wanted: dict[str, Any]) -> Reply:
+    """A payment collection with the id given: {"copies"}, its document."""
+    return await send(app, "payments", "create_collection", wanted, key)
+
+
+async def drop_collection(app: web.Application, key: str, collection_id: str, undoes: str) -> Reply:
+    """As if it had never been made."""
+    return await send(app, "payments", "drop_collection", {"id": collection_id, "undoes": undoes}, key)
+
+
 async def tell_of_gift_cards(app: web.Application, order: dict[str, Any]) -> None:
     """An order that sold gift cards was placed, as order.placed says too: so that they are there at once."""
     await commands.tell(app, "payments", "sell_gift_cards", order)
+
+
+async def gift_card(app: web.Application, gift_card_id: str) -> Reply:
+    """{"gift_card"}: what it is worth, and its code; null when it is gone. Changes nothing."""
+    return await send(app, "payments", "gift_card", {"id": gift_card_id})
 
 
 # inventory
@@ -85,6 +100,11 @@ async def reserve(app: web.Application, key: str, wanted: dict[str, Any]) -> Rep
 async def release(app: web.Application, key: str, line_item_ids: list[str], undoes: str | None = None) -> Reply:
     """Reservations of these lines go away."""
     return await send(app, "inventory", "release", {"line_item_ids": line_item_ids, "undoes": undoes}, key)
+
+
+async def move_reservations(app: web.Application, key: str, order_id: str, moves: list[dict[str, Any]]) -> Reply:
+    """Reservations follow from lines to others, as far as these need them; the rest goes away. Refuses nothing."""
+    return await send(app, "inventory", "move_reservations", {"order_id": order_id, "moves": moves}, key)
 
 
 async def fulfill(

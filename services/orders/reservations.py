@@ -67,6 +67,12 @@ async def post_reserve(request: web.Request) -> web.Response:
     return json_bytes(request, orjson.dumps(await remote.reserve_line(request.app, key, wanted)))
 
 
+# For the documentation (services/chassis/openapi.py): what the inventory replies.
+ANSWERS = {
+    "get_reservations": {"reservations": [dict], "count": int, "offset": int, "limit": int},
+    "post_reserve": {"reservation": dict},
+}
+
 ROUTES = [
     web.get("/admin/orders/{id}/reservations", get_reservations),
     web.post("/admin/orders/{id}/line-items/{line_item_id}/reserve", post_reserve),

@@ -41,13 +41,14 @@ SHIPPING_OPTION = document(
     "shipping_option", "{p}.shipping_option_id", profile=Nested(), region=Nested(), requirements=Nested()
 )
 COUNTRY = document("country", "{p}.country_code")
+# The product's copy says which profile it has, the profile's what that is: one event for a profile that is renamed,
+# not one for each of its products.
+PROFILE = document("shipping_profile", "{p}.related ->> 'profile_id' and {t}.body ->> 'deleted_at' is null")
+PROFILES = Many(
+    PROFILE.to, PROFILE.on, "{t}.id", also={"profile": PROFILE, "profile_id": Value("{p}.related -> 'profile_id'")}
+)
 PRODUCT = One(
-    Resource(
-        "copies",
-        relations={"profiles": Nested(also=("profile", "profile_id"))},
-        document=True,
-        always=tree(["profiles"]),
-    ),
+    Resource("copies", relations={"profiles": PROFILES}, document=True),
     "{t}.kind = 'product' and {t}.id = {p}.body ->> 'product_id'",
 )
 VARIANT = document("variant", "{p}.variant_id", product=PRODUCT)
@@ -249,8 +250,14 @@ SWAP = Resource(
     {
         "additional_items": Many(EXTRA_LINE, "{t}.swap_id = {p}.id", BY_POSITION),
         "return_order": One(RETURN, "{t}.swap_id = {p}.id"),
-        "fulfillments": Many(FULFILLMENT, "{t}.swap_id = {p}.id"),
-        "payment": One(PAYMENT, "{t}.swap_id = {p}.id"),
+        # Those of the last time that it was packed: what was unpacked before is not shown any more.
+        "fulfillments": Many(
+            FULFILLMENT,
+            "{t}.swap_id = {p}.id and {t}.created_at = "
+            "(select max(f.created_at) from fulfillments f where f.swap_id = {p}.id)",
+        ),
+        # A payment that was given up with an attempt to confirm the swap is not its payment.
+        "payment": One(PAYMENT, "{t}.id = (select c.payment_id from carts c where c.id = {p}.cart_id)"),
         "shipping_address": One(ADDRESS, "{t}.id = {p}.shipping_address_id"),
         "shipping_methods": Many(method(), "{t}.swap_id = {p}.id", BY_POSITION),
         "order": One(PLAIN_ORDER, "{t}.id = {p}.order_id"),

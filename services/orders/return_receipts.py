@@ -67,8 +67,8 @@ class ReturnLine:
 
 # Access
 
-# One at a time comes back for an order.
-RECEIPTS = ("cancel_order", "receive_return", "return_now")
+# One at a time comes back for an order, and not while a claim is made of what did not come back yet.
+RECEIPTS = ("cancel_order", "create_claim", "receive_return", "return_now")
 FIND = """
 select coalesce(r.order_id, s.order_id, c.order_id) as order_id
 from returns r left join swaps s on s.id = r.swap_id left join claims c on c.id = r.claim_order_id

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from services.chassis.db import Db, reading, transaction
 from services.chassis.embed import page_json, page_query, tree
-from services.chassis.errors import NotFound
+from services.chassis.errors import InvalidData, NotFound
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.idempotency import HEADER
 from services.chassis.ids import new_id
@@ -20,6 +20,8 @@ from services.chassis.params import query_of
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote, status
 from services.orders.amounts import dumps
+from services.orders.fulfillment_providers import asked as answered
+from services.orders.fulfillment_providers import is_remote, provider
 from services.orders.orders import access_order
 from services.orders.quotes import Basket, Row, question, store_copies
 from services.orders.reads import check_order_query, written_order_json
@@ -141,12 +143,13 @@ update returns set status = 'received', received_at = now(), updated_at = now() 
 async def plan_return(db: Db, order_id: str, body: ReturnBody, label: Row | None, key: str) -> Row:
     """What is to be written, the order locked. Raises NotFound, NotAllowed, InvalidData, Duplicate or Conflict."""
     order = await access_order(db, order_id, unless=RECEIPTS)
-    status.check_alive(order["status"], "returned")
     asked = once_each((item.item_id, item.quantity) for item in body.items)
     lines = await returnable_lines(db, order_id)
     for item_id, quantity in asked.items():
         if item_id not in lines:
             raise NotFound(f"This order has no line {item_id}.")
+        if order["canceled_at"] is not None:
+            raise InvalidData("Nothing of a canceled order can be returned.")
         check_left(item_id, lines[item_id].amounts, quantity)
     await check_reasons(db, (item.reason_id for item in body.items if item.reason_id is not None))
     worth = return_refund(
@@ -178,12 +181,36 @@ async def write_return(db: Db, plan: Row) -> None:
             for rate in plan["label"]["tax_rates"]
         ]
         await db.execute(WRITE_LABEL, plan["id"], dumps(plan["label"]), dumps(taxes))
-    if plan["order_id"] is not None:
+    if plan["order_id"] is not None and plan.get("claim_order_id") is None:
         event = return_event(plan["order_id"], plan["id"], plan["no_notification"])
         await emit(db, "order.return_requested", plan["order_id"], event)
 
 
-# With receive_now: a saga
+# With receive_now, or with a label that a provider is asked for over a network: a saga
+
+
+def provider_of(plan: Row) -> str | None:
+    """Who makes the label, if somebody has to be asked for it."""
+    found = plan["label"] and plan["label"]["provider_id"]
+    return found if found and is_remote(found) else None
+
+
+async def order_label(app: web.Application, saga: Saga) -> dict[str, Any]:
+    """The provider's label, for `shipping_data`."""
+    plan = saga.state
+    found = provider_of(plan)
+    if found is None:
+        return {}
+    items = [{name: item[name] for name in ("item_id", "quantity")} for item in plan["items"]]
+    asking = {"id": plan["id"], "order": {"id": plan["order_id"]}, "items": items, "method": plan["label"]}
+    return await answered(found, provider(found).create_return(asking, saga.key("label")))
+
+
+async def cancel_label(app: web.Application, saga: Saga) -> None:
+    found = provider_of(saga.state)
+    if found is not None:
+        label = {"id": saga.state["id"], "data": saga.results.get("label")}
+        await answered(found, provider(found).cancel_return(label, saga.key("unlabel")))
 
 
 async def commit_return_now(db: Db, saga: Saga) -> dict[str, Any]:
@@ -197,7 +224,9 @@ async def commit_return_now(db: Db, saga: Saga) -> dict[str, Any]:
         if item_id not in lines:
             raise NotFound(f"This order has no line {item_id}.")
         check_left(item_id, lines[item_id].amounts, quantity)
-    await write_return(db, plan)
+    await write_return(db, plan | ({"shipping_data": saga.results.get("label") or {}} if plan["label"] else {}))
+    if not plan.get("receive_now", True):
+        return {"return_id": plan["id"]}
     await db.execute(RECEIVE_NOW, plan["id"])
     await count_returned(db, came)
     event = return_event(plan["order_id"], plan["id"], plan["no_notification"])
@@ -205,7 +234,11 @@ async def commit_return_now(db: Db, saga: Saga) -> dict[str, Any]:
     return {"return_id": plan["id"]}
 
 
-RETURN_NOW = (Step("restock", do=restock, undo=unstock), Step("rows", commit=commit_return_now))
+RETURN_NOW = (
+    Step("restock", do=restock, undo=unstock),
+    Step("label", do=order_label, undo=cancel_label),
+    Step("rows", commit=commit_return_now),
+)
 SAGAS = {"return_now": RETURN_NOW}
 
 
@@ -224,16 +257,18 @@ async def post_return(request: web.Request) -> web.Response:
         if order is None:
             raise NotFound(f"There is no order {order_id}.")
         label = await quote_label(request.app, order, body.return_shipping)
-    if body.receive_now:
+    apart = bool(body.receive_now or (label and is_remote(label["method"]["provider_id"])))
+    if apart:
         async with intention(request) as (db, saga):
             if saga is None:
                 plan = await plan_return(db, order_id, body, label, key)
                 await store_copies(db, label["copies"] if label else {})
-                state = plan | {"receipt_id": plan["id"]}
+                state = plan | {"receipt_id": plan["id"], "receive_now": bool(body.receive_now)}
+                state |= {} if body.receive_now else {"restock": []}
                 saga = await begin(db, "return_now", plan["id"], state, request)
         await run(request.app, RETURN_NOW, saga)
     async with transaction(request) as db:
-        if not body.receive_now:
+        if not apart:
             plan = await plan_return(db, order_id, body, label, key)
             await store_copies(db, label["copies"] if label else {})
             await write_return(db, plan)

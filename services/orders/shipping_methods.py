@@ -16,8 +16,9 @@ from services.chassis.ids import new_id
 from services.chassis.params import query_of
 from services.orders import remote, status
 from services.orders.amounts import dumps, recompute_order
+from services.orders.fulfillment_providers import validated
 from services.orders.orders import access_order, emit_updated
-from services.orders.quotes import Basket, question, store_copies
+from services.orders.quotes import Basket, option_data, question, store_copies
 from services.orders.reads import check_order_query, written_order_json
 from services.orders.totals import LARGEST
 
@@ -29,13 +30,14 @@ class ShippingMethodBody(Body):
 
 
 FIND = "select status, region_id, customer_id from orders where id = $1"
-# Methods that came from the cart stay there, to be seen with the draft.
+# Methods that came from the cart stay there, to be seen with the draft; those that a claim uses stay with the claim.
 REPLACE = """
 with detached as (
     update shipping_methods set order_id = null
-    where order_id = $1 and profile_id = $2 and return_id is null and cart_id is not null
+    where order_id = $1 and profile_id = $2 and return_id is null and coalesce(cart_id, claim_order_id) is not null
 )
-delete from shipping_methods where order_id = $1 and profile_id = $2 and return_id is null and cart_id is null
+delete from shipping_methods
+where order_id = $1 and profile_id = $2 and return_id is null and coalesce(cart_id, claim_order_id) is null
 """
 ADD = """
 with method as (
@@ -95,6 +97,9 @@ async def post_shipping_method(request: web.Request) -> web.Response:
         raise NotFound(f"There is no order {order_id}.")
     check_open(order)
     reply = await quote_method(request.app, order, body.option_id, body.price)
+    cart = {"region_id": order["region_id"], "customer_id": order["customer_id"], "items": []}
+    option = option_data(reply["copies"], body.option_id)
+    body.data = await validated(reply["shipping_methods"][0]["provider_id"], option, body.data or {}, cart)
     async with transaction(request) as db:
         await add_shipping_method(db, order_id, body, reply)
         return json_bytes(request, await written_order_json(db, order_id, query))

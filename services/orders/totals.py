@@ -117,8 +117,12 @@ def line_totals(line: Line) -> LineTotals:
     raw_discount = math.fsum(line.adjustments)
     original_tax = taxes(net, line.rates)
     subtotal = gross - original_tax if line.includes_tax else gross
-    # Rounding must not make a discount larger than what it is taken off: nobody is owed money for buying.
-    discount, tax = min(rounded(raw_discount), subtotal), taxes(max(net - raw_discount, 0), line.rates)
+    # Rounding must not make a discount larger than what it is taken off: nobody is owed money for buying. What comes
+    # back has a negative price, and so has its discount.
+    least, most = min(subtotal, 0), max(subtotal, 0)
+    discount = min(max(rounded(raw_discount), least), most)
+    base = max(net - raw_discount, 0) if net >= 0 else min(net - raw_discount, 0)
+    tax = taxes(base, line.rates)
     return LineTotals(
         subtotal=subtotal,
         discount_total=discount,
@@ -156,7 +160,9 @@ def totals(lines: Iterable[LineTotals], methods: Iterable[MethodTotals]) -> Tota
     subtotal = sum(line.subtotal for line in lines)
     shipping = sum(method.subtotal for method in methods)
     item_tax, shipping_tax = sum(line.tax_total for line in lines), sum(method.tax_total for method in methods)
-    discount = min(rounded(raw_discount), subtotal)
+    discount = rounded(raw_discount)
+    if all(line.subtotal >= 0 for line in lines):
+        discount = min(discount, subtotal)
     return Totals(
         subtotal=subtotal,
         discount_total=discount,

@@ -3,11 +3,9 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-import aio_pika
-import orjson
 import pytest
 
-from tests.conftest import Client, Stack, rabbitmq_url, until
+from tests.conftest import Client, Stack, listening, until
 from tests.shop import Shop, place, set_up
 
 Order = dict[str, Any]
@@ -57,16 +55,6 @@ async def awaiting(stack: Stack, ordered: Callable[..., Awaitable[Order]]) -> Or
 
 @pytest.fixture
 async def heard(stack: Stack) -> AsyncIterator[list[dict[str, Any]]]:
-    """All events about orders published while the test runs, as they come."""
-    events: list[dict[str, Any]] = []
-    connection = await aio_pika.connect(rabbitmq_url())
-    async with connection:
-        channel = await connection.channel()
-        queue = await channel.declare_queue(exclusive=True)
-        await queue.bind(f"{stack.namespace}.events", "order.#")
-
-        async def note(message: aio_pika.abc.AbstractIncomingMessage) -> None:
-            events.append(orjson.loads(message.body))
-
-        await queue.consume(note, no_ack=True)
+    """All events about orders and swaps published while the test runs, as they come."""
+    async with listening(stack, "order.#", "swap.#") as events:
         yield events

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -11,7 +11,9 @@ from pydantic import SecretStr
 from services.chassis.keys import POOL
 from services.chassis.sagas import Saga, begin
 from services.chassis.service import make_app
-from services.orders.fulfillments import FulfillmentBody, parcels, plan_fulfillment, return_stock, take_stock
+from services.orders.fulfillments import FulfillmentBody, plan_fulfillment
+from services.orders.packing import begin_packing, parcels, take_stock
+from services.orders.unpacking import return_stock
 from tests.conftest import Client, Stack, serve, until
 from tests.shop import Shop, place, set_up
 
@@ -340,9 +342,7 @@ async def begun(stack: Stack, order: Order, warehouse: Warehouse, quantity: int)
         {"items": [{"item_id": item(order, 1000), "quantity": quantity}], "location_id": warehouse.location}
     )
     async with stack.apps["orders"][POOL].acquire() as db, db.transaction():
-        packing, lines = await plan_fulfillment(db, order["id"], body)
-        variants = {line["id"]: line["variant_id"] for line in lines}
-        return await begin(db, "fulfill", packing.parcels[0].id, asdict(packing) | {"variants": variants})
+        return await begin_packing(db, await plan_fulfillment(db, order["id"], body))
 
 
 async def die(stack: Stack, saga: Saga) -> None:
@@ -390,7 +390,7 @@ async def test_unpacking_that_was_cut_off_is_finished(api: Client, stack: Stack,
     packed = await pack(api, order, (item(order, 1000), 2), location_id=warehouse.location)
     fulfillment = packed["fulfillments"][0]["id"]
     async with stack.apps["orders"][POOL].acquire() as db, db.transaction():
-        state = {"order_id": order["id"], "fulfillment_id": fulfillment}
+        state = {"owner": "order", "owner_id": order["id"], "order_id": order["id"], "fulfillment_id": fulfillment}
         saga = await begin(db, "cancel_fulfillment", fulfillment, state)
     await return_stock(stack.apps["orders"], saga)
     status, answer = await api.post(f"{path_of(order)}/shipment", {"fulfillment_id": fulfillment})

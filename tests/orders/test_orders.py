@@ -270,7 +270,6 @@ async def test_cancel(api: Client, ordered: Ordered, heard: list[dict[str, Any]]
         ("/archive", None),
         ("/refund", {"amount": 100, "reason": "other"}),
         ("/fulfillment", {"items": [{"item_id": item, "quantity": 1}]}),
-        ("/shipment", {"fulfillment_id": "ful_missing"}),
         ("/shipping-methods", {"option_id": "so_1", "price": 100}),
     ):
         await refused(api, path + action, body)

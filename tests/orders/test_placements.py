@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,11 +10,12 @@ import pytest
 from services.chassis import saga_rows
 from services.chassis.errors import NotAllowed, Unavailable
 from services.chassis.keys import SETTINGS
-from services.orders import placements, remote
+from services.orders import placements, quotes, remote
 from services.orders.draft_parts import load_draft
 from tests.conftest import Client, Stack, until
 from tests.orders.test_drafts import ID, Draft, make, shown
 from tests.shop import Shop, set_up
+from tests.stalls import waits
 
 Order = dict[str, Any]
 
@@ -160,6 +162,32 @@ async def test_paying_and_changing_at_once(api: Client, stack: Stack, shop: Shop
         assert bool(late) == (added == 200)
         assert order["total"] == 2500 + 100 * len(late)
         assert await payments_of(stack, draft) == [(order["total"], True, False)]
+
+
+async def test_a_change_that_comes_while_the_order_is_written(
+    api: Client, stack: Stack, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows of the draft are locked in one order by all: neither breaks the other off."""
+    written, go_on = asyncio.Event(), asyncio.Event()
+    store_quote = quotes.store_quote
+
+    async def store_and_wait(db: Any, cart_id: str, quote: Any, **how: Any) -> None:
+        await store_quote(db, cart_id, quote, **how)
+        if how.get("frozen"):
+            written.set()
+            await go_on.wait()
+
+    draft = await make(api, shop)
+    monkeypatch.setattr(quotes, "store_quote", store_and_wait)
+    paying = asyncio.create_task(pay(api, draft))
+    await written.wait()
+    path = ID.format(draft["id"]) + "/line-items"
+    changing = asyncio.create_task(api.post(path, {"title": "Late", "unit_price": 100, "quantity": 1}))
+    await until(partial(waits, stack, "orders"))
+    go_on.set()
+    (status, answer), (refused, refusal) = await paying, await changing
+    assert (status, refused, refusal["type"]) == (200, 400, "not_allowed"), (answer, refusal)
+    assert await payments_of(stack, draft) == [(answer["order"]["total"], True, False)]
 
 
 async def test_nothing_changes_while_it_is_paid(api: Client, stack: Stack, shop: Shop) -> None:

@@ -146,19 +146,20 @@ def test_news_are_told_from_what_is_known() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "codes", "prices", "methods"),
+    ("body", "discounts", "prices", "methods"),
     [
-        (DraftUpdate(email="a@example.com"), ["TEN"], [1000, 333, 100], 1),
-        (DraftUpdate(customer_id="cus_1"), ["TEN"], [None, None, 100], 1),
-        (DraftUpdate(region_id="reg_1"), ["TEN"], [None, None, 100], 0),
+        (DraftUpdate(email="a@example.com"), ["disc_1"], [1000, 333, 100], 1),
+        (DraftUpdate(customer_id="cus_1"), ["disc_1"], [None, None, 100], 1),
+        (DraftUpdate(region_id="reg_1"), ["disc_1"], [None, None, 100], 0),
         (DraftUpdate(region_id="reg_2"), [], [None, None, 100], 0),
         (DraftUpdate(discounts=[]), [], [1000, 333, 100], 1),
     ],
 )
-def test_updates(body: DraftUpdate, codes: list[str], prices: list[int | None], methods: int) -> None:
+def test_updates(body: DraftUpdate, discounts: list[str], prices: list[int | None], methods: int) -> None:
     asked = basket()
     got = updated_basket(draft_of(answered(asked, reply(asked))), body, None, [])
-    assert (got.codes, [line["unit_price"] for line in got.lines], len(got.methods)) == (codes, prices, methods)
+    assert (got.discount_ids, [line["unit_price"] for line in got.lines]) == (discounts, prices)
+    assert (got.codes, len(got.methods)) == ([], methods)
 
 
 def test_merging() -> None:

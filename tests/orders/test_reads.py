@@ -83,7 +83,10 @@ async def test_one_with_fields(api: Client, ordered: Ordered) -> None:
     assert got["items"][0]["raw_discount_total"] == 0
     assert "product" not in got["items"][0]["variant"]
     got = await one(api, order, fields="id", expand="items.variant.product")
-    assert got["items"][0]["variant"]["product"]["profiles"]
+    assert "profiles" not in got["items"][0]["variant"]["product"]
+    got = await one(api, order, fields="id", expand="items.variant.product.profiles")
+    product = got["items"][0]["variant"]["product"]
+    assert product["profiles"] == [product["profile"]] and product["profile"]["id"] == product["profile_id"]
     assert (await one(api, order, fields="-metadata", expand="")).keys() == (OWN - {"metadata"}) | SUMS
     assert "external_id" in await one(api, order, fields="+external_id", expand="")
 

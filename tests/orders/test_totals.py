@@ -173,3 +173,18 @@ def test_a_spread_discount_arrives_whole(value: int, prices: list[int]) -> None:
     got = totals(parts, [])
     assert got.discount_total == min(value, whole)
     assert got.total == whole - min(value, whole)
+
+
+def test_what_comes_back_mirrors_what_was_bought() -> None:
+    """A line with a negative price, as in the cart of a swap; halves are still rounded upwards."""
+    back = line_totals(Line(-1999, 3, rates=[12.5], adjustments=[-900]))
+    assert (back.subtotal, back.discount_total, back.tax_total, back.total) == (-5997, -900, -637, -5734)
+    gross = line_totals(Line(-4501, 1, includes_tax=True, rates=[25]))
+    assert (gross.subtotal, gross.tax_total, gross.total) == (-3601, -900, -4501)
+    half = line_totals(Line(-100, 1, rates=[12.5]))
+    assert (half.tax_total, half.total) == (-12, -112)
+    overdone = line_totals(Line(-100, 1, rates=[10], adjustments=[-101]))
+    assert (overdone.discount_total, overdone.tax_total, overdone.total) == (-100, 0, 0)
+    bought = line_totals(Line(3335, 1, rates=[12.5], adjustments=[500]))
+    both = totals([bought, back], [])
+    assert (both.subtotal, both.discount_total, both.tax_total, both.total) == (-2662, -400, -283, -2545)

@@ -1,0 +1,101 @@
+"""Reads of order edits: the edit with its own lines, how they differ from the order's, and what it would cost.
+
+Shipping is the order's as it is now, and so is the total that `difference_due` compares with: it is 0 once an edit is
+confirmed. Items and totals are always shown, whatever is chosen (reference/after-sales.md, "Order edits").
+"""
+
+from dataclasses import replace
+
+from services.chassis.db import Db
+from services.chassis.embed import (
+    Many,
+    One,
+    Page,
+    Resource,
+    Selection,
+    cols,
+    one_json,
+    one_query,
+    page_query,
+    tree,
+)
+from services.chassis.errors import NotFound
+from services.chassis.params import Filter, Query
+from services.orders.reads import FULL, ORDER
+from services.orders.resources import ORDER_EDIT, PLAIN_ORDER, document, line
+
+EDITS = """(
+    select e.*, o.shipping_total, o.gift_card_total, o.gift_card_tax_total,
+        e.item_tax_total + o.shipping_tax_total as tax_total, t.total, t.total - o.total as difference_due
+    from order_edits e join orders o on o.id = e.order_id,
+    lateral (select e.subtotal - e.discount_total + e.item_tax_total + o.shipping_total + o.shipping_tax_total
+        - o.gift_card_total as total) t
+)"""
+TOTALS = (
+    "subtotal",
+    "discount_total",
+    "shipping_total",
+    "gift_card_total",
+    "gift_card_tax_total",
+    "tax_total",
+    "total",
+    "difference_due",
+)
+ITEM = line(f"{FULL} raw_discount_total")
+CHANGE = Resource(
+    "order_item_changes",
+    cols(
+        "id type order_edit_id line_item_id original_line_item_id created_at@ updated_at@",
+        deleted_at="null::text",  # a change that is taken back is gone
+    ),
+    {
+        "line_item": One(line(), "{t}.id = {p}.line_item_id"),
+        "original_line_item": One(line(), "{t}.id = {p}.original_line_item_id"),
+        "order_edit": One(Resource("order_edits", ORDER_EDIT.columns), "{t}.id = {p}.order_edit_id"),
+    },
+)
+EDIT = Resource(
+    EDITS,
+    {**ORDER_EDIT.columns, **cols(" ".join(TOTALS))},
+    {
+        "changes": Many(CHANGE, "{t}.order_edit_id = {p}.id", "{t}.position"),
+        "items": Many(
+            Resource("line_items", ITEM.columns, ITEM.relations, always=tree(["adjustments", "tax_lines", "variant"])),
+            "{t}.order_edit_id = {p}.id",
+            "{t}.created_at, {t}.position",
+        ),
+        "order": One(Resource("orders", PLAIN_ORDER.columns, ORDER.relations), "{t}.id = {p}.order_id"),
+        "payment_collection": document("payment_collection", "{p}.payment_collection_id"),
+    },
+    always=tree(["items"]),
+)
+DEFAULT_FIELDS = tuple(name for name in ORDER_EDIT.columns if name != "updated_at")
+DEFAULT_EXPAND = tree(["changes.line_item.variant", "changes.original_line_item.variant", "payment_collection"])
+
+
+def with_totals(chosen: Selection) -> Selection:
+    """The selection, with what is shown whatever was asked for; columns in the order of their declaration."""
+    shown = {*chosen.fields, "status", *TOTALS}
+    return replace(chosen, fields=tuple(name for name in EDIT.columns if name in shown))
+
+
+WHOLE = with_totals(Selection(DEFAULT_FIELDS, DEFAULT_EXPAND))
+
+
+def chosen_of(query: Query) -> Selection:
+    """What GET one shows. Raises InvalidData."""
+    return with_totals(one_query(EDIT, query, fields=DEFAULT_FIELDS, expand=DEFAULT_EXPAND))
+
+
+def edits_page(query: Query, filters: dict[str, Filter]) -> Page:
+    """A checked list request; give it to `embed.page_json(db, "order_edits", page)`. Raises InvalidData."""
+    page = page_query(EDIT, query, filters, limit=20, fields=DEFAULT_FIELDS, expand=DEFAULT_EXPAND)
+    return replace(page, chosen=with_totals(page.chosen))
+
+
+async def edit_json(db: Db, edit_id: str, chosen: Selection = WHOLE) -> str:
+    """`{"order_edit": ...}`. Raises NotFound."""
+    text = await one_json(db, EDIT, chosen, "{t}.id = $1", edit_id)
+    if text is None:
+        raise NotFound(f"There is no order edit {edit_id}.")
+    return f'{{"order_edit":{text}}}'

@@ -1,0 +1,289 @@
+# ruff: noqa: S608 - the SQL is made of declared names, with values as parameters
+"""Lists of orders, fast however many there are (docs/adr/0008-lists-at-size.md). One statement each, its count exact.
+
+Filters by what orders are counted under (`TALLIED`) are counted in `order_counts`, which also tells on which days the
+orders of a deep page were made: only those are looked at. Free text is looked up in the tables where it stands, by
+trigram indexes. Everything else follows the index of its column. A page is found as ids; only its own rows are read.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+from services.chassis.db import Db
+from services.chassis.embed import LARGE_PAGE, Resource, Selection, aliases, object_sql, order_by
+from services.chassis.errors import InvalidData
+from services.chassis.params import (
+    PAGING,
+    Bind,
+    Filter,
+    Query,
+    Values,
+    check_known,
+    choices,
+    dates,
+    integer,
+    moment,
+    number,
+    text,
+    texts,
+    word,
+)
+from services.chassis.search import contains
+from services.orders import status
+from services.orders.reads import ORDER, order_view
+
+LIMIT = 50
+NEWEST_FIRST, OLDEST_FIRST = "{t}.created_at desc, {t}.id desc", "{t}.created_at asc, {t}.id asc"
+# So many rows are sorted rather than hoped for along the index of the order that was asked for.
+FEW = 20_000
+
+
+def display_id(name: str, value: Any, bind: Bind) -> str:
+    """The number that people see. Raises InvalidData when it is none."""
+    if not re.fullmatch(r"\d{1,18}", word(name, value)):
+        raise InvalidData(f"{name}: must be a whole number.")
+    return f"{{t}}.display_id = {bind(int(value))}::bigint"
+
+
+TALLIED: dict[str, Filter] = {
+    "region_id": texts("{t}.region_id"),
+    "currency_code": text("{t}.currency_code"),
+    "status": choices("{t}.status", status.ORDER_STATUSES),
+    "fulfillment_status": choices("{t}.fulfillment_status", status.FULFILLMENT_STATUSES),
+    "payment_status": choices("{t}.payment_status", status.PAYMENT_STATUSES),
+    "sales_channel_id": texts("{t}.sales_channel_id", array_only=True),
+}
+FILTERS: dict[str, Filter] = {
+    "id": text("{t}.id"),
+    "display_id": display_id,
+    "cart_id": text("{t}.cart_id"),
+    "customer_id": text("{t}.customer_id"),
+    "email": text("{t}.email"),
+    "tax_rate": lambda name, value, bind: f"{{t}}.tax_rate = {bind(number(name, value))}::float8",
+    **TALLIED,
+    "created_at": dates("{t}.created_at"),
+    "updated_at": dates("{t}.updated_at"),
+    "canceled_at": dates("{t}.canceled_at"),
+}
+
+
+@dataclass(frozen=True)
+class OrdersPage:
+    """A checked list request: its statement, which answers (JSON text of the rows, number of all matches)."""
+
+    sql: str
+    args: tuple[object, ...]
+    limit: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """How the orders of a list are found. `ctes` may be named by both: `ids`, the ids of the page, and `count`."""
+
+    ids: str
+    count: str
+    ctes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request, taken apart. The parts are SQL over `{t}`, placeholders included."""
+
+    where: str
+    tallied: str
+    dates: Mapping[str, str]
+    order: str
+    limit: str
+    offset: str
+    most: int | None  # no more than this many rows up to the end of the page
+
+    def page(self, source: str, where: str, order: str) -> str:
+        """SQL of the ids of the page out of the rows of `source`, which calls them t0, where `where` holds."""
+        part = f"order by {order} limit {self.limit} offset {self.offset}"
+        if self.most is None:
+            return f"select t0.id from {source} where {where} {part}"
+        # Generic plans take a limit that is a parameter for a tenth of the table.
+        keys = ", ".join(sorted({key.split()[0] for key in order.split(", ")} | {"t0.id"}))
+        few = f"select {keys} from {source} where {where} order by {order} limit {self.most}"
+        return f"select t0.id from ({few}) t0 {part}"
+
+
+def orders_page(query: Query) -> OrdersPage:
+    """Check a list's query string before any connection is taken. Raises InvalidData."""
+    resource, chosen = order_view(query, totals=False)
+    check_known(query, ("q", *PAGING, *FILTERS))
+    values = Values()
+    limit, offset = integer(query, "limit", LIMIT), integer(query, "offset", 0)
+    conditions = {name: build(name, query[name], values.bind) for name, build in FILTERS.items() if name in query}
+    asked = Asked(
+        where=" and ".join(conditions.values()) or "true",
+        tallied=" and ".join(sql for name, sql in conditions.items() if name in TALLIED) or "true",
+        dates={"created_at": conditions["created_at"]} if "created_at" in conditions else {},
+        order=order_by(ORDER, query, NEWEST_FIRST),
+        limit=f"{values.bind(limit)}::bigint",
+        offset=f"{values.bind(offset)}::bigint",
+        # Rounded up to a power of two, so that there are few texts.
+        most=1 << max(limit + offset - 1, 0).bit_length() if limit + offset <= LARGE_PAGE else None,
+    )
+    if "q" in query:
+        found = by_text(asked, word("q", query["q"]), values.bind)
+    elif conditions.keys() <= TALLIED.keys() | {"created_at"}:
+        found = by_count(asked, *edges(query.get("created_at")), values.bind)
+    else:
+        found = by_index(asked)
+    return OrdersPage(page_sql(resource, chosen, found, asked.order), tuple(values.args), limit, offset)
+
+
+@lru_cache(maxsize=2000)
+def page_sql(resource: Resource, chosen: Selection, found: Found, order: str) -> str:
+    """The statement: the rows of the ids found, and the count."""
+    row = object_sql(resource, chosen.tree, "t0", aliases(), chosen.fields)
+    # `offset 0` keeps the planner from reading all orders to join them with a page of unknown size.
+    rows = (
+        f"select coalesce(json_agg(r.o), '[]'::json)::text from (select {row} as o "
+        f"from ({found.ids}) page, lateral (select * from orders o where o.id = page.id offset 0) t0 "
+        f"order by {order.format(t='t0')}) r"
+    )
+    ctes = f"with {', '.join(found.ctes)} " if found.ctes else ""
+    return f"{ctes}select ({rows}), ({found.count})"
+
+
+async def orders_json(db: Db, page: OrdersPage) -> str:
+    """`{"orders": [...], "count": n, "offset": n, "limit": n}` as JSON text."""
+    rows, count = await db.fetchrow(page.sql, *page.args)
+    return f'{{"orders":{rows},"count":{count},"offset":{page.offset},"limit":{page.limit}}}'
+
+
+# By the index of a column
+
+
+def by_index(asked: Asked) -> Found:
+    """As the planner sees fit: columns that find few orders, and times, have an index."""
+    where, order = asked.where.format(t="t0"), asked.order.format(t="t0")
+    return Found(
+        asked.page("orders t0", where, order),
+        f"select count(*) from orders t0 where {where}",
+    )
+
+
+# By counts
+
+
+def edges(created_at: Any) -> tuple[datetime | None, datetime | None]:
+    """The latest lower and the earliest upper bound of the filter `created_at`, which has been checked."""
+    given = created_at or {}
+    low = [moment("created_at", given[name]) for name in ("gt", "gte") if name in given]
+    high = [moment("created_at", given[name]) for name in ("lt", "lte") if name in given]
+    return max(low, default=None), min(high, default=None)
+
+
+def by_count(asked: Asked, low: datetime | None, high: datetime | None, bind: Bind) -> Found:
+    """Counted without looking at the orders, but for those of the days on which the period asked for begins and ends;
+    a page in the order of time, by looking at those of its days only."""
+    ctes = [f"counted as ({counted(asked, low, high, bind)})"]
+    total = "select coalesce(sum(n), 0)::bigint from counted"
+    order = asked.order.format(t="t0")
+    in_time = asked.order in (NEWEST_FIRST, OLDEST_FIRST)
+    if in_time and (asked.tallied != "true" or asked.most is None):
+        ctes += days(asked)
+        # The conditions once more: a kind is a digest, which two could share.
+        made = " and ".join(sql.format(t="o") for sql in (asked.tallied, *asked.dates.values()))
+        ids = f"""
+        select o.id from (select distinct kind, day from counted where day in (select day from days)) k, lateral (
+            select o.id, o.created_at from orders o where o.kind = k.kind
+                and o.created_at >= k.day::timestamp at time zone 'UTC'
+                and o.created_at < (k.day + 1)::timestamp at time zone 'UTC' and {made}
+            order by {asked.order.format(t="o")} limit (select rest + {asked.limit} from skipped)
+        ) o
+        order by {asked.order.format(t="o")} limit {asked.limit} offset (select rest from skipped)
+        """
+        return Found(ids, total, tuple(ctes))
+    where = asked.where.format(t="t0")
+    along = asked.page("orders t0", where, order)
+    if in_time or asked.tallied == "true":
+        return Found(along, total, tuple(ctes))
+    # Few of them are sorted; many are soon met along the index of the order.
+    kinds = f"t0.kind = any(array(select distinct kind from counted)) and {where}"
+    ids = (
+        f"select id from ({along}) a where ({total}) > {FEW} union all "
+        f"select id from ({asked.page('orders t0', kinds, order)}) b where ({total}) <= {FEW}"
+    )
+    return Found(ids, total, tuple(ctes))
+
+
+def counted(asked: Asked, low: datetime | None, high: datetime | None, bind: Bind) -> str:
+    """SQL of (kind, day, n): how many orders that match were made on each day."""
+    whole, parts = [asked.tallied.format(t="c")], []
+    where = asked.where.format(t="t0")
+    edge = "select t0.kind, {day} as day, count(*) as n from orders t0 where {where} and {part} group by 1"
+    if low is not None:
+        day = f"{bind(low.date())}::date"
+        whole.append(f"c.day > {day}")
+        parts.append(edge.format(day=day, where=where, part=f"t0.created_at < {bind(midnight(low, 1))}::timestamptz"))
+    if high is not None:
+        day = f"{bind(high.date())}::date"
+        whole.append(f"c.day < {day}")
+        if low is None or low.date() != high.date():
+            part = f"t0.created_at >= {bind(midnight(high, 0))}::timestamptz"
+            parts.append(edge.format(day=day, where=where, part=part))
+    rows = f"select c.kind, c.day, c.orders as n from order_counts c where {' and '.join(whole)}"
+    return " union all ".join([rows, *parts])
+
+
+def midnight(at: datetime, days_on: int) -> datetime:
+    """The beginning of its day (UTC), or of a later one."""
+    day: date = at.date()
+    try:
+        day += timedelta(days=days_on)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def days(asked: Asked) -> Iterable[str]:
+    """CTEs: `days`, those of the orders of the page, and `skipped`, how many orders of the first of them come before
+    the page."""
+    direction = "desc" if asked.order == NEWEST_FIRST else "asc"
+    running = f"""
+    running as (
+        select day, sum(n) over (order by day {direction}) as upto, n
+        from (select day, sum(n) as n from counted group by day having sum(n) > 0) d
+    )"""
+    wanted = (
+        f"days as (select * from running where upto > {asked.offset} and upto - n < {asked.offset} + {asked.limit})"
+    )
+    rest = f"skipped as (select coalesce({asked.offset} - min(upto - n), 0)::bigint as rest from days)"
+    return running, wanted, rest
+
+
+# By free text
+
+NAMES = "c.first_name c.last_name c.phone"
+NAMED = "coalesce(c.first_name, '') || ' ' || coalesce(c.last_name, '') || ' ' || coalesce(c.phone, '')"
+
+
+def by_text(asked: Asked, given: str, bind: Bind) -> Found:
+    """Parts of the email, of the recipient's first name, of the customer's names and phone, or exactly the number. Only
+    orders that are sent somewhere are found."""
+    by_email = contains(bind, given, "o.email")
+    by_recipient = contains(bind, given, "a.first_name")
+    by_customer = contains(bind, given, NAMES, NAMED)
+    keys = sorted({key.split()[0].removeprefix("{t}.") for key in asked.order.split(", ")} | {"id"})
+    columns, where = ", ".join(f"o.{key}" for key in keys), f"o.shipping_address_id is not null and {asked.where}"
+    each = f"select {columns} from orders o where {where.format(t='o')}"
+    ways = [
+        f"{each} and {by_email}",
+        f"select o.* from addresses a, lateral ({each} and o.shipping_address_id = a.id offset 0) o "
+        f"where {by_recipient}",
+        f"select o.* from customers c, lateral ({each} and o.customer_id = c.id offset 0) o where {by_customer}",
+    ]
+    if re.fullmatch(r"[1-9]\d{0,9}", given):
+        ways.append(f"{each} and o.display_id = {bind(int(given))}::bigint")
+    matched = f"matched as materialized ({' union '.join(ways)})"
+    order = asked.order.format(t="t0")
+    return Found(asked.page("matched t0", "true", order), "select count(*) from matched", (matched,))

@@ -1,0 +1,376 @@
+"""A carrier of one's own: found as an installed package, asked over HTTP, once, whatever dies in between."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.chassis.keys import POOL
+from services.orders import fulfillment_providers
+from tests.conftest import Client, Stack, until
+from tests.courier import URL, Depot, open_depot
+from tests.processes import another
+from tests.shop import Shop, place, set_up
+from tests.stalls import stalled, waits
+
+Order = dict[str, Any]
+
+
+@pytest.fixture
+async def depot(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Depot]:
+    """The carrier's server; its provider is installed here, and in processes that are started now."""
+    info = tmp_path / "mercer_courier-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mercer-courier\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[mercer.fulfillment_providers]\ncourier = tests.courier:Courier\n")
+    async with open_depot() as found:
+        monkeypatch.setenv(URL, found.url)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        with monkeypatch.context() as patch:
+            patch.syspath_prepend(tmp_path)
+            fulfillment_providers.providers.cache_clear()
+            assert sorted(fulfillment_providers.providers()) == ["courier", "manual"]
+            await tell(stack)
+            yield found
+        fulfillment_providers.providers.cache_clear()
+        await tell(stack)
+
+
+async def tell(stack: Stack) -> None:
+    """The catalog hears which providers there are."""
+    async with stack.apps["orders"][POOL].acquire() as db, db.transaction():
+        await fulfillment_providers.announce(db)
+    names = sorted(fulfillment_providers.providers())
+
+    async def known() -> bool:
+        query = "select array(select id from fulfillment_providers where is_installed order by id)"
+        return bool(await stack.pool("catalog").fetchval(query) == names)
+
+    await until(known)
+
+
+@pytest.fixture
+async def shop(api: Client, depot: Depot) -> Shop:
+    """A shop that sends everything by the carrier, and counts its stock."""
+    made = await set_up(api, manage_inventory=True)
+    await api.ok("POST", f"/admin/regions/{made.region}/fulfillment-providers", {"provider_id": "courier"})
+    return made
+
+
+async def option(api: Client, shop: Shop, name: str = "express", *, returns: bool = False) -> str:
+    profiles = (await api.ok("GET", "/admin/shipping-profiles"))["shipping_profiles"]
+    body = {
+        "name": name,
+        "region_id": shop.region,
+        "profile_id": next(p["id"] for p in profiles if p["type"] == "default"),
+        "provider_id": "courier",
+        "price_type": "flat_rate",
+        "amount": 700,
+        "is_return": returns,
+        "data": {"id": name},
+    }
+    made: str = (await api.ok("POST", "/admin/shipping-options", body))["shipping_option"]["id"]
+    return made
+
+
+@pytest.fixture
+async def order(api: Client, shop: Shop) -> Order:
+    """3 pieces, to be carried to the nearest pick-up point."""
+    methods = [{"option_id": await option(api, shop)}]
+    return await place(api, shop, items=[{"variant_id": shop.small, "quantity": 3}], shipping_methods=methods)
+
+
+def path_of(order: Order) -> str:
+    return f"/admin/orders/{order['id']}"
+
+
+def packing(order: Order, quantity: int = 1, **more: Any) -> dict[str, Any]:
+    return {"items": [{"item_id": order["items"][0]["id"], "quantity": quantity}]} | more
+
+
+async def shown(api: Client, order: Order) -> Order:
+    found: Order = (await api.ok("GET", path_of(order)))["order"]
+    return found
+
+
+async def stocked(api: Client, shop: Shop, uid: str) -> tuple[str, str]:
+    """A location with 10 pieces; and the id of what is counted."""
+    location = (await api.ok("POST", "/admin/stock-locations", {"name": f"W {uid}"}))["stock_location"]["id"]
+    await api.ok("POST", f"/admin/sales-channels/{shop.channel}/stock-locations", {"location_id": location})
+    item = (await api.ok("GET", f"/admin/variants/{shop.small}/inventory"))["variant"]["inventory"][0]["id"]
+    body = {"location_id": location, "stocked_quantity": 10}
+    await api.ok("POST", f"/admin/inventory-items/{item}/location-levels", body)
+    return location, item
+
+
+async def in_stock(api: Client, item: str) -> int:
+    found = await api.ok("GET", f"/admin/inventory-items/{item}/location-levels")
+    return int(found["inventory_item"]["location_levels"][0]["stocked_quantity"])
+
+
+async def idle(stack: Stack, kind: str, ended: str) -> None:
+    """Wait until the last saga of a kind has ended so; its process may be dead: nobody renews its lease."""
+
+    async def over() -> bool:
+        pool = stack.pool("orders")
+        await pool.execute("update sagas set leased_until = now() where kind = $1 and leased_until > now()", kind)
+        query = "select status from sagas where kind = $1 order by created_at desc limit 1"
+        return bool(await pool.fetchval(query, kind) == ended)
+
+    await until(over, seconds=20)
+
+
+# What it offers
+
+
+async def test_regions_offer_it(api: Client, shop: Shop) -> None:
+    offered = (await api.ok("GET", f"/admin/regions/{shop.region}/fulfillment-options"))["fulfillment_options"]
+    assert sorted(offered, key=lambda one: str(one["provider_id"])) == [
+        {"provider_id": "courier", "options": [{"id": "express"}, {"id": "express-return", "is_return": True}]},
+        {
+            "provider_id": "manual",
+            "options": [{"id": "manual-fulfillment"}, {"id": "manual-fulfillment-return", "is_return": True}],
+        },
+    ]
+
+
+async def test_the_data_of_a_method_is_the_providers(api: Client, shop: Shop, depot: Depot) -> None:
+    chosen = await option(api, shop)
+    draft = shop.draft(shipping_methods=[{"option_id": chosen, "data": {"point": "B7"}}])
+    made = (await api.ok("POST", "/admin/draft-orders", draft))["draft_order"]
+    assert made["cart"]["shipping_methods"][0]["data"] == {"point": "B7", "service": "express"}
+    assert depot.bodies[-1]["cart"] == {
+        "region_id": shop.region,
+        "customer_id": None,
+        "items": [{"variant_id": shop.small, "title": made["cart"]["items"][0]["title"], "quantity": 2}],
+    }
+    order = (await api.ok("POST", f"/admin/draft-orders/{made['id']}/pay"))["order"]
+    assert order["shipping_methods"][0]["data"] == {"point": "B7", "service": "express"}
+    body = {"option_id": chosen, "price": 100, "data": {"point": "A1"}}
+    written = (await api.ok("POST", f"{path_of(order)}/shipping-methods", body))["order"]
+    assert [m["data"] for m in written["shipping_methods"]] == [{"point": "A1", "service": "express"}]
+
+
+async def test_data_that_it_refuses(api: Client, shop: Shop, order: Order, stack: Stack) -> None:
+    before, pool = await shown(api, order), stack.pool("orders")
+    drafts = await pool.fetchval("select count(*) from draft_orders")
+    chosen = order["shipping_methods"][0]["shipping_option_id"]
+    draft = shop.draft(shipping_methods=[{"option_id": chosen, "data": {"point": "closed"}}])
+    method = {"option_id": chosen, "price": 100, "data": {"point": "closed"}}
+    for path, body in (("/admin/draft-orders", draft), (f"{path_of(order)}/shipping-methods", method)):
+        status, answer = await api.post(path, body)
+        assert (status, answer["type"], answer["message"]) == (400, "invalid_data", "This pick-up point is closed.")
+    assert await shown(api, order) == before
+    assert await pool.fetchval("select count(*) from draft_orders") == drafts
+
+
+# Parcels
+
+
+async def test_a_parcel(api: Client, order: Order, depot: Depot) -> None:
+    packed = (await api.ok("POST", f"{path_of(order)}/fulfillment", packing(order, 2)))["order"]
+    (parcel,) = packed["fulfillments"]
+    label = {"name": "label", "url": f"https://carrier.example/{parcel['id']}.pdf"}
+    assert (parcel["provider_id"], parcel["data"]) == ("courier", {"number": "C-1", "documents": [label]})
+    assert packed["fulfillment_status"] == "partially_fulfilled"
+    assert depot.parcels == {parcel["id"]: "waiting"}
+    told, line = depot.bodies[-1], order["items"][0]
+    assert told["order"].pop("shipping_address").items() >= {"city": "Berlin", "first_name": "Ada"}.items()
+    assert told == {
+        "id": parcel["id"],
+        "order": {name: order[name] for name in ("id", "display_id", "email", "currency_code")},
+        "location_id": None,
+        "method": {
+            "provider_id": "courier",
+            "shipping_option_id": order["shipping_methods"][0]["shipping_option_id"],
+            "data": {"point": "nearest", "service": "express"},
+        },
+        "items": [
+            {
+                "item_id": line["id"],
+                "quantity": 2,
+                "title": line["title"],
+                "description": "Small",
+                "variant_id": line["variant_id"],
+                "unit_price": 1000,
+                "metadata": {},
+            }
+        ],
+    }
+    await api.ok("POST", f"{path_of(order)}/fulfillments/{parcel['id']}/cancel")
+    assert depot.parcels == {parcel["id"]: "canceled"}
+    assert depot.bodies[-1] == {"id": parcel["id"], "data": parcel["data"]}
+    after = await shown(api, order)
+    assert (after["fulfillment_status"], after["items"][0]["fulfilled_quantity"]) == ("canceled", 0)
+
+
+async def test_what_it_refuses_changes_nothing(api: Client, shop: Shop, order: Order, depot: Depot, uid: str) -> None:
+    location, item = await stocked(api, shop, uid)
+    before = await shown(api, order)
+    depot.refused.add("parcels")
+    for place_ in (None, location):
+        status, answer = await api.post(f"{path_of(order)}/fulfillment", packing(order, location_id=place_))
+        assert (status, answer["type"], answer["message"]) == (400, "not_allowed", "Not on Sundays.")
+    assert await shown(api, order) == before
+    assert (await in_stock(api, item), depot.parcels) == (10, {})
+    depot.refused = {"parcels/cancel"}
+    packed = (await api.ok("POST", f"{path_of(order)}/fulfillment", packing(order, location_id=location)))["order"]
+    before = await shown(api, order)
+    path = f"{path_of(order)}/fulfillments/{packed['fulfillments'][0]['id']}/cancel"
+    assert (await api.post(path))[0] == 400
+    assert await shown(api, order) == before
+    assert (await in_stock(api, item), list(depot.parcels.values())) == (9, ["waiting"])
+    depot.refused = set()
+    await api.ok("POST", path)
+    assert (await in_stock(api, item), list(depot.parcels.values())) == (10, ["canceled"])
+
+
+async def test_an_answer_that_says_nothing_is_undone(
+    api: Client, shop: Shop, order: Order, depot: Depot, uid: str
+) -> None:
+    """The carrier broke down after it had written the parcel down: it is told that there is none."""
+    location, item = await stocked(api, shop, uid)
+    before = await shown(api, order)
+    depot.broken.add("parcels")
+    status, answer = await api.post(f"{path_of(order)}/fulfillment", packing(order, location_id=location))
+    assert (status, answer["type"]) == (503, "unavailable")
+    assert await shown(api, order) == before
+    assert (await in_stock(api, item), list(depot.parcels.values())) == (10, ["canceled"])
+
+
+async def test_a_carrier_that_is_away(api: Client, order: Order, depot: Depot, monkeypatch: pytest.MonkeyPatch,
+                                      stack: Stack) -> None:  # fmt: skip
+    before = await shown(api, order)
+    with monkeypatch.context() as patch:
+        patch.setenv(URL, "http://127.0.0.1:9")
+        status, answer = await api.post(f"{path_of(order)}/fulfillment", packing(order))
+        assert (status, answer["type"]) == (503, "unavailable")
+    assert await shown(api, order) == before
+    await idle(stack, "fulfill", "undone")
+    assert set(depot.parcels.values()) == {"unknown"}
+    await api.ok("POST", f"{path_of(order)}/fulfillment", packing(order))
+    assert sorted(depot.parcels.values()) == ["unknown", "waiting"]
+
+
+async def test_the_later_of_two_is_called_off(api: Client, order: Order, depot: Depot) -> None:
+    """Both were fine when they began; the one that comes second finds nothing left, and its parcel is not fetched."""
+    depot.hold = asyncio.Event()
+    both = [asyncio.create_task(api.post(f"{path_of(order)}/fulfillment", packing(order, 2))) for _ in range(2)]
+
+    async def arrived() -> bool:
+        return depot.times("parcels") == 2
+
+    await until(arrived)
+    depot.hold.set()
+    depot.hold = None
+    assert sorted([(await one)[0] for one in both]) == [200, 400]
+    after = await shown(api, order)
+    (parcel,) = after["fulfillments"]
+    assert after["items"][0]["fulfilled_quantity"] == 2
+    assert depot.parcels.pop(parcel["id"]) == "waiting"
+    assert list(depot.parcels.values()) == ["canceled"]
+
+
+async def test_a_carrier_that_was_removed(api: Client, order: Order, depot: Depot, stack: Stack) -> None:
+    before = await shown(api, order)
+    found = fulfillment_providers.providers().pop("courier")
+    status, answer = await api.post(f"{path_of(order)}/fulfillment", packing(order))
+    assert (status, answer["type"]) == (400, "not_allowed")
+    fulfillment_providers.providers()["courier"] = found
+    assert await shown(api, order) == before
+    assert depot.parcels == {}
+
+
+# Returns
+
+
+async def test_a_label_for_a_return(api: Client, shop: Shop, order: Order, depot: Depot, uid: str) -> None:
+    location, item = await stocked(api, shop, uid)
+    label = {"option_id": await option(api, shop, "express-return", returns=True)}
+    body = {"items": packing(order)["items"], "return_shipping": label}
+    before = await shown(api, order)
+    depot.refused.add("labels")
+    status, answer = await api.post(f"{path_of(order)}/return", body)
+    assert (status, answer["message"]) == (400, "Not on Sundays.")
+    assert await shown(api, order) == before
+    depot.refused.clear()
+    for more in ({}, {"receive_now": True, "location_id": location}):
+        await api.ok("POST", f"{path_of(order)}/return", body | more)
+    assert await in_stock(api, item) == 11
+    wanted, received = (await shown(api, order))["returns"]
+    assert (wanted["status"], received["status"]) == ("requested", "received")
+    assert wanted["shipping_data"]["number"] == "C-1"
+    assert received["shipping_data"]["number"] == "C-2"
+    assert depot.labels == {wanted["id"]: "waiting", received["id"]: "waiting"}
+    depot.broken.add("labels")
+    assert (await api.post(f"{path_of(order)}/return", body))[0] == 503
+    assert sorted(depot.labels.values()) == ["canceled", "waiting", "waiting"]
+    assert len((await shown(api, order))["returns"]) == 2
+
+
+# kill -9
+
+
+async def test_a_death_while_the_carrier_answers(api: Client, order: Order, depot: Depot, stack: Stack) -> None:
+    depot.hold = asyncio.Event()
+    async with another(stack, "orders") as (orders, process):
+        request = asyncio.create_task(orders.post(f"{path_of(order)}/fulfillment", packing(order, 2)))
+
+        async def arrived() -> bool:
+            return depot.times("parcels") == 1
+
+        await until(arrived)
+        process.kill()
+        await process.wait()
+        await asyncio.gather(request, return_exceptions=True)
+    depot.hold.set()
+    depot.hold = None
+    await idle(stack, "fulfill", "done")
+    after = await shown(api, order)
+    (parcel,) = after["fulfillments"]
+    assert depot.parcels == {parcel["id"]: "waiting"}
+    assert (parcel["data"]["number"], after["items"][0]["fulfilled_quantity"]) == ("C-1", 2)
+    keys = {key for what, _, key in depot.asked if what == "parcels"}
+    assert (depot.times("parcels"), len(keys)) == (2, 1)
+
+
+async def test_a_death_before_the_rows_are_written(api: Client, order: Order, depot: Depot, stack: Stack) -> None:
+    async with another(stack, "orders") as (orders, process), stalled(stack, "orders", "fulfillments"):
+        request = asyncio.create_task(orders.post(f"{path_of(order)}/fulfillment", packing(order, 2)))
+        await until(lambda: waits(stack, "orders"))
+        assert depot.times("parcels") == 1
+        process.kill()
+        await process.wait()
+        await asyncio.gather(request, return_exceptions=True)
+    await idle(stack, "fulfill", "done")
+    (parcel,) = (await shown(api, order))["fulfillments"]
+    assert (parcel["data"]["number"], depot.asked[0][1], depot.times("parcels")) == ("C-1", parcel["id"], 1)
+
+
+async def test_a_death_while_a_parcel_is_called_off(
+    api: Client, shop: Shop, order: Order, depot: Depot, stack: Stack, uid: str
+) -> None:
+    location, item = await stocked(api, shop, uid)
+    packed = (await api.ok("POST", f"{path_of(order)}/fulfillment", packing(order, location_id=location)))["order"]
+    parcel = packed["fulfillments"][0]["id"]
+    depot.hold = asyncio.Event()
+    async with another(stack, "orders") as (orders, process):
+        request = asyncio.create_task(orders.post(f"{path_of(order)}/fulfillments/{parcel}/cancel"))
+
+        async def arrived() -> bool:
+            return depot.times("parcels/cancel") == 1
+
+        await until(arrived)
+        process.kill()
+        await process.wait()
+        await asyncio.gather(request, return_exceptions=True)
+    # Meanwhile nothing else is done with the parcel.
+    assert (await api.post(f"{path_of(order)}/shipment", {"fulfillment_id": parcel}))[0] == 409
+    depot.hold.set()
+    depot.hold = None
+    await idle(stack, "cancel_fulfillment", "done")
+    after = await shown(api, order)
+    assert (after["fulfillments"][0]["canceled_at"] is not None, after["fulfillment_status"]) == (True, "canceled")
+    assert (await in_stock(api, item), depot.parcels) == (10, {parcel: "canceled"})
