@@ -17,9 +17,11 @@ import structlog
 from aiohttp import ClientTimeout, web
 from prometheus_client import Histogram
 
-from gateway import apps, auth, invites, resets, users
+from gateway import access_tokens, apps, auth, docs, emails, invites, resets, users
 from gateway.attempts import Attempts, TooManyAttempts
 from gateway.auth import NotSignedIn
+from gateway.cors import let_in, preflight
+from gateway.dialects import shoplazza
 from gateway.identity import Caller, Identity
 from gateway.parts import CALLER, PARTS, REQUEST_ID, Parts
 from gateway.passwords import Passwords
@@ -95,6 +97,8 @@ def at_the_edge(handler: Handler) -> Handler:
         request[REQUEST_ID] = request_id
         structlog.contextvars.clear_contextvars()
         try:
+            if early := preflight(request, request.app[PARTS].config.cors_origins):
+                return early
             caller = await known_caller(request)
             structlog.contextvars.bind_contextvars(request_id=request_id, actor=caller and caller.id)
             if "\0" in request.path:  # no id has one, and the database would stumble over it
@@ -184,7 +188,10 @@ ROUTES = [
     *resets.ROUTES,  # before users: /admin/users/{id} takes any word
     *users.ROUTES,
     *invites.ROUTES,
+    *access_tokens.ROUTES,
+    *shoplazza.ROUTES,
     *apps.ROUTES,
+    *docs.ROUTES,
 ]
 
 
@@ -201,7 +208,9 @@ def make_app(settings: GatewaySettings) -> web.Application:
     )
     for route in ROUTES:
         app.router.add_route(route.method, route.path, at_the_edge(route.handler))
-    app.router.add_route("*", "/{rest:.*}", at_the_edge(forward))
+    app.router.add_route("*", r"/{rest:[\s\S]*}", at_the_edge(forward))  # a dot would not match a newline
+    app[docs.DOCUMENTATION] = docs.Documentation(ROUTES, OPEN)
+    let_in(app, settings.cors_origins)
     app.cleanup_ctx.append(lambda app: running(app, settings))
     return app
 
@@ -227,6 +236,7 @@ async def running(app: web.Application, settings: GatewaySettings) -> AsyncItera
         await stack.enter_async_context(task("relay", run_relay(pool, bus)))
         commands = {"documents": documents_of(users.KINDS)}
         await stack.enter_async_context(task("commands", run_commands(pool, bus, commands, app)))
+        await stack.enter_async_context(task("mails", emails.run_mails(app)))
         await stack.enter_async_context(task("housekeeping", keep_house(pool)))
         log.info("started", port=settings.port)
         yield

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from gateway.attempts import client_address
 from gateway.emails import Email
-from gateway.identity import COOKIE, session_digest, session_id
+from gateway.identity import COOKIE, digest, session_id
 from gateway.parts import CALLER, PARTS
 from gateway.passwords import HASHER
 from gateway.users import user_json
@@ -79,8 +79,8 @@ async def check_sign_in(request: web.Request, body: SignInBody) -> tuple[str, in
 async def open_session(db: Db, user_id: str, replaced: str | None) -> str:
     """A new session id: never one that came from outside, and never one that was in use before the sign-in."""
     new = secrets.token_urlsafe(32)
-    old = session_digest(replaced) if replaced else None
-    await db.execute(OPEN_SESSION, session_digest(new), user_id, old, SESSION_HOURS)
+    old = digest(replaced) if replaced else None
+    await db.execute(OPEN_SESSION, digest(new), user_id, old, SESSION_HOURS)
     return new
 
 
@@ -130,7 +130,7 @@ async def get_auth(request: web.Request) -> web.Response:
 async def delete_auth(request: web.Request) -> web.Response:
     """Ends the session. A bearer token lives on: it is nowhere to be ended."""
     if sid := session_id(request):
-        await request.app[POOL].execute("delete from sessions where id_digest = $1", session_digest(sid))
+        await request.app[POOL].execute("delete from sessions where id_digest = $1", digest(sid))
         request.app[PARTS].identity.forget_session(sid)
     response = web.Response(text="OK")
     response.del_cookie(COOKIE, path="/", httponly=True, samesite="Lax", secure=over_tls(request) or None)

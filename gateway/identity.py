@@ -28,6 +28,7 @@ ACTOR_SECONDS, ACTOR_REUSED_SECONDS = 60, 30.0
 MAX_KNOWN = 10_000
 MAX_CREDENTIAL = 4096
 
+ACCESS_TOKEN_ROW = "select id, scopes from access_tokens where digest = $1"  # noqa: S105
 # All three: (user's id, role, seconds that the credential is still good for).
 WITH_BEARER = "select id, role, null from users where id = $1 and credentials_version = $2 and deleted_at is null"
 WITH_API_KEY = "select id, role, null from users where api_token_digest = $1 and deleted_at is null"
@@ -46,12 +47,20 @@ class Caller:
     role: str
 
 
+@dataclass(frozen=True, slots=True)
+class Scoped:
+    """The access token of a program, and what it is good for."""
+
+    id: str
+    scopes: frozenset[str]
+
+
 Lookup = Callable[[str], Awaitable[tuple[Caller, float] | None]]
 
 
-def session_digest(session_id: str) -> bytes:
-    """What the database knows of a session id. It is random and long: a plain hash cannot be undone."""
-    return hashlib.sha256(session_id.encode(errors="surrogateescape")).digest()
+def digest(secret: str) -> bytes:
+    """What the database knows of a session id or access token. It is random and long: a plain hash cannot be undone."""
+    return hashlib.sha256(secret.encode(errors="surrogateescape")).digest()
 
 
 def session_id(request: web.Request) -> str | None:
@@ -71,6 +80,7 @@ class Identity:
         self._session_secret, self._actor_secret = session_secret, actor_secret
         self._known: Recent[tuple[str, str], Caller] = Recent(MAX_KNOWN)
         self._actors: Recent[Caller, str] = Recent(MAX_KNOWN)
+        self._scoped: Recent[str, Scoped] = Recent(MAX_KNOWN)
         self._forgotten = 0
 
     async def caller(self, request: web.Request) -> Caller | None:
@@ -88,6 +98,27 @@ class Identity:
         if token := headers.get(API_TOKEN_HEADER):
             return await self._look_up("api_token", token, self._by_api_token)
         return None
+
+    async def scoped(self, token: str) -> Scoped | None:
+        """The access token that a program came with (gateway/access_tokens.py)."""
+        if not 0 < len(token) <= MAX_CREDENTIAL:
+            return None
+        known = self._scoped.get(token)
+        if known is not None:
+            return known
+        forgotten = self._forgotten
+        row = await self._pool.fetchrow(ACCESS_TOKEN_ROW, digest(token))
+        if row is None:
+            return None
+        found = Scoped(row["id"], frozenset(row["scopes"]))
+        if forgotten == self._forgotten:
+            self._scoped.put(token, found, SECONDS_KNOWN)
+        return found
+
+    def forget_scoped(self, token_id: str) -> None:
+        """An access token has ended."""
+        self._forgotten += 1
+        self._scoped.drop(lambda found: found.id == token_id)
 
     def forget(self, user_id: str) -> None:
         """Look up this user's credentials again at his next request. Call it after the commit of what changed."""
@@ -141,7 +172,7 @@ class Identity:
         return caller
 
     async def _by_session(self, credential: str) -> tuple[Caller, float] | None:
-        return await self._query(WITH_SESSION, session_digest(credential))
+        return await self._query(WITH_SESSION, digest(credential))
 
     async def _by_bearer(self, credential: str) -> tuple[Caller, float] | None:
         """A token of ours, or else an API token: the API's documentation sends those as a bearer, too."""

@@ -12,8 +12,9 @@ import orjson
 from aiohttp import web
 from pydantic import Field
 
-from gateway.emails import Email
+from gateway.emails import Email, send_token
 from gateway.parts import PARTS
+from gateway.roles import check_manager
 from gateway.users import Password, Role, create_user
 from services.chassis.db import Db, reading, transaction
 from services.chassis.embed import STAMP
@@ -101,29 +102,29 @@ def check_token(secret: str, token: str) -> tuple[str, int]:
         raise InvalidData("token: is not valid.") from None
 
 
-async def announce(db: Db, secret: str, invite: Any) -> None:
-    """Tell whoever sends mails."""
+async def announce(db: Db, secret: str, invite: Any, admin_url: str | None) -> None:
+    """Mail the token, or announce it to whoever sends mails here (emails.py)."""
     token = invite_token(secret, invite, invite["expires_at"])
-    await emit(
-        db, "invite.created", invite["id"], {"id": invite["id"], "user_email": invite["user_email"], "token": token}
-    )
+    data = {"id": invite["id"], "user_email": invite["user_email"]}
+    data |= await send_token(db, "invite", invite["user_email"], token, admin_url)
+    await emit(db, "invite.created", invite["id"], data)
 
 
-async def create_invite(db: Db, secret: str, body: InviteBody) -> None:
+async def create_invite(db: Db, secret: str, body: InviteBody, admin_url: str | None = None) -> None:
     """Raises InvalidData when there is such a user."""
     if await db.fetchval(HAS_ACCOUNT, body.user.lower()):
         raise InvalidData("user: has an account already.")
     invite = await db.fetchrow(INVITE, new_id("invite"), body.user, body.role, DAYS)
     if invite is not None:
-        await announce(db, secret, invite)
+        await announce(db, secret, invite, admin_url)
 
 
-async def resend_invite(db: Db, secret: str, invite_id: str) -> None:
+async def resend_invite(db: Db, secret: str, invite_id: str, admin_url: str | None = None) -> None:
     """Raises InvalidData when there is no such invite."""
     invite = await db.fetchrow(RESEND, invite_id, DAYS)
     if invite is None:
         raise InvalidData(f"There is no invite {invite_id}.")
-    await announce(db, secret, invite)
+    await announce(db, secret, invite, admin_url)
 
 
 async def accept_invite(db: Db, invite_id: str, version: int, password_hash: str, user: NewUserBody) -> None:
@@ -175,20 +176,23 @@ def done(request: web.Request) -> web.Response:
 
 
 async def get_invites(request: web.Request) -> web.Response:
+    check_manager(request)
     async with reading(request) as db:
         return json_bytes(request, await invites_json(db, secret_of(request)))
 
 
 async def post_invite(request: web.Request) -> web.Response:
+    check_manager(request)
     body = await parse(request, InviteBody)
     async with transaction(request) as db:
-        await create_invite(db, secret_of(request), body)
+        await create_invite(db, secret_of(request), body, request.app[PARTS].config.admin_url)
         return done(request)
 
 
 async def post_resend(request: web.Request) -> web.Response:
+    check_manager(request)
     async with transaction(request) as db:
-        await resend_invite(db, secret_of(request), request.match_info["id"])
+        await resend_invite(db, secret_of(request), request.match_info["id"], request.app[PARTS].config.admin_url)
         return done(request)
 
 
@@ -202,6 +206,7 @@ async def post_accept(request: web.Request) -> web.Response:
 
 
 async def delete_invite(request: web.Request) -> web.Response:
+    check_manager(request)
     invite_id = request.match_info["id"]
     await request.app[POOL].execute("delete from invites where id = $1", invite_id)
     return web.json_response({"id": invite_id, "object": "invite", "deleted": True})

@@ -39,9 +39,14 @@ SERVICE_OF = {segment: service for service, segments in SEGMENTS.items() for seg
 # /admin/{first}/{id}/{third} of another service than `first` says.
 EXCEPTIONS = {("variants", "inventory"): "inventory", ("sales-channels", "stock-locations"): "inventory"}
 METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "PUT", "PATCH"})
-# What pages and links lead to, and the only thing that passes without credentials: the catalog decides by the file and
-# the link's signature. A key is one plain word, as it was sent: nothing that could mean another path.
+# What pages and links lead to passes without credentials: the catalog decides by the file and the link's signature. A
+# key is one plain word, as it was sent: nothing that could mean another path.
 FILE = re.compile(r"/store/uploads/[A-Za-z0-9][A-Za-z0-9._-]*")
+# The cart of a swap: whoever has its id is its customer.
+CART = re.compile(r"/store/carts/[A-Za-z0-9_]+/(?:shipping-methods|payment-sessions|complete)")
+# What payment providers tell: payments decides by the signature. None of it is large.
+WEBHOOKS = {"/webhooks/stripe": "payments"}
+WEBHOOK_BYTES = 256 * 1024
 VISITOR = Caller("visitor", "visitor")  # services answer nothing unsigned; no user has such an id
 
 WHOLE_REQUEST, WHOLE_ANSWER = 64 * 1024, 256 * 1024
@@ -95,9 +100,14 @@ def service_of(path: str) -> str | None:
     return SERVICE_OF.get(parts[2])
 
 
-def asks_for_file(request: web.Request) -> bool:
-    """Whether this is one of the requests that anybody may make."""
-    return request.method in ("GET", "HEAD") and FILE.fullmatch(request.rel_url.raw_path) is not None
+def open_service(request: web.Request) -> str | None:
+    """The service that answers this, where it is one of the requests that anybody may make."""
+    if request.method == "POST":
+        path = request.rel_url.raw_path
+        return "orders" if CART.fullmatch(path) else WEBHOOKS.get(path)
+    if request.method in ("GET", "HEAD") and FILE.fullmatch(request.rel_url.raw_path):
+        return "catalog"
+    return None
 
 
 def upstream_session(settings: GatewaySettings) -> ClientSession:
@@ -152,7 +162,7 @@ def too_large(limit: int) -> TooLarge:
 async def forward(request: web.Request) -> web.StreamResponse:
     """Answer with what the service answers. Raises NotFound and what `outgoing_body` and `ask` raise."""
     path = request.path
-    service = "catalog" if asks_for_file(request) else service_of(path.removesuffix("/"))
+    service = open_service(request) or service_of(path.removesuffix("/"))
     if service is None or request.method not in METHODS:
         raise NotFound(f"There is no {request.method} {path}.")
     parts = request.app[PARTS]
@@ -177,6 +187,8 @@ async def outgoing_body(request: web.Request, config: GatewaySettings) -> bytes 
     """A small body whole, any other as a stream. Raises TooLarge, TooSlow or BrokenOff."""
     length = request.content_length
     limit = config.max_upload_bytes if request.path.startswith("/admin/uploads") else config.max_body_bytes
+    if request.path in WEBHOOKS:
+        limit = min(limit, WEBHOOK_BYTES)
     if length is not None and length > limit:
         raise too_large(limit)
     if length is None or length > WHOLE_REQUEST:

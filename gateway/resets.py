@@ -11,7 +11,7 @@ import jwt
 from aiohttp import web
 
 from gateway.attempts import RESETS_PER_ACCOUNT, RESETS_PER_ADDRESS, client_address
-from gateway.emails import Email, check_email
+from gateway.emails import Email, check_email, send_token
 from gateway.parts import PARTS
 from gateway.users import Password, user_json
 from services.chassis.db import Db
@@ -64,8 +64,8 @@ def reset_key(session_secret: str, password_hash: str) -> str:
     return f"reset password {session_secret} {password_hash}"
 
 
-async def offer_reset(db: Db, email: str, session_secret: str) -> None:
-    """Announce a token to whoever sends mails (`user.password_reset`); nothing when nobody has the email."""
+async def offer_reset(db: Db, email: str, session_secret: str, admin_url: str | None = None) -> None:
+    """Mail a token, or announce it to whoever sends mails here (emails.py); nothing when nobody has the email."""
     user = await db.fetchrow(FIND, email)
     if user is None:
         return
@@ -73,7 +73,8 @@ async def offer_reset(db: Db, email: str, session_secret: str) -> None:
     claims = {"user_id": user["id"], "email": user["email"], "iat": now, "exp": now + RESET_SECONDS}
     token = jwt.encode(claims, reset_key(session_secret, user["password_hash"]), algorithm="HS256")
     data = {"id": user["id"], "email": user["email"], "first_name": user["first_name"], "last_name": user["last_name"]}
-    await emit(db, "user.password_reset", user["id"], data | {"token": token})
+    data |= await send_token(db, "reset", user["email"], token, admin_url)
+    await emit(db, "user.password_reset", user["id"], data)
 
 
 def claimed_email(claims: dict[str, Any]) -> str:
@@ -122,7 +123,7 @@ async def post_password_token(request: web.Request) -> web.Response:
     # Nobody's mailbox is to be filled from here.
     parts.attempts.take([(("reset", email), RESETS_PER_ACCOUNT), (("reset from", address), RESETS_PER_ADDRESS)])
     async with request.app[POOL].acquire() as db, db.transaction():
-        await offer_reset(db, email, parts.config.session_secret.get_secret_value())
+        await offer_reset(db, email, parts.config.session_secret.get_secret_value(), parts.config.admin_url)
     await asyncio.sleep(started + ANSWER_SECONDS - time.monotonic())
     return web.Response(status=204)
 

@@ -1,5 +1,6 @@
 """What the gateway is told from outside, besides what every process is told (services/chassis/settings.py)."""
 
+import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated
 
@@ -8,6 +9,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from services.chassis.settings import PORTS, Settings
 
+ORIGIN = re.compile(r"https?://[^/\s*,]+")
 SERVICES = ("orders", "catalog", "payments", "inventory")
 
 
@@ -34,6 +36,15 @@ class GatewaySettings(Settings):
         default=[],
         description="networks, comma separated, whose X-Forwarded-For tells the client's address for the sign-in limit",
     )
+    cors_origins: Annotated[frozenset[str], NoDecode] = Field(
+        default=frozenset(),
+        description="origins of front ends, comma separated (https://admin.example.com), that browsers may let in",
+    )
+    admin_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="where people find the admin front end; mails link to its pages /invite and /reset-password",
+    )
     admin_email: str | None = None
     admin_password: SecretStr | None = None
 
@@ -44,6 +55,19 @@ class GatewaySettings(Settings):
         return (
             [ip_network(part.strip()) for part in value.split(",") if part.strip()] if isinstance(value, str) else value
         )
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def origins(cls, value: object) -> object:
+        """`https://a.example.com,http://localhost:7000`. Raises ValueError for what is no origin: `*` would let
+        every page act with its visitor's session."""
+        if not isinstance(value, str):
+            return value
+        found = frozenset(part.strip().rstrip("/") for part in value.split(",") if part.strip())
+        for origin in found:
+            if not ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin} is no origin; write one as https://admin.example.com")
+        return found
 
     def urls(self) -> dict[str, str]:
         """Base URL of each service, without a slash at the end."""

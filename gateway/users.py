@@ -9,8 +9,9 @@ from aiohttp import web
 from pydantic import Field
 
 from gateway.emails import Email, check_email
-from gateway.parts import PARTS
+from gateway.parts import CALLER, PARTS
 from gateway.passwords import HASHER
+from gateway.roles import check_manager, check_not_last
 from services.chassis.db import Db, reading, transaction
 from services.chassis.documents import Kind, docs
 from services.chassis.embed import Resource, cols, one_json, one_query, page_json, page_query
@@ -47,6 +48,7 @@ FILTERS = {
     "deleted_at": dates("{t}.deleted_at"),
 }
 EXACT = ("email", "first_name", "last_name")
+MANAGED = frozenset({"role", "api_token"})
 
 
 # Bodies
@@ -205,6 +207,7 @@ async def get_users(request: web.Request) -> web.Response:
 
 
 async def post_users(request: web.Request) -> web.Response:
+    check_manager(request)
     body = await parse(request, UserBody)
     password_hash = await request.app[PARTS].passwords.hash(body.password)
     async with transaction(request) as db:
@@ -229,11 +232,18 @@ async def get_user(request: web.Request) -> web.Response:
 
 
 async def post_user(request: web.Request) -> web.Response:
-    """The answer shows a new API token in full, this once; it is not stored under an Idempotency-Key either."""
+    """Others than managers change their own name and metadata only.
+
+    The answer shows a new API token in full, this once; it is not stored under an Idempotency-Key either.
+    """
     user_id, body = request.match_info["id"], await parse(request, UserChanges)
+    if user_id != request[CALLER].id or body.model_fields_set & MANAGED:
+        check_manager(request)
     identity = request.app[PARTS].identity
     digest = identity.api_token_digest(body.api_token) if body.api_token else None
     async with transaction(request) as db:
+        if body.role == "member":
+            await check_not_last(db, user_id)
         await update_user(db, user_id, body, digest)
         answer = json_bytes(request, await user_json(db, user_id) or "")
     identity.forget(user_id)
@@ -245,8 +255,10 @@ async def post_user(request: web.Request) -> web.Response:
 
 
 async def delete_user(request: web.Request) -> web.Response:
+    check_manager(request)
     user_id = request.match_info["id"]
     async with transaction(request) as db:
+        await check_not_last(db, user_id)
         await remove_user(db, user_id)
     request.app[PARTS].identity.forget(user_id)
     return web.json_response({"id": user_id, "object": "user", "deleted": True})

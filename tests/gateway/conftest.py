@@ -6,7 +6,7 @@ import os
 import secrets
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,9 +73,8 @@ async def listen(app: web.Application, host: str = "127.0.0.1", port: int = 0) -
     return runner, f"http://{found[0]}:{found[1]}"
 
 
-@pytest.fixture(scope="session")
-async def database() -> AsyncIterator[str]:
-    """URL of an empty database of the gateway's own."""
+@asynccontextmanager
+async def new_database() -> AsyncIterator[str]:
     admin_url = os.environ["MERCER_POSTGRES_URL"]
     name = f"mercer_test_{secrets.token_hex(4)}_edge"
     admin = await asyncpg.connect(admin_url)
@@ -85,6 +84,13 @@ async def database() -> AsyncIterator[str]:
     finally:
         await admin.execute(f"drop database if exists {name} with (force)")
         await admin.close()
+
+
+@pytest.fixture(scope="session")
+async def database() -> AsyncIterator[str]:
+    """URL of an empty database of the gateway's own."""
+    async with new_database() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -184,38 +190,63 @@ Start = Callable[..., Awaitable[Edge]]
 
 
 @pytest.fixture(scope="session")
-async def start(database: str, namespace: str, services: dict[str, FakeService]) -> AsyncIterator[Start]:
+async def visitor() -> AsyncIterator[aiohttp.ClientSession]:
+    """A client without cookies."""
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False) as session:
+        yield session
+
+
+@asynccontextmanager
+async def serving(
+    database: str, namespace: str, services: dict[str, FakeService], session: aiohttp.ClientSession, **settings: Any
+) -> AsyncIterator[Edge]:
+    """A gateway on this database, with settings of its own."""
+    chosen = GatewaySettings(
+        **{
+            "port": 0,
+            "database_url": SecretStr(database),
+            "rabbitmq_url": SecretStr(os.environ["MERCER_RABBITMQ_URL"]),
+            "namespace": namespace,
+            "secret": SecretStr(SECRET),
+            "session_secret": SecretStr(SESSION_SECRET),
+            "pool_size": 4,
+            **{f"{name}_url": service.url for name, service in services.items()},
+            "admin_email": EMAIL,
+            "admin_password": SecretStr(PASSWORD),
+            **settings,
+        }
+    )
+    await prepare(chosen)
+    app = make_app(chosen)
+    runner, url = await listen(app)
+    try:
+        edge = Edge(app, url, session)
+        edge.token = await edge.sign_in(EMAIL, PASSWORD)
+        yield edge
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture(scope="session")
+async def start(
+    database: str, namespace: str, services: dict[str, FakeService], visitor: aiohttp.ClientSession
+) -> AsyncIterator[Start]:
     """Start one more gateway, with settings of its own."""
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(
-            aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False)
-        )
 
         async def start_one(**settings: Any) -> Edge:
-            chosen = GatewaySettings(
-                **{
-                    "port": 0,
-                    "database_url": SecretStr(database),
-                    "rabbitmq_url": SecretStr(os.environ["MERCER_RABBITMQ_URL"]),
-                    "namespace": namespace,
-                    "secret": SecretStr(SECRET),
-                    "session_secret": SecretStr(SESSION_SECRET),
-                    "pool_size": 4,
-                    **{f"{name}_url": service.url for name, service in services.items()},
-                    "admin_email": EMAIL,
-                    "admin_password": SecretStr(PASSWORD),
-                    **settings,
-                }
-            )
-            await prepare(chosen)
-            app = make_app(chosen)
-            runner, url = await listen(app)
-            stack.push_async_callback(runner.cleanup)
-            edge = Edge(app, url, session)
-            edge.token = await edge.sign_in(EMAIL, PASSWORD)
-            return edge
+            return await stack.enter_async_context(serving(database, namespace, services, visitor, **settings))
 
         yield start_one
+
+
+@pytest.fixture
+async def new_edge(
+    namespace: str, services: dict[str, FakeService], visitor: aiohttp.ClientSession
+) -> AsyncIterator[Edge]:
+    """A gateway whose users one test has to itself."""
+    async with new_database() as url, serving(url, namespace, services, visitor) as edge:
+        yield edge
 
 
 @pytest.fixture(scope="session")

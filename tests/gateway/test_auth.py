@@ -11,7 +11,7 @@ import pytest
 
 from gateway import identity, passwords
 from gateway.attempts import PER_ACCOUNT_AND_ADDRESS
-from gateway.identity import session_digest
+from gateway.identity import digest
 from gateway.parts import PARTS
 from services.chassis.keys import POOL
 from tests.gateway.conftest import EMAIL, PASSWORD, SESSION_SECRET, Answer, Edge, FakeService, Start
@@ -70,7 +70,7 @@ async def test_the_database_does_not_know_the_session_id(edge: Edge, uid: str) -
     await edge.make_user(uid)
     session = (await open_session(edge, f"{uid}@example.com")).removeprefix("connect.sid=")
     row = await edge.app[POOL].fetchrow(
-        "select *, expires_at - now() as rest from sessions where id_digest = $1", session_digest(session)
+        "select *, expires_at - now() as rest from sessions where id_digest = $1", digest(session)
     )
     assert 35_990 < row["rest"].total_seconds() <= 36_000
     assert session not in str(dict(row))

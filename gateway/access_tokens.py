@@ -1,0 +1,84 @@
+"""Access tokens: what programs that speak another dialect of this API (gateway/dialects/) come in with.
+
+An extension of the API: a token has a name and scopes, is shown once, and belongs to no user, so that it outlives the
+one who made it. It opens nothing under /admin.
+"""
+
+import secrets
+from typing import Annotated, Literal
+
+import orjson
+from aiohttp import web
+from pydantic import Field
+
+from gateway.identity import digest
+from gateway.parts import PARTS
+from gateway.roles import check_manager
+from services.chassis.db import Db, reading, transaction
+from services.chassis.embed import Resource, cols, one_json, one_query, page_json, page_query
+from services.chassis.errors import InvalidData
+from services.chassis.http import Body, actor, json_bytes, parse
+from services.chassis.ids import new_id
+from services.chassis.params import dates, query_of, search
+
+Scope = Literal["read_order", "write_order"]
+TOKEN = Resource("access_tokens", cols("id name created_by created_at@", scopes="{t}.scopes", token="{t}.hint"))  # noqa: S106
+FILTERS = {"q": search("lower({t}.name) like {q}"), "created_at": dates("{t}.created_at")}
+
+INSERT = """
+insert into access_tokens (id, name, scopes, digest, hint, created_by) values ($1, $2, $3, $4, $5, $6)
+"""
+DELETE = "delete from access_tokens where id = $1"
+
+
+class TokenBody(Body):
+    """POST /admin/access-tokens."""
+
+    name: Annotated[str, Field(min_length=1, max_length=255)]
+    scopes: Annotated[list[Scope], Field(min_length=1)]
+
+
+async def create_token(db: Db, body: TokenBody, created_by: str) -> tuple[str, str]:
+    """(id, the token itself, which is kept nowhere). Raises InvalidData when a scope stands there twice."""
+    if len(set(body.scopes)) < len(body.scopes):
+        raise InvalidData("scopes: each of them once.")
+    token_id, token = new_id("atok"), secrets.token_urlsafe(32)
+    await db.execute(INSERT, token_id, body.name, body.scopes, digest(token), f"****{token[-4:]}", created_by)
+    return token_id, token
+
+
+async def get_tokens(request: web.Request) -> web.Response:
+    check_manager(request)
+    page = page_query(TOKEN, query_of(request), FILTERS, limit=50)
+    async with reading(request) as db:
+        return json_bytes(request, await page_json(db, "access_tokens", page))
+
+
+async def post_tokens(request: web.Request) -> web.Response:
+    """The answer shows the token, this once; under an Idempotency-Key the end of it is stored."""
+    check_manager(request)
+    body = await parse(request, TokenBody)
+    async with transaction(request) as db:
+        token_id, token = await create_token(db, body, actor(request))
+        shown = await one_json(db, TOKEN, one_query(TOKEN, {}), "{t}.id = $1", token_id)
+        json_bytes(request, f'{{"access_token":{shown}}}')
+    answer = orjson.loads(shown or "{}") | {"token": token}
+    return web.Response(body=orjson.dumps({"access_token": answer}), content_type="application/json")
+
+
+async def delete_token(request: web.Request) -> web.Response:
+    """Ends the token, here at once, in other gateway processes within seconds. Deleting none is fine."""
+    check_manager(request)
+    token_id = request.match_info["id"]
+    async with transaction(request) as db:
+        await db.execute(DELETE, token_id)
+        json_bytes(request, orjson.dumps({"id": token_id, "object": "access_token", "deleted": True}))
+    request.app[PARTS].identity.forget_scoped(token_id)
+    return web.json_response({"id": token_id, "object": "access_token", "deleted": True})
+
+
+ROUTES = [
+    web.get("/admin/access-tokens", get_tokens),
+    web.post("/admin/access-tokens", post_tokens),
+    web.delete("/admin/access-tokens/{id}", delete_token),
+]

@@ -1,0 +1,1 @@
+"""Other systems' APIs, translated to this one: requests to actions of the services, answers from their reads."""
