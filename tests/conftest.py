@@ -15,11 +15,12 @@ import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import aiohttp
 import asyncpg
 import pytest
+import structlog
 from aiohttp import web
 from pydantic import SecretStr
 
@@ -27,6 +28,7 @@ from services.chassis.http import ACTOR_HEADER, sign_actor
 from services.chassis.keys import POOL
 from services.chassis.migrate import files, migrate
 from services.chassis.settings import Settings
+from tests.answers import Answers, kept_document
 
 ROOT = Path(__file__).parent.parent
 SERVICES = ("orders", "catalog", "payments", "inventory")
@@ -97,6 +99,7 @@ class Client:
     session: aiohttp.ClientSession
     base: str
     headers: Callable[[], dict[str, str]]
+    answers: ClassVar[Answers | None] = None  # what the document says, where answers are held against it
 
     async def request(
         self,
@@ -115,9 +118,12 @@ class Client:
         async with self.session.request(
             method, self.base + path, json=body, data=raw, params=query, headers=sent
         ) as response:
-            if response.content_type == "application/json":
-                return response.status, await response.json()
-            return response.status, await response.text()
+            is_json = response.content_type == "application/json"
+            answer = await response.json() if is_json else await response.text()
+            if self.answers is not None:
+                wrong = self.answers.wrong(method, path, response.status, response.content_type, answer)
+                assert wrong is None, f"{method} {path}: the answer is not as /openapi.json declares it: {wrong}"
+            return response.status, answer
 
     async def get(self, path: str, query: Any = None, **more: Any) -> tuple[int, Any]:
         return await self.request("GET", path, query=query, **more)
@@ -159,7 +165,8 @@ class Stack:
         seen: list[str] = []
 
         def note(record: asyncpg.connection.LoggedQuery) -> None:
-            seen.append(record.query)
+            if "event" not in structlog.contextvars.get_contextvars():  # a listener, that of the news before
+                seen.append(record.query)
 
         # The pool has no public way to reach its idle connections.
         connections = [holder._con for holder in self.pool(name)._holders if holder._con]
@@ -207,6 +214,14 @@ async def stack(databases: dict[str, str]) -> AsyncIterator[Stack]:
             apps["gateway"] = await make_gateway(databases["gateway"], namespace, urls)
             runner, urls["gateway"] = await serve(apps["gateway"])
             runners.append(runner)
+            if os.environ.get("MERCER_CHECK_ANSWERS"):
+
+                async def served() -> dict[str, Any]:
+                    async with session.get(f"{urls['gateway']}/openapi.json") as response:
+                        document: dict[str, Any] = await response.json()
+                        return document
+
+                Client.answers = Answers(await kept_document(served))
             yield Stack(apps, urls, databases, namespace, session, settings)
         finally:
             for runner in reversed(runners):
@@ -232,6 +247,27 @@ async def make_gateway(database: str, namespace: str, urls: dict[str, str]) -> w
     )
     await prepare(settings)
     return make_app(settings)
+
+
+@contextlib.asynccontextmanager
+async def listening(stack: Stack, *names: str) -> AsyncIterator[list[dict[str, Any]]]:
+    """All events of these names ("order.#") that are published while the block runs, as they come."""
+    import aio_pika
+    import orjson
+
+    events: list[dict[str, Any]] = []
+    connection = await aio_pika.connect(rabbitmq_url())
+    async with connection:
+        channel = await connection.channel()
+        queue = await channel.declare_queue(exclusive=True)
+        for name in names:
+            await queue.bind(f"{stack.namespace}.events", name)
+
+        async def note(message: aio_pika.abc.AbstractIncomingMessage) -> None:
+            events.append(orjson.loads(message.body))
+
+        await queue.consume(note, no_ack=True)
+        yield events
 
 
 async def drop_queues(namespace: str) -> None:
@@ -274,6 +310,32 @@ def payments(stack: Stack) -> Client:
 @pytest.fixture
 def inventory(stack: Stack) -> Client:
     return stack.service("inventory")
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Any]:
+    """Where processes of services that are to die come from; started when the first test asks for it."""
+    from tests.kills import Nursery
+
+    with contextlib.closing(Nursery()) as made:
+        yield made
+
+
+@pytest.fixture
+def kill(stack: Stack, nursery: Any) -> Any:
+    """kill -9 of a service between two steps of a saga, and its restart: see tests/kills.py."""
+    from tests.kills import Kill
+
+    return Kill(stack, nursery)
+
+
+@pytest.fixture
+async def stripe() -> AsyncIterator[Any]:
+    """The payment provider `stripe`, and the server that it speaks to: tests/stripe_stand_in.py."""
+    from tests.stripe_stand_in import installed_stripe
+
+    async with installed_stripe() as stand_in:
+        yield stand_in
 
 
 @pytest.fixture

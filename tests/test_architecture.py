@@ -56,7 +56,7 @@ def test_handlers_are_named_for_their_method(name: str) -> None:
         assert isinstance(route, web.RouteDef)
         handler = getattr(route.handler, "__name__", "")
         assert handler.startswith(f"{route.method.lower()}_"), (route.path, handler)
-        assert route.path.startswith(("/admin/", "/store/"))
+        assert route.path.startswith(("/admin/", "/store/", "/webhooks/"))
 
 
 def test_every_operation_is_routed_once() -> None:

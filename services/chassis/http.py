@@ -72,7 +72,7 @@ def complaints(error: ValidationError) -> str:
 
 async def parse(request: web.Request, model: type[Model]) -> Model:
     """The body as `model`. Without a body, or with one that is not JSON, as if it were `{}`. Raises InvalidData."""
-    raw = await request.read() if request.can_read_body and request.content_type == "application/json" else b""
+    raw = await request.read() if request.body_exists and request.content_type == "application/json" else b""
     if NUL.search(raw):
         raise InvalidData("A text must not contain a NUL character.")
     try:
@@ -133,8 +133,9 @@ class Actors:
         return str(claims["sub"])
 
 
-def answering(secret: str) -> Middleware:
-    """The only middleware: request id, who is asking, duration, and every exception as an answer."""
+def answering(secret: str, replay: Callable[[web.Request], Awaitable[None]]) -> Middleware:
+    """The only middleware: request id, who is asking, duration, and every exception as an answer. `replay` raises
+    Replay for what was answered before (idempotency.py)."""
     actors = Actors(secret)
 
     @web.middleware
@@ -150,6 +151,8 @@ def answering(secret: str) -> Middleware:
                 structlog.contextvars.bind_contextvars(actor=request[ACTOR])
             if "\0" in request.path:
                 raise NotFound("A path must not contain a NUL character.")
+            if ACTOR in request:
+                await replay(request)
             response = await handler(request)
         except Exception as error:
             response = answer_to(request, error)

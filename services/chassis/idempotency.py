@@ -1,16 +1,18 @@
 """`Idempotency-Key`: a POST that is sent again is answered again, not done again.
 
 The key is claimed and its answer stored in the transaction of the change itself, so that there is no moment at which
-one exists without the other. Errors are not stored: they changed nothing, and may be asked again.
+one exists without the other. Errors are not stored: they changed nothing, and may be asked again. An answer that is
+stored is given before anything else is done: the services that the handler would ask first may be away by now.
 """
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from services.chassis.errors import Conflict, InvalidData
 from services.chassis.http import ANSWER, Replay, actor
+from services.chassis.keys import POOL
 
 if TYPE_CHECKING:
     from services.chassis.db import Db
@@ -41,15 +43,34 @@ async def claim(db: "Db", request: web.Request) -> tuple[bool, str | None]:
         return False, None
     if not 0 < len(key) <= MAX_LENGTH:
         raise InvalidData(f"{HEADER} must be 1 to {MAX_LENGTH} characters long.")
-    digest = hashlib.sha256(b"\n".join((request.path_qs.encode(), await request.read()))).digest()
-    if await db.fetchval(CLAIM, key, actor(request), digest):
+    if await db.fetchval(CLAIM, key, actor(request), await digest(request)):
         return True, None
-    stored = await db.fetchrow(STORED, key, actor(request))
-    if stored is None or stored["request_hash"] != digest:
+    return True, await check_stored(request, await db.fetchrow(STORED, key, actor(request)))
+
+
+async def replay(request: web.Request) -> None:
+    """Before the handler. Raises what `claim` raises for a key that is known."""
+    key = request.headers.get(HEADER)
+    if key is None or request.method != "POST":
+        return
+    stored = await request.app[POOL].fetchrow(STORED, key, actor(request))
+    if stored is not None:
+        await check_stored(request, stored)
+
+
+async def check_stored(request: web.Request, stored: Any) -> str | None:
+    """The saga that the key's request began. Raises Replay when it was answered, Conflict when it was another one."""
+    if stored is None or stored["request_hash"] != await digest(request):
         raise Conflict(f"This {HEADER} was used for another request; use a new key for each new request.")
     if stored["status"] is not None:
         raise Replay(stored["status"], stored["body"])
-    return True, stored["saga_id"]
+    saga_id: str | None = stored["saga_id"]
+    return saga_id
+
+
+async def digest(request: web.Request) -> bytes:
+    """What makes two requests the same."""
+    return hashlib.sha256(b"\n".join((request.path_qs.encode(), await request.read()))).digest()
 
 
 async def store(db: "Db", request: web.Request) -> None:

@@ -62,6 +62,20 @@ with given as (
 )
 select pg_notify('outbox', '')
 """
+# The same for those that a statement finds; what it says of them never leaves the database.
+EMIT_SELECTED = """
+with given as materialized (
+    %s
+), numbered as (
+    insert into event_sequences as s (aggregate, sequence) select aggregate, 1 from given order by aggregate
+    on conflict (aggregate) do update set sequence = s.sequence + 1
+    returning aggregate, sequence
+), written as (
+    insert into outbox (name, aggregate, sequence, data, request_id, actor)
+    select $%d, aggregate, sequence, data, $%d, $%d from numbered join given using (aggregate) order by aggregate
+)
+select pg_notify('outbox', '')
+"""
 WAITING = """
 select position, id::text, name, aggregate, sequence, data::text, request_id, actor,
        to_char(occurred_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as time
@@ -87,6 +101,14 @@ async def emit_all(db: Db, name: str, data: dict[str, dict[str, Any]]) -> None:
         context = structlog.contextvars.get_contextvars()
         bodies = [orjson.dumps(body).decode() for body in data.values()]
         await db.execute(EMIT_ALL, name, list(data), bodies, context.get("request_id"), context.get("actor"))
+
+
+async def emit_selected(db: Db, name: str, select: str, *args: object) -> None:
+    """The same for as many aggregates as `select` finds, as rows (aggregate, data json), each aggregate once."""
+    context = structlog.contextvars.get_contextvars()
+    n = len(args)
+    text = EMIT_SELECTED % (select, n + 1, n + 2, n + 3)
+    await db.execute(text, *args, name, context.get("request_id"), context.get("actor"))
 
 
 async def run_relay(pool: asyncpg.Pool, bus: Bus) -> None:

@@ -14,7 +14,7 @@ import uvloop
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from services.chassis import commands, consumers, idempotency, sagas
+from services.chassis import commands, consumers, idempotency, openapi, sagas
 from services.chassis.bus import Bus
 from services.chassis.commands import CommandHandler, run_commands
 from services.chassis.consumers import Listener, run_consumer
@@ -41,6 +41,8 @@ class Service:
     listeners: Mapping[str, Listener] = field(default_factory=dict)
     commands: Mapping[str, CommandHandler] = field(default_factory=dict)
     sagas: Mapping[str, Sequence[Step]] = field(default_factory=dict)
+    beside: Sequence[CleanupContext] = ()  # what it keeps open: entered before it works, left when all work has stopped
+    workers: Mapping[str, Callable[[web.Application], Awaitable[None]]] = field(default_factory=dict)  # until cancelled
     seed: Callable[[Db], Awaitable[None]] | None = None  # runs at every start; fills a database that is empty
 
     @property
@@ -52,12 +54,25 @@ class Service:
 def make_app(service: Service, settings: Settings) -> web.Application:
     """The application of one process of `service`. Starting it needs a migrated database, and no broker."""
     app = web.Application(
-        middlewares=[answering(settings.secret.get_secret_value())],
+        middlewares=[answering(settings.secret.get_secret_value(), idempotency.replay)],
         client_max_size=settings.max_body_bytes,
         handler_args={"max_line_size": 16384, "max_field_size": 16384},  # as much as the gateway takes
     )
     app[SETTINGS] = settings
-    app.add_routes([web.get("/health", get_health), web.get("/metrics", get_metrics), *service.routes])
+    described = openapi.serving(
+        service.name,
+        f"{service.folder.parent.name}.{service.name}.",
+        service.routes,
+        openapi.kinds_of(service.commands),
+    )
+    app.add_routes(
+        [
+            web.get("/health", get_health),
+            web.get("/metrics", get_metrics),
+            web.get(openapi.PATH, described),
+            *service.routes,
+        ]
+    )
     app.cleanup_ctx.append(lambda app: running(service, app))
     return app
 
@@ -77,6 +92,8 @@ async def running(service: Service, app: web.Application) -> AsyncIterator[None]
         bus = app[BUS] = Bus(settings.rabbitmq_url.get_secret_value(), settings.namespace, service.name)
         await bus.start()
         stack.push_async_callback(bus.close)
+        for context in service.beside:
+            await stack.enter_async_context(asynccontextmanager(context)(app))
         await stack.enter_async_context(task("relay", run_relay(pool, bus)))
         if service.listeners:
             await stack.enter_async_context(task("consumer", run_consumer(pool, bus, service.listeners)))
@@ -84,6 +101,8 @@ async def running(service: Service, app: web.Application) -> AsyncIterator[None]
             await stack.enter_async_context(task("commands", run_commands(pool, bus, service.commands, app)))
         if service.sagas:
             await stack.enter_async_context(task("sagas", run_resumer(app, service.sagas)))
+        for name, worker in service.workers.items():
+            await stack.enter_async_context(task(name, worker(app)))
         await stack.enter_async_context(task("housekeeping", keep_house(pool)))
         log.info("started", port=settings.port)
         yield

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from pydantic import Field
 
+from services.chassis import idempotency
 from services.chassis.db import create_pool, reading, transaction
 from services.chassis.errors import Duplicate
 from services.chassis.http import ACTOR_HEADER, Body, actor, answering, json_bytes, parse, sign_actor
@@ -62,7 +63,7 @@ async def client(url: str) -> AsyncIterator[Client]:
     for path in sorted(CHASSIS.glob("*idempotency.sql")):
         await pool.execute(path.read_text())
     await pool.execute("create table notes (text text)")
-    app = web.Application(middlewares=[answering(SECRET)], client_max_size=1000)
+    app = web.Application(middlewares=[answering(SECRET, idempotency.replay)], client_max_size=1000)
     app[POOL] = pool
     app.add_routes([web.post("/admin/notes", post_note), web.get("/admin/notes", get_notes)])
     runner, base = await serve(app)
