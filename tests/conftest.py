@@ -99,7 +99,8 @@ class Client:
     session: aiohttp.ClientSession
     base: str
     headers: Callable[[], dict[str, str]]
-    answers: ClassVar[Answers | None] = None  # what the document says, where answers are held against it
+    # By address: what the document says, where answers are held against it. Not that of every server of the tests.
+    answers: ClassVar[dict[str, Answers]] = {}
 
     async def request(
         self,
@@ -120,8 +121,8 @@ class Client:
         ) as response:
             is_json = response.content_type == "application/json"
             answer = await response.json() if is_json else await response.text()
-            if self.answers is not None:
-                wrong = self.answers.wrong(method, path, response.status, response.content_type, answer)
+            if self.base in self.answers:
+                wrong = self.answers[self.base].wrong(method, path, response.status, response.content_type, answer)
                 assert wrong is None, f"{method} {path}: the answer is not as /openapi.json declares it: {wrong}"
             return response.status, answer
 
@@ -221,7 +222,8 @@ async def stack(databases: dict[str, str]) -> AsyncIterator[Stack]:
                         document: dict[str, Any] = await response.json()
                         return document
 
-                Client.answers = Answers(await kept_document(served))
+                answers = Answers(await kept_document(served))
+                Client.answers |= dict.fromkeys(urls.values(), answers)
             yield Stack(apps, urls, databases, namespace, session, settings)
         finally:
             for runner in reversed(runners):

@@ -18,7 +18,7 @@ from services.orders import status
 from services.orders.customers import check_email
 from services.orders.draft_parts import AddressBody
 from services.orders.order_lists import orders_json, orders_page
-from services.orders.reads import LISTED, SUMMED, check_order_query, order, order_json, written_order_json
+from services.orders.reads import LISTED, RAW, SUMMED, check_order_query, order, order_json, written_order_json
 
 
 class PaymentMethod(Body):
@@ -214,7 +214,7 @@ async def post_archive(request: web.Request) -> web.Response:
 
 # For the documentation (services/chassis/openapi.py): the rows of a statement that order_lists.py puts together.
 BARE_ORDER = order(LISTED, frozenset({"items", "claims", "swaps"}))
-LISTED_ORDER = Row((order(LISTED), order(SUMMED), BARE_ORDER), narrowed=True)
+LISTED_ORDER = Row((order(LISTED), order(SUMMED), order(RAW), BARE_ORDER), narrowed=True)
 ANSWERS = {"get_orders": {"orders": [LISTED_ORDER], "count": int, "offset": int, "limit": int}}
 
 ROUTES = [
