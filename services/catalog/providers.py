@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from services.chassis import copies
+from services.chassis.commands import CommandHandler
 from services.chassis.consumers import Event, Listener
 from services.chassis.db import Db
 
@@ -29,9 +30,19 @@ where p.is_installed is distinct from excluded.is_installed
 """
 
 
-async def on_payment_providers(db: Db, event: Event) -> None:
+async def install_payment(db: Db, ids: list[str]) -> None:
     """Regions can offer these payment providers from now on, and no others."""
-    await db.execute(INSTALL, event.data["ids"])
+    await db.execute(INSTALL, ids)
+
+
+async def on_payment_providers(db: Db, event: Event) -> None:
+    await install_payment(db, event.data["ids"])
+
+
+async def payment_providers(db: Db, body: dict[str, Any]) -> dict[str, Any]:
+    """{"ids"} -> {}: the same, when the payments service starts."""
+    await install_payment(db, body["ids"])
+    return {}
 
 
 # $1 provider ids
@@ -39,12 +50,21 @@ INSTALL_FULFILLMENT = INSTALL.replace("payment_providers", "fulfillment_provider
 OFFERS = "select id, body -> 'options' as options from copies where kind = 'fulfillment_provider' and id = any($1)"
 
 
-async def on_fulfillment_providers(db: Db, event: Event) -> None:
+async def install_fulfillment(db: Db, offers: dict[str, list[dict[str, Any]]], sequence: int) -> None:
     """Regions can have these fulfillment providers from now on, and no others; and what each of them offers."""
-    offers = event.data["providers"]
     await db.execute(INSTALL_FULFILLMENT, sorted(offers))
-    kept = [{"id": id_, "sequence": event.sequence, "body": {"options": options}} for id_, options in offers.items()]
+    kept = [{"id": id_, "sequence": sequence, "body": {"options": options}} for id_, options in offers.items()]
     await copies.store(db, "fulfillment_provider", kept)
+
+
+async def on_fulfillment_providers(db: Db, event: Event) -> None:
+    await install_fulfillment(db, event.data["providers"], event.sequence)
+
+
+async def fulfillment_providers(db: Db, body: dict[str, Any]) -> dict[str, Any]:
+    """{"providers": {id: options}} -> {}: the same, when the orders service starts; what an event said stays."""
+    await install_fulfillment(db, body["providers"], 0)
+    return {}
 
 
 async def options_of(db: Db, provider_ids: list[str]) -> dict[str, list[dict[str, Any]]]:
@@ -56,4 +76,8 @@ async def options_of(db: Db, provider_ids: list[str]) -> dict[str, list[dict[str
 LISTENERS: Mapping[str, Listener] = {
     "payment_providers.changed": on_payment_providers,
     "fulfillment_providers.changed": on_fulfillment_providers,
+}
+COMMANDS: Mapping[str, CommandHandler] = {
+    "payment_providers": payment_providers,
+    "fulfillment_providers": fulfillment_providers,
 }

@@ -89,6 +89,7 @@ SERVICE = Service(
         **stock.COMMANDS,
         **sales_channels.COMMANDS,
         **discount_uses.COMMANDS,
+        **providers.COMMANDS,
         "documents": documents_of({**KINDS, **PRODUCT_KINDS, **DISCOUNT_KINDS}),
         "price_cart": price_cart,
     },

@@ -34,11 +34,12 @@ from services.chassis.errors import ApiError, InvalidData, NotAllowed, Unavailab
 from services.chassis.http import complaints
 from services.chassis.keys import BUS
 
-__all__ = ["CommandHandler", "Outside", "call", "prune", "run_commands", "tell", "tombstone"]
+__all__ = ["CommandHandler", "Outside", "call", "prune", "run_commands", "tell", "tell_until_heard", "tombstone"]
 
 log = structlog.get_logger()
 
 PREFETCH = 16
+AGAIN_SECONDS = 2.0
 ROUNDS = 3  # times a transaction is tried when the database breaks a deadlock
 # A service that restarts finds what was asked meanwhile. After this time without a consumer the queue goes away, and
 # who asks then is refused at once, knowing that nothing happened, instead of waiting for a timeout.
@@ -119,6 +120,19 @@ async def tell(app: web.Application, service: str, name: str, body: dict[str, An
         await call(app[BUS], service, name, body, deadline=deadline)
     except ApiError as error:
         log.warning("not told, the event will", service=service, command=name, reason=error.message)
+
+
+async def tell_until_heard(app: web.Application, service: str, name: str, body: dict[str, Any]) -> None:
+    """The same for what is told once, when a process starts: an event of the very first start may come before the other
+    service listens at all. For a service's `workers`."""
+    while True:
+        try:
+            await call(app[BUS], service, name, body, deadline=AGAIN_SECONDS)
+        except ApiError as error:
+            log.info("not heard yet", service=service, command=name, reason=error.message)
+            await asyncio.sleep(AGAIN_SECONDS)
+        else:
+            return
 
 
 async def run_commands(

@@ -8,8 +8,8 @@ recorded saga that is resumed after a crash, so it can be asked the same thing t
 the operation to the other side. It raises NotAllowed or InvalidData when it is certain that nothing happened, and any
 other exception when it is not; what may have happened is undone, by `cancel`, before the request is refused. What it
 returns becomes the `data` of the fulfillment (documents such as labels: as links in there), or the return's
-`shipping_data`. Which ones there are, and what they offer, is told by the event fulfillment_providers.changed, so that
-regions can have them.
+`shipping_data`. Which ones there are, and what they offer, is told by the event fulfillment_providers.changed, and to
+the catalog when a process starts, so that regions can have them.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ import orjson
 import structlog
 from aiohttp import web
 
+from services.chassis.commands import tell_until_heard
 from services.chassis.db import Db
 from services.chassis.errors import ApiError, NotAllowed, Unavailable
 from services.chassis.keys import POOL
@@ -154,6 +155,12 @@ async def announce(db: Db) -> None:
     offers = {id_: found.options for id_, found in sorted(providers().items())}
     if await db.fetchval(ANNOUNCE, orjson.dumps(offers).decode()):
         await emit(db, "fulfillment_providers.changed", "fulfillment_providers", {"providers": offers})
+
+
+async def tell_catalog(app: web.Application) -> None:
+    """So that regions can have them from the first start on."""
+    offers = {id_: found.options for id_, found in sorted(providers().items())}
+    await tell_until_heard(app, "catalog", "fulfillment_providers", {"providers": offers})
 
 
 async def open_providers(app: web.Application) -> AsyncIterator[None]:

@@ -83,7 +83,11 @@ SERVICE = Service(
     ],
     listeners=listeners.LISTENERS,
     beside=[fulfillment_providers.open_providers],
-    workers={"counts of orders": order_counts.run_folding, "notifications": notifications.run_notifications},
+    workers={
+        "counts of orders": order_counts.run_folding,
+        "notifications": notifications.run_notifications,
+        "providers": fulfillment_providers.tell_catalog,
+    },
     commands=commands.COMMANDS,
     sagas={
         **placements.SAGAS,

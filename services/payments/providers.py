@@ -2,7 +2,8 @@
 
 A provider is found under its id through the entry points of the group `mercer.payment_providers` (an object of this
 protocol, or something that makes one when called); `system`, `manual` and, where it has a key, `stripe` are in the box.
-Which ones there are is told by the event payment_providers.changed, so that regions can offer them.
+Which ones there are is told by the event payment_providers.changed, and to the catalog when a process starts, so that
+regions can offer them.
 
 A provider that talks to somebody else's server says `remote = True`. It is then called outside of any transaction, by a
 recorded saga that is resumed after a crash (operations.py), so it can be asked the same thing twice: `key` is the same
@@ -20,6 +21,7 @@ from aiohttp import web
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.chassis.commands import tell_until_heard
 from services.chassis.db import Db
 from services.chassis.errors import InvalidData
 from services.chassis.keys import POOL
@@ -140,6 +142,12 @@ async def announce(db: Db) -> None:
     ids = sorted(set(providers()) - {"system"})
     if await db.fetchval(ANNOUNCE, ids):
         await emit(db, "payment_providers.changed", "payment_providers", {"ids": ids})
+
+
+async def tell_catalog(app: web.Application) -> None:
+    """So that regions can offer them from the first start on."""
+    ids = sorted(set(providers()) - {"system"})
+    await tell_until_heard(app, "catalog", "payment_providers", {"ids": ids})
 
 
 async def open_providers(app: web.Application) -> AsyncIterator[None]:

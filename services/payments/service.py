@@ -27,6 +27,7 @@ SERVICE = Service(
     listeners=listeners.LISTENERS,
     commands=commands.COMMANDS,
     beside=[providers.open_providers],
+    workers={"providers": providers.tell_catalog},
     sagas={
         operation.kind: operation.steps
         for operation in (payments.AUTHORISE, payments.CAPTURE_ALL, payments.GIVE_UP, refunds.GIVE_BACK)
