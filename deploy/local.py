@@ -14,11 +14,12 @@ import shlex
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from deploy import docker, environment, say, servers
 from deploy.home import CHECKOUT, abandoned_homes, default_home, open_home, throw_away_home
-from deploy.processes import Failed, Ports, Stopped, catch_signals, foreground, pause, port_is_free, watch
+from deploy.processes import Failed, Job, Ports, Stopped, beside, catch_signals, foreground, pause, port_is_free, watch
 from deploy.stack import Stack, stop_left_overs
 
 # Replayed against a running Mercer, which is started for a whole run and for this.
@@ -67,11 +68,12 @@ def test(paths: list[str], expression: str, extra: list[str]) -> int:
             # The broker takes its time to start; the linters use it.
             failed = [] if paths or expression else lint_failures()
             stack.wait_for_servers()
-            if paths != [CONFORMANCE] and _foreground(stack, *_pytest_arguments(paths, expression), *extra):
-                failed.append("pytest")
-            if not paths or CONFORMANCE in paths:
-                stack.start_processes("127.0.0.1", stack.ports.take())
-                if _foreground(stack, f"{CONFORMANCE}/run.py", "--base", stack.base):
+            # It waits for background work most of its time, so that it costs the tests beside it little.
+            with _replay(stack) if not paths or CONFORMANCE in paths else nullcontext() as replay:
+                if paths != [CONFORMANCE] and _foreground(stack, *_pytest_arguments(paths, expression), *extra):
+                    failed.append("pytest")
+                # Last, so that what differs is what stands at the end.
+                if replay and replay.finish(stack.children):
                     failed.append("conformance")
             failed += [f"{child.name} (ended while the tests ran)" for child in stack.children if child.failures]
     finally:
@@ -79,6 +81,18 @@ def test(paths: list[str], expression: str, extra: list[str]) -> int:
     if failed:
         say.line(f"Failed: {', '.join(failed)}")
     return bool(failed)
+
+
+def _replay(stack: Stack) -> AbstractContextManager[Job]:
+    stack.start_processes("127.0.0.1", stack.ports.take())
+    return beside(
+        [environment.PYTHON, f"{CONFORMANCE}/run.py", "--base", stack.base],
+        "replay",
+        cwd=CHECKOUT,
+        env=stack.test_env(),
+        records=stack.home.records,
+        output=stack.home.logs / "conformance.log",
+    )
 
 
 def _pytest_arguments(paths: Sequence[str], expression: str) -> list[str]:

@@ -16,7 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -289,6 +289,33 @@ def foreground(
     if records is not None:
         forget(records, "tests")
     return process.returncode
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command that runs beside others."""
+
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    def finish(self, meanwhile: Sequence[Child]) -> int:
+        """Look after the children until it ends; print what it wrote."""
+        watch(meanwhile, until=lambda: self.process.poll() is not None)
+        print(self.output.read_text(), end="", flush=True)
+        return self.process.returncode
+
+
+@contextlib.contextmanager
+def beside(argv: Argv, name: str, *, cwd: Path, env: Mapping[str, str], records: Path, output: Path) -> Iterator[Job]:
+    """A command that runs while other things do, its output in a file; what is left of it in the end is stopped."""
+    with output.open("wb") as file:
+        process = _spawn(argv, env=env, cwd=cwd, user=None, output=file.fileno())
+    write_record(records, name, process.pid)
+    try:
+        yield Job(process, output)
+    finally:
+        stop_processes([process.pid], signal.SIGINT, 15, lambda _pid: process.poll() is not None)
+        forget(records, name)
 
 
 def _watch_one(child: Child, now: float) -> None:

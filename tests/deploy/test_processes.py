@@ -1,5 +1,6 @@
 """Processes are recognised, stopped and restarted as `deploy/processes.py` promises."""
 
+import contextlib
 import json
 import os
 import signal
@@ -116,6 +117,20 @@ def test_a_child_that_ended_is_started_again(tmp_path: Path, children: list[Chil
     assert pid_of(child) != first
     assert child.failures == 1
     assert processes.left_over(tmp_path) == {"it": pid_of(child)}
+
+
+def test_a_command_beside_others(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def start(argv: list[str]) -> contextlib.AbstractContextManager[processes.Job]:
+        environment = dict(os.environ)
+        return processes.beside(argv, "it", cwd=tmp_path, env=environment, records=tmp_path, output=tmp_path / "it.log")
+
+    with start([sys.executable, "-c", "print('three of four'); raise SystemExit(3)"]) as job:
+        assert job.finish([]) == 3
+    assert capfd.readouterr().out == "three of four\n"
+    with start(SLEEP) as job:
+        assert processes.left_over(tmp_path) == {"it": job.process.pid}
+    assert job.process.poll() is not None
+    assert processes.left_over(tmp_path) == {}
 
 
 def test_restarts_come_later_and_later() -> None:
