@@ -20,6 +20,7 @@ from services.chassis.embed import One, Resource, Selection, Value, merge, one_j
 from services.chassis.errors import NotAllowed, NotFound
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.openapi_values import Row
 from services.chassis.outbox import emit
 from services.chassis.params import Bind, Filter, boolean, flag, query_of, search, text, word
 
@@ -258,6 +259,18 @@ async def change_products(request: web.Request, *, into: bool) -> web.Response:
         await set_products(db, category_id, body, into=into)
         return json_bytes(request, await category_json(db, category_id, chosen))
 
+
+# For the documentation (services/chassis/openapi.py): `fields` of a list chooses what its parents show, too.
+NARROWED = Resource(CATEGORY.table, CATEGORY_COLUMNS, omit=dict.fromkeys(FIELDS, "not asked for"))
+LISTED = replace(WHOLE, relations={**WHOLE.relations, "parent_category": One(NARROWED, "")})
+ANSWERS = {
+    "get_product_categories": {
+        "product_categories": [Row((LISTED,), narrowed=True)],
+        "count": int,
+        "offset": int,
+        "limit": int,
+    }
+}
 
 ROUTES = [
     web.get("/admin/product-categories", get_product_categories),
