@@ -72,9 +72,9 @@ async def delete_token(request: web.Request) -> web.Response:
     token_id = request.match_info["id"]
     async with transaction(request) as db:
         await db.execute(DELETE, token_id)
-        json_bytes(request, orjson.dumps({"id": token_id, "object": "access_token", "deleted": True}))
+        answer = json_bytes(request, orjson.dumps({"id": token_id, "object": "access_token", "deleted": True}))
     request.app[PARTS].identity.forget_scoped(token_id)
-    return web.json_response({"id": token_id, "object": "access_token", "deleted": True})
+    return answer
 
 
 ROUTES = [
