@@ -22,6 +22,7 @@ import asyncpg
 import pytest
 import structlog
 from aiohttp import web
+from hypothesis import settings
 from pydantic import SecretStr
 
 from services.chassis.http import ACTOR_HEADER, sign_actor
@@ -35,6 +36,11 @@ SERVICES = ("orders", "catalog", "payments", "inventory")
 SECRET = "a secret of the tests, 32 characters or more"
 EMAIL, PASSWORD = "admin@example.com", "supersecret"
 TEMPLATE_LOCK = 7305214
+
+# The same examples every time: a change fails for what it changed. `--hypothesis-profile=explore` looks further.
+settings.register_profile("suite", derandomize=True, deadline=None)
+settings.register_profile("explore", max_examples=3000, deadline=None)
+settings.load_profile("suite")
 
 
 def postgres_url() -> str:
@@ -162,11 +168,13 @@ class Stack:
 
     @contextlib.contextmanager
     def statements(self, name: str) -> Iterator[list[str]]:
-        """The texts of all statements that the requests of a service send while the block runs."""
+        """The texts of all statements that the requests of a service, or the test itself, send while the block runs."""
         seen: list[str] = []
 
         def note(record: asyncpg.connection.LoggedQuery) -> None:
-            if "event" not in structlog.contextvars.get_contextvars():  # a listener, that of the news before
+            known = structlog.contextvars.get_contextvars()
+            # Not what the service does beside, nor a listener, to the news of what went before.
+            if "request_id" in known and "event" not in known:
                 seen.append(record.query)
 
         # The pool has no public way to reach its idle connections.
@@ -174,7 +182,8 @@ class Stack:
         for connection in connections:
             connection.add_query_logger(note)
         try:
-            yield seen
+            with structlog.contextvars.bound_contextvars(request_id="test"):
+                yield seen
         finally:
             for connection in connections:
                 connection.remove_query_logger(note)

@@ -92,7 +92,7 @@ async def blocks_of(file: BinaryIO) -> AsyncIterator[bytes]:
 
 
 class Table:
-    """An open CSV file with named columns. The separator is what its first line has more of, `;` or `,`."""
+    """An open CSV file with named columns. The separator is `,` if its first line has more of them than of `;`."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
@@ -103,7 +103,7 @@ class Table:
         """Read the line of the columns. Raises InvalidData."""
         first = QUOTED.sub("", self._text.readline())
         self._text.seek(0)
-        separator = ";" if first.count(";") > first.count(",") else ","
+        separator = "," if first.count(",") > first.count(SEPARATOR) else SEPARATOR
         reader = csv.reader(self._text, delimiter=separator, strict=True)
         csv.field_size_limit(LONGEST_CELL)
         self.columns = [name.strip() for name in next(reader, [])]

@@ -59,6 +59,10 @@ def test_what_is_written_can_be_read(rows: list[list[str]]) -> None:
     assert found == [dict(zip(names, row, strict=False)) for row in rows if any(row)]
 
 
+def test_the_only_column_may_have_commas() -> None:
+    assert read(b"a\n,\nx,y\n") == [{"a": ","}, {"a": "x,y"}]
+
+
 def test_the_line_is_where_a_row_begins() -> None:
     table = Table(io.BytesIO(b'a,b\r\n1,"x\r\ny"\r\n\r\n2,"z"\n3,\n'))
     table.begin()
@@ -78,6 +82,7 @@ def test_rows_come_in_portions() -> None:
         ("a,b;c,d", ["a", "b;c", "d"]),
         ('"a;b;c;d",e,f', ["a;b;c;d", "e", "f"]),
         ("a", ["a"]),
+        ("a,b;c", ["a,b", "c"]),
     ],
 )
 def test_the_separator(first: str, names: list[str]) -> None:
