@@ -2,8 +2,9 @@
 """Lists of orders, fast however many there are (docs/adr/0008-lists-at-size.md). One statement each, its count exact.
 
 Filters by what orders are counted under (`TALLIED`) are counted in `order_counts`, which also tells on which days the
-orders of a deep page were made: only those are looked at. Free text is looked up in the tables where it stands, by
-trigram indexes. Everything else follows the index of its column. A page is found as ids; only its own rows are read.
+orders of a deep page were made: only those are looked at. Free text is looked up in `contacts`, which a
+customer's orders share, by a trigram index. Everything else follows the index of its column. A page is found as ids;
+only its own rows are read.
 """
 
 import re
@@ -263,27 +264,18 @@ def days(asked: Asked) -> Iterable[str]:
 
 # By free text
 
-NAMES = "c.first_name c.last_name c.phone"
-NAMED = "coalesce(c.first_name, '') || ' ' || coalesce(c.last_name, '') || ' ' || coalesce(c.phone, '')"
-
 
 def by_text(asked: Asked, given: str, bind: Bind) -> Found:
-    """Parts of the email, of the recipient's first name, of the customer's names and phone, or exactly the number. Only
-    orders that are sent somewhere are found."""
-    by_email = contains(bind, given, "o.email")
-    by_recipient = contains(bind, given, "a.first_name")
-    by_customer = contains(bind, given, NAMES, NAMED)
+    """Parts of the email, of the recipient's first name, of the customer's names and phone, which `contacts` holds, or
+    exactly the number. Only orders that are sent somewhere are found, and only those have a contact."""
     keys = sorted({key.split()[0].removeprefix("{t}.") for key in asked.order.split(", ")} | {"id"})
-    columns, where = ", ".join(f"o.{key}" for key in keys), f"o.shipping_address_id is not null and {asked.where}"
-    each = f"select {columns} from orders o where {where.format(t='o')}"
+    each = f"select {', '.join(f'o.{key}' for key in keys)} from orders o where {asked.where.format(t='o')}"
     ways = [
-        f"{each} and {by_email}",
-        f"select o.* from addresses a, lateral ({each} and o.shipping_address_id = a.id offset 0) o "
-        f"where {by_recipient}",
-        f"select o.* from customers c, lateral ({each} and o.customer_id = c.id offset 0) o where {by_customer}",
+        f"select o.* from contacts k, lateral ({each} and o.contact_id = k.id offset 0) o "
+        f"where {contains(bind, given, 'k.text')}"
     ]
     if re.fullmatch(r"[1-9]\d{0,9}", given):
-        ways.append(f"{each} and o.display_id = {bind(int(given))}::bigint")
+        ways.append(f"{each} and o.contact_id is not null and o.display_id = {bind(int(given))}::bigint")
     matched = f"matched as materialized ({' union '.join(ways)})"
     order = asked.order.format(t="t0")
     return Found(asked.page("matched t0", "true", order), "select count(*) from matched", (matched,))

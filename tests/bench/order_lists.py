@@ -159,6 +159,10 @@ async def cases(db: Any) -> list[tuple[str, dict[str, str], str]]:
     day = (await db.fetchval("select (now() - interval '200 days')::date")).isoformat()
     later = (await db.fetchval("select (now() - interval '20 days')::date")).isoformat()
     last = f"exists (select from customers c where c.id = o.customer_id and c.last_name = '{row['last_name']}')"
+    named = (
+        "exists (select from customers c, addresses a where c.id = o.customer_id and a.id = o.shipping_address_id and "
+        "concat_ws('/', o.email, a.first_name, c.first_name, c.last_name, c.phone) ilike '%{}%')"
+    )
     return [
         ("first page", {}, "true"),
         (f"deep page, offset {deep}", {"offset": deep}, "true"),
@@ -198,6 +202,9 @@ async def cases(db: Any) -> list[tuple[str, dict[str, str], str]]:
         ),
         ("q, an email", {"q": row["email"]}, f"email = '{row['email']}'"),
         ("q, a last name", {"q": row["last_name"].lower()}, last),
+        ("q, a first name", {"q": "ada"}, named.format("ada")),
+        ("q, two letters", {"q": "ad"}, named.format("ad")),
+        ("q, every email", {"q": "example"}, named.format("example")),
         ("q, a number", {"q": str(row["display_id"])}, f"display_id = {row['display_id']}"),
         ("order=created_at", {"order": "created_at"}, "true"),
         ("order=-display_id, deep", {"order": "-display_id", "offset": deep}, "true"),
