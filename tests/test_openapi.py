@@ -2,11 +2,13 @@
 
 import copy
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from services.chassis.http import Body
 from tests.answers import Answers, kept_document
 from tests.conftest import Client, Stack
 from tests.contract.compare import Comparison
@@ -46,6 +48,27 @@ def test_the_comparison_finds_what_is_taken_away(document: Any) -> None:
         schema.get("properties", {}).pop("hs_code", None)
     found = Comparison(poorer).run() - Comparison(document).run()
     assert {"DELETE /admin/regions/{id}", "GET /admin/products ?q", "Product.hs_code"} <= found
+
+
+def test_bodies_are_as_the_code_declares_them(document: Any) -> None:
+    """Also those below others: no row of an answer has taken the name of one."""
+    declared: dict[str, list[set[str]]] = {}
+    for model in descendants(Body):
+        _, service, *_ = model.__module__.split(".")
+        fields = {field.alias or name for name, field in model.model_fields.items()}
+        declared.setdefault(f"{service}.{model.__name__}", []).append(fields)
+    schemas = document["components"]["schemas"]
+    known = [name for name, fields in declared.items() if len(fields) == 1 and name in schemas]
+    assert [name for name in known if schemas[name]["properties"].keys() != declared[name][0]] == []
+    assert len(known) > 100
+
+
+def descendants(model: type[Body]) -> Iterator[type[Body]]:
+    """All models of the services that are made from it."""
+    for each in model.__subclasses__():
+        if each.__module__.startswith("services."):
+            yield each
+        yield from descendants(each)
 
 
 def test_every_operation_says_what_it_answers(document: Any) -> None:

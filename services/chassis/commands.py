@@ -114,12 +114,16 @@ async def call(
     return reply
 
 
-async def tell(app: web.Application, service: str, name: str, body: dict[str, Any], *, deadline: float = 2.0) -> None:
-    """Have `service` hear at once of what is committed here. Best effort: the event says the same, and heals it."""
+async def tell(app: web.Application, service: str, name: str, body: dict[str, Any], *, deadline: float = 2.0) -> Reply:
+    """Have `service` hear at once of what is committed here. Best effort: the event says the same, and heals it.
+
+    Returns the reply, an empty one when it could not be told.
+    """
     try:
-        await call(app[BUS], service, name, body, deadline=deadline)
+        return await call(app[BUS], service, name, body, deadline=deadline)
     except ApiError as error:
         log.warning("not told, the event will", service=service, command=name, reason=error.message)
+        return {}
 
 
 async def tell_until_heard(app: web.Application, service: str, name: str, body: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ from services.chassis.params import Filter, Query, Values, check_known, conditio
 Tree = tuple[tuple[str, "Tree"], ...]  # relations by name, sorted: hashable, so that statements can be cached
 LARGE_PAGE = 10_000
 MOST_DEEP = 12  # levels of relations; a bound, so that a hostile text cannot exhaust the stack
+MOST_ROUNDS = 2  # how often one path may list rows of the same table: each time multiplies the rows of the answer
 STAMP = """to_char({t}.%s, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
 
 
@@ -42,11 +43,14 @@ class Resource:
     then be `Nested`, too. `table` may be any FROM item. `always` are relations that a row never comes without; `omit`
     names keys that are left out of a row, each with the SQL condition over `{t}` for it. `shape` is SQL around `{row}`,
     the row as jsonb, for keys that some rows have together: "{row} || case when {t}.paid then ... else '{}' end".
+
+    Relations in a circle, such as the way from a line back to its order, are put into `relations` once all of them are
+    declared, before the first read.
     """
 
     table: str
     columns: Mapping[str, str] = field(default_factory=dict)
-    relations: Mapping[str, Relation] = field(default_factory=dict)
+    relations: dict[str, Relation] = field(default_factory=dict)
     document: bool = False
     always: Tree = ()
     omit: Mapping[str, str] = field(default_factory=dict)
@@ -117,14 +121,21 @@ def merge(a: Tree, b: Tree) -> Tree:
     return tuple((name, merge(left.get(name, ()), right.get(name, ()))) for name in sorted({**left, **right}))
 
 
-def check_tree(resource: Resource, relations: Tree, path: str = "") -> None:
-    """Raises InvalidData for a relation that the resource does not have."""
+def check_tree(resource: Resource, relations: Tree, path: str = "", listed: tuple[str, ...] = ()) -> None:
+    """Raises InvalidData for a relation that the resource does not have, or a path that goes round in circles.
+
+    `listed` are the tables of the lists on the path so far.
+    """
     for name, below in relations:
         relation = resource.relations.get(name)
         if relation is None or (below and not isinstance(relation, Many | One)):
             raise InvalidData(f"expand: there is no relation {path}{name}.")
         if isinstance(relation, Many | One):
-            check_tree(relation.to, below, f"{path}{name}.")
+            inside = (*listed, relation.to.table) if isinstance(relation, Many) else listed
+            tree_or_copy = relation.to.table == resource.table or relation.to.document
+            if not tree_or_copy and inside.count(relation.to.table) > MOST_ROUNDS:
+                raise InvalidData(f"expand: {path}{name} goes round in circles.")
+            check_tree(relation.to, below, f"{path}{name}.", inside)
 
 
 def expanded(resource: Resource, query: Query, defaults: Tree) -> Tree:
@@ -137,6 +148,12 @@ def expanded(resource: Resource, query: Query, defaults: Tree) -> Tree:
     asked = tree(paths)
     check_tree(resource, asked)
     return asked
+
+
+def without(relations: Tree, *path: str) -> Tree:
+    """The relations without those below `path`, which are accepted and not shown."""
+    name, *rest = path
+    return tuple((n, (without(b, *rest) if rest else ()) if n == name else b) for n, b in relations)
 
 
 def selected(
@@ -191,6 +208,8 @@ def relation_sql(relation: Relation, name: str, below: Tree, p: str, names: Iter
     elif isinstance(relation, Nested):
         for key in (name, *relation.also):
             yield key, f"({p}.related -> '{key}')"
+    elif relation.on == "false":  # declared for what it would be, but nothing is ever there
+        yield name, "'[]'::json" if isinstance(relation, Many) else "null::json"
     else:
         t = next(names)
         found = f"from {relation.to.table} {t} where {relation.on.format(t=t, p=p)}"
@@ -227,7 +246,10 @@ def object_sql(
 
 def omitting(resource: Resource, relations: Tree, t: str) -> str:
     """SQL of the row `r` as JSON, without the keys that are to be left out."""
-    shown = {*resource.columns, *dict(merge(relations, resource.always))}
+    shown = set(resource.columns)
+    for name, _ in merge(relations, resource.always):
+        relation = resource.relations[name]
+        shown.update((name, *relation.also) if isinstance(relation, Many) else (name,))
     json = "row_to_json(r)"
     for name, condition in resource.omit.items():
         if name in shown:

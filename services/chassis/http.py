@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jwt
 import orjson
@@ -48,6 +48,10 @@ class Replay(Exception):
     def __init__(self, status: int, body: str) -> None:
         super().__init__(status)
         self.status, self.body = status, body
+
+
+# The default of a property that may be left out but not be null.
+ABSENT: Any = None
 
 
 class Body(BaseModel):

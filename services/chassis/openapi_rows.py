@@ -40,19 +40,23 @@ class Column:
 Types = dict[int, dict[str, Column]]  # by the identity of a resource, which is how resources compare
 
 
-def below(resource: Resource) -> Iterator[Resource]:
-    """The resource and all that it is related to."""
-    yield resource
-    for relation in resource.relations.values():
-        if isinstance(relation, Many | One):
-            yield from below(relation.to)
+def below(resources: Iterable[Resource]) -> list[Resource]:
+    """The resources and all that they are related to, each once: relations may lead back."""
+    found: dict[int, Resource] = {}
+    left = list(resources)
+    while left:
+        resource = left.pop()
+        if id(resource) not in found:
+            found[id(resource)] = resource
+            left += [r.to for r in resource.relations.values() if isinstance(r, Many | One)]
+    return list(found.values())
 
 
 async def column_types(db: asyncpg.Connection, resources: Iterable[Resource]) -> Types:
     """The types of everything that the resources show. Postgres is asked to prepare what a read would run."""
     required = {(row["relname"], row["attname"]) for row in await db.fetch(NOT_NULL)}
     types: Types = {}
-    for resource in {id(r): r for top in resources for r in below(top)}.values():
+    for resource in below(resources):
         values = {n: f"({v.sql.format(p='t0')})" for n, v in resource.relations.items() if isinstance(v, Value)}
         shown = {**{n: of.format(t="t0") for n, of in resource.columns.items()}, **values}
         items = ", ".join(f'{of} as "{name}"' for name, of in shown.items())
@@ -142,11 +146,12 @@ class Components:
                         self._variables.setdefault(id(value), camel(variable))
 
     def ref(self, key: Any, wanted: str) -> tuple[Schema, bool]:
-        """A reference to the component of `key`, and whether it has still to be made."""
+        """A reference to the component of `key`, and whether it has still to be made. Its name is its own: no other
+        row's, no body's."""
         new = key not in self._names
         if new:
             name, n = f"{self._service}.{wanted}", 2
-            while name in self._names.values():
+            while name in self.schemas or name in self._names.values():
                 name, n = f"{self._service}.{wanted}{n}", n + 1
             self._names[key] = name
         return {"$ref": f"#/components/schemas/{self._names[key]}"}, new

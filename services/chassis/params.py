@@ -61,6 +61,8 @@ def parse_query(pairs: Iterable[tuple[str, str]]) -> Query:
             held = query.setdefault(name, {})
             if not isinstance(held, dict):
                 raise InvalidData(f"{name}: is a list and something else at once.")
+            if subs[0] in held:
+                raise InvalidData(f"{name}[{subs[0]}]: given more than once.")
             held[subs[0]] = value
         else:
             raise InvalidData(f"{name}: is nested too deeply.")

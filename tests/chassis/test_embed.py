@@ -155,3 +155,23 @@ def test_texts_depend_on_the_shape_alone() -> None:
 def test_trees() -> None:
     assert tree(["b.c", "a", "b"]) == (("a", ()), ("b", (("c", ()),)))
     assert merge(tree(["a.x"]), tree(["a.y", "b"])) == tree(["a.x", "a.y", "b"])
+
+
+async def test_relations_may_lead_back(db: asyncpg.Connection) -> None:
+    toy, part = Resource("toys", cols("id")), Resource("parts", cols("id"))
+    toy.relations["parts"] = Many(part, "{t}.toy_id = {p}.id", order="{t}.id")
+    part.relations["toy"] = One(toy, "{t}.id = {p}.toy_id")
+    part.relations["twins"] = Many(part, "{t}.toy_id = {p}.toy_id", order="{t}.id")
+    toy.relations["rivals"] = Many(MAKER, "false")
+    query = {"expand": "parts.toy.parts,rivals"}
+    found = json.loads(str(await one_json(db, toy, one_query(toy, query), "{t}.id = $1", "t1")))
+    parts = [{"id": "p1"}, {"id": "p2"}]
+    assert found == {
+        "id": "t1",
+        "parts": [each | {"toy": {"id": "t1", "parts": parts}} for each in parts],
+        "rivals": [],
+    }
+    # Each turn would multiply the rows; rows of one kind below each other are no turn.
+    with pytest.raises(InvalidData):
+        one_query(toy, {"expand": "parts.toy.parts.toy.parts"})
+    assert one_query(toy, {"expand": "parts.twins.twins.twins"}).tree

@@ -2,12 +2,16 @@
 
 import asyncio
 
+import pytest
+
 from tests.answers import kept_document
 from tests.conftest import Client, Stack
 from tests.fuzz.fuzzing import fuzz, summary
 from tests.shop import place, set_up
 
 
+# The services, in this process's other thread, draw random numbers meanwhile.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module")
 async def test_no_request_breaks_anything(stack: Stack, api: Client) -> None:
     shop = await set_up(api)
     await place(api, shop)
