@@ -11,7 +11,6 @@ from services.chassis.embed import Resource, Selection, one_json
 from services.chassis.errors import NotFound
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.outbox import emit_all
-from services.chassis.params import check_known, query_of
 from services.inventory.ledger import Availability, announce, availability, lock_items
 from services.inventory.links import KIND, emit_links, gone, shown, tell_links
 from services.inventory.locations import ITEMS, access_location
@@ -65,11 +64,13 @@ async def changed_links(db: Db, channel_id: str, location_id: str, links: Docs) 
     return await availability(db, item_ids), told
 
 
-async def forget_channel(db: Db, channel_id: str) -> None:
-    """The channel is gone: what only it sold is no longer available."""
+async def forget_channel(db: Db, channel_id: str) -> Availability:
+    """The channel is gone: what only it sold is no longer available. Once more, nothing happens."""
     await db.fetch(LOCK_CHANNEL, channel_id)
     item_ids = await lock_items(db, [row["id"] for row in await db.fetch(CHANNEL_ITEMS, channel_id)])
     links = await db.fetch(UNLINK_ALL, channel_id)
+    if not links:
+        return []
     events = {
         link["location_id"]: {
             "id": link["location_id"],
@@ -79,7 +80,7 @@ async def forget_channel(db: Db, channel_id: str) -> None:
         for link in links
     }
     await emit_all(db, "stock-location.updated", events)
-    await availability(db, item_ids)
+    return await availability(db, item_ids)
 
 
 # Handlers
@@ -87,7 +88,6 @@ async def forget_channel(db: Db, channel_id: str) -> None:
 
 async def post_channel_location(request: web.Request) -> web.Response:
     channel_id, body = request.match_info["id"], await parse(request, LocationOfChannel)
-    check_known(query_of(request), ())
     await check_channels(request.app, [channel_id])
     async with transaction(request) as db:
         changed, links = await link_location(db, channel_id, body.location_id)
@@ -103,7 +103,6 @@ async def post_channel_location(request: web.Request) -> web.Response:
 
 async def delete_channel_location(request: web.Request) -> web.Response:
     channel_id, body = request.match_info["id"], await parse(request, LocationOfChannel)
-    check_known(query_of(request), ())
     async with transaction(request) as db:
         changed, links = await unlink_location(db, channel_id, body.location_id)
     await announce(request.app, changed)

@@ -10,9 +10,9 @@ from services.chassis import copies
 from services.chassis.commands import CommandBody, CommandHandler, checked
 from services.chassis.db import Db
 from services.chassis.documents import Docs
-from services.chassis.embed import Page, order_by, page_json
-from services.inventory import items, line_moves, moves, stock
-from services.inventory.resources import RESERVATION, WHOLE_RESERVATION
+from services.chassis.embed import Page, order_by, page_json, selection
+from services.inventory import channels, items, line_marks, line_moves, moves, stock
+from services.inventory.resources import RESERVATION
 
 Reply = dict[str, Any]
 Id = Annotated[str, Field(min_length=1, max_length=255)]
@@ -32,6 +32,13 @@ class EnsureItems(CommandBody):
     copies: dict[str, Docs] = Field(default_factory=dict)
 
 
+class SalesChannel(CommandBody):
+    """The document of a channel that was changed or deleted, as its event will bring it."""
+
+    id: Id
+    copies: dict[str, Docs]
+
+
 class Reserve(CommandBody):
     order_id: str | None = None
     sales_channel_id: str | None = None
@@ -40,12 +47,19 @@ class Reserve(CommandBody):
     mode: Literal["placement", "claim"] = "placement"
 
 
+class LineMark(CommandBody):
+    line_item_id: Id
+
+
 class ReserveLine(CommandBody):
+    """`mark` is the line's, read before its order was asked how much is unfulfilled (line_marks.py)."""
+
     line_item_id: Id
     variant_id: Id
     location_id: str
     quantity: Quantity
     unfulfilled_quantity: int
+    mark: str | None = None
     created_by: str | None = None
 
 
@@ -78,6 +92,14 @@ class Fulfillment(CommandBody):
     undoes: str | None = None
 
 
+class CancelFulfillment(CommandBody):
+    """With `reserve`, the lines of the order that are to have what comes back."""
+
+    fulfillment_id: Id
+    order_id: Id | None = None
+    reserve: list[Line] = Field(default_factory=list)
+
+
 class Restock(CommandBody):
     return_id: Id
     location_id: str | None = None
@@ -94,6 +116,7 @@ class Reservations(CommandBody):
     limit: Annotated[int, Field(ge=0)] = 20
     offset: Annotated[int, Field(ge=0)] = 0
     order: str | None = None
+    fields: str | None = None
 
 
 def rows(lines: list[Line]) -> list[dict[str, Any]]:
@@ -101,11 +124,20 @@ def rows(lines: list[Line]) -> list[dict[str, Any]]:
 
 
 async def ensure_items(db: Db, body: dict[str, Any]) -> Reply:
+    """{variants}: what to know of the items that were made, as `inventory.availability` says it, too."""
     told = checked(EnsureItems, body)
     for kind in sorted(told.copies):
         await copies.store(db, kind, told.copies[kind])
-    await items.ensure_items(db, told.variants)
-    return {}
+    return {"variants": await items.ensure_items(db, told.variants)}
+
+
+async def sales_channel(db: Db, body: dict[str, Any]) -> Reply:
+    """{"variants"}: what is available of those of which that has changed."""
+    told = checked(SalesChannel, body)
+    docs = told.copies["sales_channel"]
+    await copies.store(db, "sales_channel", docs)
+    gone = any(doc["body"]["deleted_at"] for doc in docs)
+    return {"variants": await channels.forget_channel(db, told.id) if gone else []}
 
 
 async def reserve(db: Db, body: dict[str, Any]) -> Reply:
@@ -120,17 +152,15 @@ async def reserve(db: Db, body: dict[str, Any]) -> Reply:
     )
 
 
+async def line_mark(db: Db, body: dict[str, Any]) -> Reply:
+    """{"mark"}, to be given to `reserve_line`."""
+    return {"mark": await line_marks.mark_of(db, checked(LineMark, body).line_item_id)}
+
+
 async def reserve_line(db: Db, body: dict[str, Any]) -> Reply:
     line = checked(ReserveLine, body)
-    return await stock.reserve_line(
-        db,
-        line.line_item_id,
-        line.variant_id,
-        line.location_id,
-        line.quantity,
-        line.unfulfilled_quantity,
-        line.created_by,
-    )
+    room = line_marks.Room(line.line_item_id, line.unfulfilled_quantity, line.mark)
+    return await stock.reserve_line(db, room, line.variant_id, line.location_id, line.quantity, line.created_by)
 
 
 async def release(db: Db, body: dict[str, Any]) -> Reply:
@@ -154,7 +184,10 @@ async def undo_fulfill(db: Db, body: dict[str, Any]) -> Reply:
 
 
 async def cancel_fulfillment(db: Db, body: dict[str, Any]) -> Reply:
-    return await moves.reverse(db, checked(Fulfillment, body).fulfillment_id, "fulfillment_canceled")
+    wanted = checked(CancelFulfillment, body)
+    if wanted.order_id and wanted.reserve:
+        return await moves.unpack(db, wanted.fulfillment_id, wanted.order_id, rows(wanted.reserve))
+    return await moves.reverse(db, wanted.fulfillment_id, "fulfillment_canceled")
 
 
 async def restock(db: Db, body: dict[str, Any]) -> Reply:
@@ -172,14 +205,17 @@ async def reservations(db: Db, body: dict[str, Any]) -> Reply:
     wanted = checked(Reservations, body)
     order = order_by(RESERVATION, {"order": wanted.order} if wanted.order else {}, "{t}.created_at desc, {t}.id desc")
     where, args = "{t}.line_item_id = any($1)", (wanted.line_item_ids,)
-    page = Page(RESERVATION, WHOLE_RESERVATION, where, order, args, wanted.limit, wanted.offset)
+    chosen = selection(RESERVATION, {} if wanted.fields is None else {"fields": wanted.fields}, listed=True)
+    page = Page(RESERVATION, chosen, where, order, args, wanted.limit, wanted.offset)
     answer: Reply = orjson.loads(await page_json(db, "reservations", page))
     return answer
 
 
 COMMANDS: Mapping[str, CommandHandler] = {
     "ensure_items": ensure_items,
+    "sales_channel": sales_channel,
     "reserve": reserve,
+    "line_mark": line_mark,
     "reserve_line": reserve_line,
     "release": release,
     "move_reservations": move_reservations,

@@ -1,5 +1,6 @@
 """Inventory items: what is counted, one for a variant."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import asyncpg
@@ -13,7 +14,7 @@ from services.chassis.errors import Duplicate, InvalidData, NotAllowed, NotFound
 from services.chassis.http import Body, actor, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.outbox import emit, emit_all
-from services.chassis.params import Bind, Filter, Query, numbers, query_of, search, texts, word
+from services.chassis.params import Bind, Filter, Query, check_known, numbers, query_of, search, texts, word
 from services.inventory.ledger import Availability, announce, availability, booked, lock_items
 from services.inventory.neighbours import check_variant, fill_variants
 from services.inventory.resources import (
@@ -29,9 +30,8 @@ from services.inventory.resources import (
 MISSING_VARIANT = '"variants":[null]'
 
 
-def matching(sql: str) -> Filter:
-    """One text, a list of them, or `[contains]`, `[starts_with]`, `[ends_with]`."""
-    exact = texts(sql)
+def matching(sql: str, exact: Filter) -> Filter:
+    """What `exact` takes, or `[contains]`, `[starts_with]`, `[ends_with]` in any case."""
     patterns = {"contains": "%{}%", "starts_with": "{}%", "ends_with": "%{}"}
 
     def condition(name: str, value: Any, bind: Bind) -> str:
@@ -39,7 +39,7 @@ def matching(sql: str) -> Filter:
             return exact(name, value, bind)
         if not patterns.keys() >= value.keys():
             raise InvalidData(f"{name}: compare it with {', '.join(f'{name}[{o}]' for o in patterns)}.")
-        return " and ".join(f"{sql} like {bind(patterns[o].format(escaped(v)))}" for o, v in sorted(value.items()))
+        return " and ".join(f"{sql} ilike {bind(patterns[o].format(escaped(v)))}" for o, v in sorted(value.items()))
 
     return condition
 
@@ -61,7 +61,7 @@ FILTERS = {
     "origin_country": texts("{t}.origin_country"),
     "mid_code": texts("{t}.mid_code"),
     "material": texts("{t}.material"),
-    "hs_code": matching("{t}.hs_code"),
+    "hs_code": matching("{t}.hs_code", texts("{t}.hs_code")),
     "weight": numbers("{t}.weight"),
     "length": numbers("{t}.length"),
     "height": numbers("{t}.height"),
@@ -235,10 +235,12 @@ async def delete_item(db: Db, item_id: str, user: str) -> Availability:
 # Handlers
 
 
-def whole(query: Query) -> Query:
-    """The query without `expand`, which may be given, but there is nothing to expand. Raises InvalidData."""
-    if word("expand", query.get("expand", "")).strip():
-        raise InvalidData(f"expand: there is no relation {query['expand']}.")
+def whole(query: Query, known: Iterable[str] = ()) -> Query:
+    """The query without `expand`, which may be given, but there is nothing to expand: those that are `known` come
+    anyway. Raises InvalidData."""
+    asked = {name.strip() for name in word("expand", query.get("expand", "")).split(",")} - {""}
+    if unknown := sorted(asked.difference(known)):
+        raise InvalidData(f"expand: there is no relation {', '.join(unknown)}.")
     return {name: value for name, value in query.items() if name != "expand"}
 
 
@@ -257,7 +259,7 @@ async def item_json(db: Db, item_id: str, chosen: Selection) -> str:
 
 def listed(query: Query) -> Page:
     """The page that a list of items asks for. Raises InvalidData."""
-    query = whole(query)
+    query = whole(query, known=("location_levels", "variants", "variants.product"))
     locations = query.pop("location_id", None)
     if locations is None:
         return page_query(STOCKED_ITEM, query, FILTERS, limit=20, fields=ITEM_FIELDS, expand=LISTED_STOCK)
@@ -287,8 +289,8 @@ async def get_items(request: web.Request) -> web.Response:
 
 async def post_item(request: web.Request) -> web.Response:
     body = await parse(request, NewItem)
-    chosen_fields(query_of(request))
-    if body.variant_id is None:
+    check_known(query_of(request), ("fields", "expand"))  # the answer is whole, whatever they say
+    if not body.variant_id:
         raise NotAllowed("variant_id: name the variant that the item is to count.")
     await check_variant(request.app, body.variant_id)
     async with transaction(request) as db:

@@ -18,9 +18,10 @@ select pg_advisory_xact_lock(hashtextextended(id, 0)) from (select unnest($1::te
 """
 AVAILABILITY = """
 with items as (
-    select i.variant_id as id, i.inventory_item_id from variant_items i where i.inventory_item_id = any($1)
+    select v.variant_id as id, v.inventory_item_id, i.created_at as linked_at
+    from variant_items v join inventory_items i on i.id = v.inventory_item_id where v.inventory_item_id = any($1)
 )
-select i.id, nextval('availability_sequence') as sequence, true as has_item, coalesce((
+select i.*, nextval('availability_sequence') as sequence, true as has_item, coalesce((
     select sum(l.stocked_quantity - l.reserved_quantity) from inventory_levels l
     where l.inventory_item_id = i.inventory_item_id
     and exists (select from channel_locations c where c.location_id = l.location_id)

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from services.chassis.db import Db
 from services.chassis.keys import POOL
+from services.inventory.line_marks import forget_marks
 
 log = structlog.get_logger()
 
@@ -63,9 +64,10 @@ async def roll(db: Db, before: datetime, limit: int = BATCH) -> int:
 
 
 async def run_rolls(app: web.Application) -> None:
-    """Keep the ledger short, until cancelled."""
+    """Keep the ledger short, and the marks on lines few, until cancelled."""
     while True:
         try:
+            await forget_marks(app[POOL])
             found = BATCH
             while found == BATCH:
                 async with app[POOL].acquire() as db, db.transaction():

@@ -16,7 +16,7 @@ from services.chassis.outbox import emit
 from services.chassis.params import Values, query_of, texts
 from services.inventory.items import access_item, chosen_fields, item_json, whole
 from services.inventory.ledger import Availability, announce, availability, booked
-from services.inventory.resources import LEVEL, WHOLE_ITEM
+from services.inventory.resources import LEVEL, LEVEL_FIELDS, WHOLE_ITEM
 
 # Bodies
 
@@ -28,7 +28,7 @@ class NewLevel(Body):
 
     location_id: str
     stocked_quantity: Annotated[int, Field(gt=-(2**31), lt=2**31)]
-    incoming_quantity: Count | None = None
+    incoming_quantity: Count = 0
 
 
 class LevelChanges(Body):
@@ -73,9 +73,9 @@ async def create_level(db: Db, item_id: str, body: NewLevel, user: str) -> Avail
     await access_item(db, item_id)
     if not known:
         raise NotFound(f"There is no stock location {body.location_id}.")
-    level_id, incoming = new_id("ilev"), body.incoming_quantity or 0
+    level_id, counts = new_id("ilev"), (body.stocked_quantity, body.incoming_quantity)
     try:
-        await db.execute(CREATE, level_id, item_id, body.location_id, body.stocked_quantity, incoming, user)
+        await db.execute(CREATE, level_id, item_id, body.location_id, *counts, user)
     except asyncpg.UniqueViolationError:
         raise Duplicate(f"{item_id} has a level at {body.location_id} already; change that one.") from None
     await tell_of(db, "created", level_id, item_id, body.location_id)
@@ -125,7 +125,7 @@ async def levels_json(db: Db, item_id: str, chosen: Selection, where: str, value
 async def get_levels(request: web.Request) -> web.Response:
     item_id, query = request.match_info["id"], whole(query_of(request))
     where, values, locations = "{t}.inventory_item_id = $1", Values([item_id]), query.pop("location_id", None)
-    chosen = one_query(LEVEL, query)
+    chosen = one_query(LEVEL, query, fields=LEVEL_FIELDS)
     if locations is not None:
         where += " and " + texts("{t}.location_id")("location_id", locations, values.bind)
     async with reading(request) as db:

@@ -7,6 +7,7 @@ import orjson
 from services.chassis.db import Db
 from services.chassis.outbox import emit_all
 from services.inventory.ledger import availability, booked, lock_items, lock_lines, who
+from services.inventory.line_marks import mark_lines
 from services.inventory.stock import ITEMS_OF_LINES, Reply, facts
 
 # $2 the order, $4 moves {from_line_item_id, to_line_item_id, quantity}. Of each line's reservations of an item, the
@@ -40,6 +41,7 @@ async def move_reservations(db: Db, order_id: str, moves: list[dict[str, Any]]) 
     """Once they have followed, the lines that they were of have none: asked again, nothing happens."""
     left = [move["from_line_item_id"] for move in moves]
     await lock_lines(db, sorted({*left, *(move["to_line_item_id"] for move in moves if move["to_line_item_id"])}))
+    await mark_lines(db, left)
     item_ids = await lock_items(db, [row["id"] for row in await db.fetch(ITEMS_OF_LINES, left)])
     rows = await db.fetch(MOVE, "order", order_id, who(), orjson.dumps(moves).decode())
     await emit_all(db, "reservation-item.updated", {row["id"]: facts(row) for row in rows if row["kept"]})

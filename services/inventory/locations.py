@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import orjson
 from aiohttp import web
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, StringConstraints
 
 from services.chassis.db import Db, reading, transaction
 from services.chassis.documents import Docs
@@ -17,7 +17,7 @@ from services.chassis.params import dates, query_of, search, texts
 from services.inventory.ledger import Availability, announce, availability, booked, lock_items
 from services.inventory.links import emit_links, gone, tell_links
 from services.inventory.neighbours import check_channels
-from services.inventory.resources import CHANGED_LOCATION, LOCATION
+from services.inventory.resources import CHANGED_LOCATION, LOCATION, LOCATION_FIELDS
 
 FILTERS = {
     "q": search("lower({t}.name) like {q}"),
@@ -57,24 +57,21 @@ class NewLocation(Body):
 
 
 class LocationChanges(Body):
-    name: Name = Field(default="unchanged")
+    """A name is not trimmed here. `metadata` that is null stays as it is."""
+
+    name: Annotated[str, Field(pattern=r"\S")] = "unchanged"
     address: Address | None = None
     address_id: str | None = None
     metadata: dict[str, Any] | None = None
-
-    @field_validator("name", mode="before")
-    @classmethod
-    def a_name(cls, value: object) -> object:
-        if value is None:
-            raise ValueError("must be text")
-        return value
 
 
 # Actions
 
 ACCESS = "select id, address_id from stock_locations where id = $1 for update"
 CREATE = """
-insert into stock_locations (id, name, address_id, metadata) values ($1, $2, $3, $4::text::jsonb)
+insert into stock_locations (id, name, address_id, metadata)
+select $1, $2, $3, case when m.sent is not null then merged_metadata(null, m.sent) end
+from (select $4::text::jsonb as sent) m
 """
 CREATE_ADDRESS = """
 insert into location_addresses (id, address_1, address_2, company, city, country_code, phone, postal_code, province)
@@ -95,8 +92,7 @@ UPDATE = """
 update stock_locations l
 set name = n.name, address_id = n.address_id, updated_at = now(),
     metadata = case
-        when not $2::text::jsonb ? 'metadata' then l.metadata
-        when $2::text::jsonb -> 'metadata' = 'null' then null
+        when coalesce($2::text::jsonb -> 'metadata', 'null') = 'null' then l.metadata
         else merged_metadata(l.metadata, $2::text::jsonb -> 'metadata')
     end
 from stock_locations old, jsonb_populate_record(old, $2::text::jsonb) n
@@ -184,30 +180,30 @@ async def get_locations(request: web.Request) -> web.Response:
         texts("")("sales_channel_id", channels, lambda _: "")
         channel_ids = [channels] if isinstance(channels, str) else channels
         where, args = CHANNELS, (channel_ids,)
-    page = page_query(LOCATION, query, filters, limit=20, where=where, args=args)
+    page = page_query(LOCATION, query, filters, limit=20, fields=LOCATION_FIELDS, where=where, args=args)
     if args:
-        await check_channels(request.app, channel_ids)
+        await check_channels(request.app, channel_ids, some=True)
     async with reading(request) as db:
         return json_bytes(request, await page_json(db, "stock_locations", page))
 
 
 async def post_location(request: web.Request) -> web.Response:
     body = await parse(request, NewLocation)
-    chosen = one_query(CHANGED_LOCATION, query_of(request))
+    chosen = one_query(CHANGED_LOCATION, query_of(request), fields=LOCATION_FIELDS)
     async with transaction(request) as db:
         location_id = await create_location(db, body)
         return json_bytes(request, await location_json(db, location_id, chosen))
 
 
 async def get_location(request: web.Request) -> web.Response:
-    chosen = one_query(LOCATION, query_of(request))
+    chosen = one_query(LOCATION, query_of(request), fields=LOCATION_FIELDS)
     async with reading(request) as db:
         return json_bytes(request, await location_json(db, request.match_info["id"], chosen, LOCATION))
 
 
 async def post_location_changes(request: web.Request) -> web.Response:
     location_id, body = request.match_info["id"], await parse(request, LocationChanges)
-    chosen = one_query(CHANGED_LOCATION, query_of(request))
+    chosen = one_query(CHANGED_LOCATION, query_of(request), fields=LOCATION_FIELDS)
     async with transaction(request) as db:
         await update_location(db, location_id, body)
         return json_bytes(request, await location_json(db, location_id, chosen))

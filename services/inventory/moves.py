@@ -9,7 +9,8 @@ from services.chassis.db import Db
 from services.chassis.errors import Conflict, NotAllowed, NotFound
 from services.chassis.outbox import emit_all
 from services.inventory.ledger import availability, booked, lock_items, who
-from services.inventory.stock import ITEMS_OF_VARIANTS, Lines, Reply
+from services.inventory.line_marks import mark_lines
+from services.inventory.stock import ITEMS_OF_VARIANTS, Lines, Reply, facts
 
 BEGIN = "insert into stock_moves (id) values ($1) on conflict do nothing returning true"
 STATE = "select state from stock_moves where id = $1 for update"
@@ -80,7 +81,33 @@ REVERSE = booked(
     """,
     then=MOVED,
 )
-# The same, and the reservations that it used are as before, where their level is still there.
+# The same, and what comes back is reserved for its lines ($4) of the order $5 there, so that nobody else gets it.
+UNPACK = booked(
+    """
+    select inventory_item_id, location_id, -sum(stocked) as stocked, 0 as reserved, 0 as incoming
+    from stock_ledger where reference = $2 group by inventory_item_id, location_id
+    union all
+    select inventory_item_id, location_id, 0, quantity, 0 from made
+    """,
+    first=NEEDED  # noqa: S608 - put together from constants of this file
+    + """ made as (
+    insert into reservations (id, line_item_id, inventory_item_id, location_id, quantity, created_by, order_id)
+    select new_id('resitem'), n.line_item_id, n.inventory_item_id, l.location_id, n.quantity, $3::text, $5::text
+    from needed n
+    join inventory_levels l on l.inventory_item_id = n.inventory_item_id
+    where exists (
+        select from stock_ledger x
+        where x.reference = $2 and x.stocked < 0
+            and (x.inventory_item_id, x.location_id) = (l.inventory_item_id, l.location_id)
+    )
+    returning id, line_item_id, inventory_item_id, location_id, quantity
+),""",
+    then="""
+select id, inventory_item_id, location_id, null as line_item_id, null as quantity from moved
+union all select id, inventory_item_id, location_id, line_item_id, quantity from made order by id
+""",
+)
+# As REVERSE, and the reservations that it used are as before, where their level is still there.
 UNDO = booked(
     """
     select inventory_item_id, location_id, -sum(stocked) as stocked, 0 as reserved, 0 as incoming
@@ -113,6 +140,7 @@ UNDO = booked(
 
 async def fulfill(db: Db, fulfillment_id: str, location_id: str, lines: Lines) -> Reply:
     """Take the lines' items out of stock, all or nothing. Raises NotAllowed where there is not enough of them."""
+    await mark_lines(db, [line["line_item_id"] for line in lines])
     item_ids = await begin(db, fulfillment_id, lines)
     if item_ids is None:
         return {}
@@ -155,6 +183,18 @@ async def reverse(db: Db, move_id: str, cause: str) -> Reply:
     return {}
 
 
+async def unpack(db: Db, move_id: str, order_id: str, lines: Lines) -> Reply:
+    """The same for a fulfillment whose lines, which are packed of nothing now, are to have what it took."""
+    if await db.fetchval(TAKE_BACK, move_id):
+        item_ids = await lock_items(db, [row["id"] for row in await db.fetch(ITEMS_MOVED, move_id)])
+        sent = orjson.dumps(lines).decode()
+        rows = await db.fetch(UNPACK, "fulfillment_canceled", move_id, who(), sent, order_id)
+        made = {row["id"]: facts(row) for row in rows if row["line_item_id"]}
+        await emit_all(db, "reservation-item.created", made)
+        await report(db, item_ids, [row for row in rows if row["id"] not in made])
+    return {}
+
+
 async def undo(db: Db, move_id: str, undoes: str | None) -> Reply:
     """As if the move had never been, reservations included; if it has not come yet, it never will."""
     if undoes is None or not await tombstone(db, undoes):
@@ -170,5 +210,6 @@ async def take_back(db: Db, move_id: str, sql: str, cause: str) -> None:
 
 async def report(db: Db, item_ids: list[str], moved: list[Any]) -> None:
     """Tell others of the levels that moved."""
-    await emit_all(db, "inventory-level.updated", {row["id"]: dict(row) for row in moved})
+    names = ("id", "inventory_item_id", "location_id")
+    await emit_all(db, "inventory-level.updated", {row["id"]: {name: row[name] for name in names} for row in moved})
     await availability(db, item_ids)

@@ -40,14 +40,15 @@ async def fetch_documents(app: web.Application, kind: str, ids: list[str], remem
         await copies.store(db, kind, docs)
 
 
-async def check_known(app: web.Application, kind: str, ids: list[str], name: str) -> None:
-    """Raises NotFound when one of the ids is not a living row of the catalog's, as far as the catalog knows now."""
+async def check_known(app: web.Application, kind: str, ids: list[str], name: str, *, some: bool = False) -> None:
+    """Raises NotFound when one of the ids is not a living row of the catalog's, as far as the catalog knows now; with
+    `some`, when none is."""
     pool = app[POOL]
     living = {row["id"] for row in await pool.fetch(LIVING, kind, ids)}
     if unsure := [id_ for id_ in ids if id_ not in living]:
         await fetch_documents(app, kind, unsure)
         living |= {row["id"] for row in await pool.fetch(LIVING, kind, unsure)}
-    for id_ in ids:
+    for id_ in ids if not (some and living) else ():
         if id_ not in living:
             raise NotFound(f"There is no {name} {id_}.")
 
@@ -57,9 +58,9 @@ async def check_variant(app: web.Application, variant_id: str) -> None:
     await check_known(app, "variant", [variant_id], "variant")
 
 
-async def check_channels(app: web.Application, channel_ids: list[str]) -> None:
-    """Raises NotFound for a sales channel that the catalog does not have."""
-    await check_known(app, "sales_channel", channel_ids, "sales channel")
+async def check_channels(app: web.Application, channel_ids: list[str], *, some: bool = False) -> None:
+    """Raises NotFound for a sales channel that the catalog does not have; with `some`, when it has none of them."""
+    await check_known(app, "sales_channel", channel_ids, "sales channel", some=some)
 
 
 async def fill_variants(app: web.Application) -> None:
@@ -77,14 +78,6 @@ async def ask_lines(app: web.Application, ids: list[str]) -> dict[str, dict[str,
     """Lines of orders by id, as they are now; those that orders does not know are left out."""
     reply = await call(app[BUS], "orders", "line_items", {"ids": ids})
     return {line["id"]: line for line in reply["line_items"]}
-
-
-async def unfulfilled(app: web.Application, line_item_id: str) -> int:
-    """How much of an order's line is still to be fulfilled. Raises NotFound for an unknown line."""
-    line = (await ask_lines(app, [line_item_id])).get(line_item_id)
-    if line is None:
-        raise NotFound(f"There is no line item {line_item_id}.")
-    return int(line["quantity"]) - int(line["fulfilled_quantity"] or 0)
 
 
 async def refresh_lines(app: web.Application, ids: list[str]) -> None:

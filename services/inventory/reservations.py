@@ -14,10 +14,11 @@ from services.chassis.http import Body, actor, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.keys import POOL
 from services.chassis.outbox import emit
-from services.chassis.params import Query, compared, dates, number, query_of, texts
+from services.chassis.params import Query, compared, dates, number, query_of, text, texts
 from services.inventory.items import matching
 from services.inventory.ledger import Availability, announce, availability, booked, lock_items, lock_lines
-from services.inventory.neighbours import refresh_lines, unfulfilled
+from services.inventory.line_marks import Room, ask_room, check_mark
+from services.inventory.neighbours import refresh_lines
 from services.inventory.resources import LISTED_RESERVATION, RESERVATION, WHOLE_RESERVATION
 
 FILTERS = {
@@ -26,7 +27,7 @@ FILTERS = {
     "line_item_id": texts("{t}.line_item_id", array_only=True),
     "created_by": texts("{t}.created_by", array_only=True),
     "quantity": compared("{t}.quantity", number, "double precision", bare=False),
-    "description": matching("{t}.description"),
+    "description": matching("{t}.description", text("{t}.description")),
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),
 }
@@ -103,21 +104,24 @@ async def check_stocked(db: Db, item_id: str, location_id: str) -> None:
         raise NotFound(f"{item_id} is not stocked at {location_id}.")
 
 
-async def check_line(db: Db, line_item_id: str, quantity: int, most: int, but: str = "") -> None:
-    """Raises InvalidData when the line's reservations, without the one `but`, would exceed what is unfulfilled."""
-    if await db.fetchval(RESERVED, line_item_id, but) + quantity > most:
-        raise InvalidData(f"Only {most} of line {line_item_id} are still to be fulfilled; reserve no more than that.")
+async def check_line(db: Db, room: Room, quantity: int, but: str = "") -> None:
+    """Raises InvalidData when the line's reservations, without the one `but`, would exceed what is unfulfilled, and
+    Conflict when that is no longer known."""
+    await check_mark(db, room)
+    line, most = room.line_item_id, room.most
+    if await db.fetchval(RESERVED, line, but) + quantity > most:
+        raise InvalidData(f"Only {most} of line {line} are still to be fulfilled; reserve no more than that.")
 
 
-async def create_reservation(db: Db, facts: dict[str, Any], most: int | None) -> tuple[str, Availability]:
-    """The new reservation's id, and what to announce. Stock is no limit; `most` is, of the line's unfulfilled."""
+async def create_reservation(db: Db, facts: dict[str, Any], room: Room | None) -> tuple[str, Availability]:
+    """The new reservation's id, and what to announce. Stock is no limit; the room of its line is, if it has one."""
     reservation_id, item_id = new_id("resitem"), facts["inventory_item_id"]
-    if most is not None:
+    if room is not None:
         await lock_lines(db, [facts["line_item_id"]])
     await lock_items(db, [item_id])
     await check_stocked(db, item_id, facts["location_id"])
-    if most is not None:
-        await check_line(db, facts["line_item_id"], facts["quantity"], most)
+    if room is not None:
+        await check_line(db, room, facts["quantity"])
     row = orjson.dumps(facts | {"id": reservation_id}).decode()
     await db.fetchval(CREATE, "reservation", reservation_id, facts["created_by"], row)
     await tell_of(db, "created", reservation_id, facts)
@@ -125,7 +129,7 @@ async def create_reservation(db: Db, facts: dict[str, Any], most: int | None) ->
 
 
 async def update_reservation(
-    db: Db, reservation_id: str, changes: dict[str, Any], most: int | None, user: str
+    db: Db, reservation_id: str, changes: dict[str, Any], room: Room | None, user: str
 ) -> Availability:
     """Raises NotFound for an unknown reservation, or a location that does not stock its item."""
     found = await access_reservation(db, reservation_id)
@@ -134,9 +138,9 @@ async def update_reservation(
     if "location_id" in changes:
         await check_stocked(db, found["inventory_item_id"], changes["location_id"])
     if found["line_item_id"] and changes.get("quantity", 0) > found["quantity"]:
-        if most is None:
+        if room is None or room.line_item_id != found["line_item_id"]:
             raise Conflict("The reservation was changed at this very moment; look at it, and try again.")
-        await check_line(db, found["line_item_id"], changes["quantity"], most, but=reservation_id)
+        await check_line(db, room, changes["quantity"], but=reservation_id)
     await db.fetchval(UPDATE, "reservation", reservation_id, user, reservation_id, orjson.dumps(changes).decode())
     await tell_of(db, "updated", reservation_id, dict(found) | changes)
     return await availability(db, [found["inventory_item_id"]])
@@ -204,10 +208,10 @@ async def get_reservations(request: web.Request) -> web.Response:
 
 async def post_reservation(request: web.Request) -> web.Response:
     body = await parse(request, NewReservation)
-    most = None if body.line_item_id is None else await unfulfilled(request.app, body.line_item_id)
+    room = None if body.line_item_id is None else await ask_room(request.app, body.line_item_id)
     async with transaction(request) as db:
         facts = body.model_dump() | {"created_by": actor(request)}
-        reservation_id, changed = await create_reservation(db, facts, most)
+        reservation_id, changed = await create_reservation(db, facts, room)
         answer = json_bytes(request, await reservation_json(db, reservation_id))
     await announce(request.app, changed)
     return answer
@@ -220,13 +224,13 @@ async def get_reservation(request: web.Request) -> web.Response:
 
 async def post_reservation_changes(request: web.Request) -> web.Response:
     reservation_id, body = request.match_info["id"], await parse(request, ReservationChanges)
-    changes, most = body.model_dump(exclude_unset=True), None
+    changes, room = body.model_dump(exclude_unset=True), None
     if "quantity" in changes:
         row = await request.app[POOL].fetchrow(OF, reservation_id)
         if row and row["line_item_id"] and changes["quantity"] > row["quantity"]:
-            most = await unfulfilled(request.app, row["line_item_id"])
+            room = await ask_room(request.app, row["line_item_id"])
     async with transaction(request) as db:
-        changed = await update_reservation(db, reservation_id, changes, most, actor(request))
+        changed = await update_reservation(db, reservation_id, changes, room, actor(request))
         answer = json_bytes(request, await reservation_json(db, reservation_id))
     await announce(request.app, changed)
     return answer

@@ -16,10 +16,10 @@ CHANNELS = Value(
     "join copies c on c.kind = 'sales_channel' and c.id = l.sales_channel_id "
     "where l.location_id = {p}.id and c.body is not null and c.body ->> 'deleted_at' is null"
 )
-# The answers to changes do not know `sales_channels`.
+# The answers to changes do not know `sales_channels`. `deleted_at` is shown when it is asked for.
 CHANGED_LOCATION = Resource(
     "stock_locations",
-    cols("id created_at@ updated_at@ name address_id metadata"),
+    cols("id created_at@ updated_at@ name address_id metadata", **NEVER),
     {"address": One(ADDRESS, "{t}.id = {p}.address_id")},
 )
 LOCATION = Resource(
@@ -28,11 +28,14 @@ LOCATION = Resource(
     {**CHANGED_LOCATION.relations, "sales_channels": CHANNELS},
 )
 
+LOCATION_FIELDS = tuple(name for name in LOCATION.columns if name != "deleted_at")
+
 LEVEL_NAMES = (
     "id created_at@ updated_at@ inventory_item_id location_id stocked_quantity reserved_quantity incoming_quantity"
     " metadata"
 )
-LEVEL = Resource("inventory_levels", cols(LEVEL_NAMES))
+LEVEL = Resource("inventory_levels", cols(LEVEL_NAMES, **NEVER))
+LEVEL_FIELDS = tuple(name for name in LEVEL.columns if name != "deleted_at")
 WHOLE_LEVEL = Resource(
     LEVEL.table,
     cols(LEVEL_NAMES, available_quantity="{t}.stocked_quantity - {t}.reserved_quantity", **NEVER),
@@ -95,6 +98,7 @@ RESERVATION = Resource(
             "where c.kind = 'line_item' and c.id = {p}.line_item_id"
         ),
     },
+    omit={"line_item": "not exists (select from copies c where c.kind = 'line_item' and c.id = {t}.line_item_id)"},
 )
 WHOLE_RESERVATION = Selection(tuple(RESERVATION.columns), ())
 LISTED_RESERVATION = tuple(

@@ -10,6 +10,7 @@ from services.chassis.embed import Page, page_json
 from services.chassis.errors import InvalidData, NotAllowed, NotFound
 from services.chassis.outbox import emit_all
 from services.inventory.ledger import availability, booked, lock_items, who
+from services.inventory.line_marks import Room, mark_lines
 from services.inventory.reservations import create_reservation
 from services.inventory.resources import RESERVATION, WHOLE_RESERVATION
 
@@ -23,7 +24,9 @@ ITEMS_OF_LINES = "select distinct inventory_item_id as id from reservations wher
 # lines replace claimed goods: then stock is no limit, but there must be a level.
 # All or nothing: demand and supply of an item are laid end to end, and each line gets what it overlaps with, so that
 # the fullest location serves first and a line is split only when none has enough. Stock that may be sold without being
-# there is taken from the fullest location. An item without any level is not counted, and passes.
+# there is taken from the fullest location. An item without any level is not counted, and passes. What was set aside by
+# hand for a line of a draft counts. Where more is reserved than there is, because a parcel was packed of what was meant
+# for others, they have to get theirs from elsewhere: that is taken off what the other locations have.
 RESERVE = booked(
     "select inventory_item_id, location_id, 0 as stocked, quantity as reserved, 0 as incoming from made",
     first="""
@@ -31,12 +34,16 @@ wanted as (
     select row_number() over () as n, w.*
     from jsonb_to_recordset($4::text::jsonb) as w(line_item_id text, variant_id text, quantity bigint)
 ), lines as (
-    select w.n, w.line_item_id, w.variant_id, w.quantity, i.inventory_item_id,
+    select w.n, w.line_item_id, w.variant_id, missing.quantity, i.inventory_item_id,
            $6::boolean or coalesce((c.body ->> 'allow_backorder')::boolean, i.allow_backorder) as backorder
     from wanted w
     join variant_items i on i.variant_id = w.variant_id
     left join copies c on c.kind = 'variant' and c.id = w.variant_id
-    where coalesce((c.body ->> 'manage_inventory')::boolean, true)
+    cross join lateral (
+        select w.quantity - coalesce(sum(r.quantity), 0) as quantity from reservations r
+        where r.line_item_id = w.line_item_id and r.inventory_item_id = i.inventory_item_id
+    ) missing
+    where missing.quantity > 0 and coalesce((c.body ->> 'manage_inventory')::boolean, true)
     and ($6::boolean or exists (select from inventory_levels l where l.inventory_item_id = i.inventory_item_id))
 ), demand as (
     select l.*, sum(quantity) over (partition by inventory_item_id order by n) as upto from lines l
@@ -45,6 +52,7 @@ wanted as (
     from lines group by inventory_item_id
 ), places as (
     select l.inventory_item_id, l.location_id, greatest(l.stocked_quantity - l.reserved_quantity, 0) as available,
+           l.stocked_quantity - l.reserved_quantity as free,
            row_number() over (
                partition by l.inventory_item_id
                order by l.stocked_quantity - l.reserved_quantity desc, l.location_id
@@ -57,11 +65,11 @@ wanted as (
     )
 ), found as (
     select n.inventory_item_id, n.backorder, count(p.location_id) as places,
-           n.quantity - coalesce(sum(p.available), 0) as lacking
+           n.quantity - coalesce(sum(p.available), 0) as lacking, n.quantity > coalesce(sum(p.free), 0) as short
     from needed n left join places p on p.inventory_item_id = n.inventory_item_id
     group by n.inventory_item_id, n.backorder, n.quantity
 ), short as (
-    select inventory_item_id from found where (lacking > 0 and not backorder) or ($6::boolean and places = 0)
+    select inventory_item_id from found where (short and not backorder) or ($6::boolean and places = 0)
 ), offered as (
     select p.inventory_item_id, p.location_id, p.rank,
            p.available + case when p.rank = 1 then greatest(f.lacking, 0) else 0 end as quantity
@@ -83,11 +91,11 @@ select array(select id from made) as made,
        array(select l.variant_id from lines l join short s on s.inventory_item_id = l.inventory_item_id) as short
 """,
 )
-# $4 the lines: those of one order
+# $4 the lines: those of one order; $5 whether what was reserved for them by hand goes, too
 RELEASE = booked(
     "select inventory_item_id, location_id, 0 as stocked, -quantity as reserved, 0 as incoming from gone",
     first="""gone as (
-    delete from reservations where line_item_id = any($4::text[])
+    delete from reservations where line_item_id = any($4::text[]) and ($5::boolean or order_id is not null)
     returning id, line_item_id, inventory_item_id, location_id, quantity, order_id
 ),""",
     then="select id, line_item_id, inventory_item_id, location_id, quantity from gone order by id",
@@ -130,15 +138,17 @@ async def release(db: Db, line_item_ids: list[str], undoes: str | None) -> Reply
     """Delete all reservations of the lines. With `undoes`, the reserve under that key, which may yet have to come."""
     if undoes is not None and await tombstone(db, undoes):
         return {}
+    await mark_lines(db, line_item_ids)
     item_ids = await lock_items(db, [row["id"] for row in await db.fetch(ITEMS_OF_LINES, line_item_ids)])
-    gone = await db.fetch(RELEASE, "order" if undoes is None else "undone", None, who(), line_item_ids)
+    cause, all_ = ("order", True) if undoes is None else ("undone", False)
+    gone = await db.fetch(RELEASE, cause, None, who(), line_item_ids, all_)
     await emit_all(db, "reservation-item.deleted", {row["id"]: facts(row) for row in gone})
     await availability(db, item_ids)
     return {}
 
 
 async def reserve_line(
-    db: Db, line_item_id: str, variant_id: str, location_id: str, quantity: int, most: int, created_by: str | None
+    db: Db, room: Room, variant_id: str, location_id: str, quantity: int, created_by: str | None
 ) -> Reply:
     """Reserve a line's item at a location that the merchant chose. Raises NotFound where it is not stocked."""
     row = await db.fetchrow(ITEMS_OF_VARIANTS, [variant_id])
@@ -146,12 +156,12 @@ async def reserve_line(
         raise NotFound(f"Nothing counts variant {variant_id}.")
     wanted = {
         "inventory_item_id": row["id"],
-        "line_item_id": line_item_id,
+        "line_item_id": room.line_item_id,
         "location_id": location_id,
         "quantity": quantity,
         "created_by": created_by,
     }
-    reservation_id, _ = await create_reservation(db, wanted, most)
+    reservation_id, _ = await create_reservation(db, wanted, room)
     return {"reservation": (await reservation_rows(db, [reservation_id]))[0]}
 
 

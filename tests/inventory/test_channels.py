@@ -54,6 +54,36 @@ async def test_the_catalog_shows_the_links_at_once(catalog: Client, inventory: C
     assert await shown(other) == []
 
 
+async def test_locations_show_at_once_what_became_of_their_channels(
+    catalog: Client, inventory: Client, shop: Shop
+) -> None:
+    shelf = await shop.shelf(5)
+    location, channel = f"/admin/stock-locations/{shelf.locations[0]}", f"/admin/sales-channels/{shelf.channel}"
+
+    async def shown() -> list[tuple[str, bool]]:
+        found = (await inventory.ok("GET", location, query={"expand": "sales_channels"}))["stock_location"]
+        return [(row["name"], row["is_disabled"]) for row in found["sales_channels"]]
+
+    name = shop.name("Renamed")
+    await catalog.ok("POST", channel, {"name": name, "is_disabled": True})
+    assert await shown() == [(name, True)]
+    assert await shop.available(shelf) == 5
+    await catalog.ok("DELETE", channel)
+    assert await shown() == []
+    assert await shop.available(shelf) == 0
+    query = {"sales_channel_id": shelf.channel}
+    assert (await inventory.get("/admin/stock-locations", query))[0] == 404
+    await catalog.ok("DELETE", channel)
+
+
+async def test_locations_of_channels_of_which_one_is_unknown(inventory: Client, shop: Shop) -> None:
+    shelf = await shop.shelf(5)
+    query = [("sales_channel_id[]", shelf.channel), ("sales_channel_id[]", "sc_missing")]
+    found = await inventory.ok("GET", "/admin/stock-locations", query=query)
+    assert [row["id"] for row in found["stock_locations"]] == shelf.locations
+    assert (await inventory.get("/admin/stock-locations", query[1:]))[0] == 404
+
+
 async def test_the_event_alone_brings_the_link(stack: Stack, catalog: Client, shop: Shop) -> None:
     """A telling that got lost is made good."""
     channel_id, location_id = await shop.channel(), await shop.location()

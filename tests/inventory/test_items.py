@@ -64,9 +64,8 @@ async def test_create(inventory: Client, shop: Shop, uid: str) -> None:
     variant_id, _ = await shop.variant(manage_inventory=False)
     said = {"title": "Rug", "description": "Woven", "thumbnail": "https://example.com/r.png", "metadata": {"aisle": 4}}
     body = {"variant_id": variant_id, "sku": f"RUG-{uid}"} | FACTS | said
-    item = (await inventory.request("POST", "/admin/inventory-items", body, query={"fields": "title"}))[1][
-        "inventory_item"
-    ]
+    query = {"fields": "title,nothing", "expand": "location_levels"}  # neither matters
+    item = (await inventory.request("POST", "/admin/inventory-items", body, query=query))[1]["inventory_item"]
     assert (
         item
         == {
@@ -92,6 +91,7 @@ async def test_create_refused(stack: Stack, inventory: Client, shop: Shop, uid: 
     before = await stack.pool("inventory").fetchval("select count(*) from inventory_items")
     for body, status, kind in (
         ({"sku": f"B-{uid}"}, 400, "not_allowed"),
+        ({"variant_id": "", "sku": f"B-{uid}"}, 400, "not_allowed"),
         ({"variant_id": taken, "sku": f"B-{uid}"}, 400, "not_allowed"),
         ({"variant_id": free, "sku": f"A-{uid}"}, 422, "duplicate_error"),
         ({"variant_id": "variant_missing", "sku": f"B-{uid}"}, 404, "not_found"),
@@ -156,7 +156,7 @@ async def test_unknown_names_are_refused(inventory: Client, shop: Shop) -> None:
     for query in ({"expand": "location_levels"}, {"fields": "colour"}, {"colour": "red"}):
         assert (await inventory.get(path, query))[0] == 400, query
     for query in (
-        {"expand": "variants"}, {"fields": "colour"}, {"colour": "red"}, {"offset": "far"}, {"weight": "heavy"},
+        {"expand": "variants,nothing"}, {"fields": "colour"}, {"colour": "red"}, {"offset": "far"}, {"weight": "heavy"},
         {"weight[gt]": "heavy"}, {"weight[near]": "1"}, {"hs_code[near]": "1"}, {"sku[contains]": "1"},
         {"location_id[gt]": "1"}, {"order": "stocked_quantity"},
     ):  # fmt: skip

@@ -37,6 +37,10 @@ async def test_create_and_list(inventory: Client, shop: Shop) -> None:
     assert shown == {
         "inventory_item": {"id": item_id, "location_levels": [{"id": levels[1]["id"], "stocked_quantity": -2}]}
     }
+    shown = await inventory.ok("GET", path, query=[("location_id[]", two), ("fields", "deleted_at")])
+    assert shown["inventory_item"]["location_levels"] == [{"id": levels[1]["id"], "deleted_at": None}]
+    refused = {"location_id": await shop.location(), "stocked_quantity": 1, "incoming_quantity": None}
+    assert (await inventory.post(path, refused))[0] == 400
     whole = (await inventory.ok("GET", f"/admin/inventory-items/{item_id}"))["inventory_item"]
     assert (whole["stocked_quantity"], whole["reserved_quantity"]) == (6, 0)
     assert whole["location_levels"][0] == levels[0] | {"deleted_at": None, "available_quantity": 8}

@@ -80,7 +80,8 @@ async def test_update(inventory: Client, shop: Shop, uid: str) -> None:
         "metadata": {"zone": "", "floor": 2, "dock": None},
     }
     changed = (await inventory.request("POST", path, body, query={"expand": "address"}))[1]["stock_location"]
-    assert (changed["name"], changed["metadata"]) == (f"North {uid}", {"floor": 2, "dock": None})
+    # As it was sent: unlike that of a new location it is not trimmed.
+    assert (changed["name"], changed["metadata"]) == (f" North {uid} ", {"floor": 2, "dock": None})
     address = changed["address"]
     assert {name: address[name] for name in ADDRESS} == ADDRESS | {"address_1": "9 Quay St", "country_code": "de"}
     assert changed["updated_at"] > changed["created_at"]
@@ -89,11 +90,15 @@ async def test_update(inventory: Client, shop: Shop, uid: str) -> None:
     assert added["stock_location"]["address_id"] not in (None, changed["address_id"])
     unlinked = await inventory.ok("POST", f"/admin/stock-locations/{other}", {"address_id": None})
     assert unlinked["stock_location"]["address_id"] is None
-    for refused in ({"name": None}, {"name": " "}, {"address": {"city": "Kiel"}}, {"colour": "red"}):
+    for refused in ({"name": None}, {"name": ""}, {"name": " "}, {"address": {"city": "Kiel"}}, {"colour": "red"}):
         assert (await inventory.post(path, refused))[0] == 400, refused
     assert (await inventory.post("/admin/stock-locations/sloc_missing", {"name": "Nowhere"}))[0] == 404
     shown = (await inventory.ok("GET", path, query={"expand": "address"}))["stock_location"]
     assert shown == changed
+    kept = await inventory.ok("POST", path, {"metadata": None})
+    assert kept["stock_location"]["metadata"] == {"floor": 2, "dock": None}
+    bare = await inventory.ok("GET", path, query={"fields": "deleted_at"})
+    assert bare == {"stock_location": {"id": location_id, "deleted_at": None}}
 
 
 async def test_unknown_names_are_refused(inventory: Client, shop: Shop) -> None:

@@ -53,6 +53,24 @@ async def test_fulfill_and_cancel(shop: Shop, ask: Ask) -> None:
     assert await ask("cancel_fulfillment", {"fulfillment_id": "ful_missing"}, key=new_id("key")) == {}
 
 
+async def test_canceled_for_the_same_lines(shop: Shop, ask: Ask) -> None:
+    """What comes back is reserved for them where it comes back, whichever reservations it was packed of."""
+    shelf = await shop.shelf(10, 4)
+    order = shelf.order(5)
+    line = order["items"][0]["line_item_id"]
+    await ask("reserve", order, key=new_id("key"))
+    body = fulfillment(shelf, line, 3, at=1)
+    await ask("fulfill", body, key=new_id("key"))
+    assert await shop.levels(shelf) == [(10, 2), (1, 0)]
+    cancel = {"fulfillment_id": body["fulfillment_id"], "order_id": order["order_id"], "reserve": body["items"]}
+    for _ in range(2):
+        assert await ask("cancel_fulfillment", cancel, key=new_id("key")) == {}
+        assert await shop.levels(shelf) == [(10, 2), (4, 3)]
+    assert [quantity for _, quantity in await reservations(ask, line)] in ([2, 3], [3, 2])
+    await ask("release", {"line_item_ids": [line]}, key=new_id("key"))
+    assert await shop.levels(shelf) == [(10, 0), (4, 0)]
+
+
 async def test_reservations_shrink_in_order(shop: Shop, ask: Ask) -> None:
     """One of just that quantity there; then the others there, oldest first; then those elsewhere."""
     shelf, line = await shop.shelf(20, 20), new_id("item")

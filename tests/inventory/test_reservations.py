@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from services.chassis.ids import new_id
+from services.inventory.line_marks import forget_marks
 from tests.conftest import Client, Stack
 from tests.inventory.conftest import Ask, Shelf, Shop
 
@@ -125,8 +126,9 @@ async def test_list(inventory: Client, shop: Shop, uid: str) -> None:
     assert await found(("location_id", shelf.locations[1])) == [1]
     assert await found(("quantity[gt]", "1"), ("quantity[lt]", "4")) == [1]
     assert await found(("description", f"Shop window {uid}")) == [0]
-    assert await found(("description[contains]", f"shoot {uid}")) == [1]
-    assert await found(("description[starts_with]", "Shop")) == [0]
+    assert await found(("description[contains]", f"SHOOT {uid}")) == [1]
+    assert await found(("description[contains]", "_")) == []
+    assert await found(("description[starts_with]", "shop")) == [0]
     assert await found(("description[ends_with]", uid)) == [1, 0]
     assert await found(("created_by[]", "usr_test"), ("created_at[gt]", "2020-01-01")) == [2, 1, 0]
     assert await found(("created_at[lt]", "2020-01-01")) == []
@@ -144,7 +146,8 @@ async def test_list(inventory: Client, shop: Shop, uid: str) -> None:
     assert set(page["reservations"][0]) == {"id", "created_at", "quantity"}
     for refused in (
         {"colour": "red"}, {"created_by": "x"}, {"inventory_item_id": "x"}, {"line_item_id": "x"}, {"quantity": "2"},
-        {"description[near]": "x"}, {"expand": "order"}, {"fields": "colour"}, {"order": "colour"}, {"limit": "x"},
+        {"description[near]": "x"}, {"description[]": "x"}, {"expand": "order"}, {"fields": "colour"},
+        {"order": "colour"}, {"limit": "x"},
     ):  # fmt: skip
         assert (await inventory.get("/admin/reservations", refused))[0] == 400, refused
 
@@ -177,6 +180,34 @@ async def test_lines_are_shown_with_their_order(inventory: Client, line: dict[st
     [row] = (await inventory.ok("GET", "/admin/reservations", query=query))["reservations"]
     assert (row["line_item"]["id"], row["line_item"]["quantity"]) == (line["id"], 5)
     assert row["line_item"]["order"]["id"] == line["order"]
+    # One that is for no line says nothing of it.
+    await inventory.ok("POST", "/admin/reservations", wanted(line["shelf"], 1))
+    query = [("inventory_item_id[]", line["shelf"].item), ("expand", "line_item")]
+    rows = (await inventory.ok("GET", "/admin/reservations", query=query))["reservations"]
+    assert [(row["quantity"], "line_item" in row) for row in rows] == [(1, False), (2, True)]
+
+
+async def test_nothing_for_a_canceled_order(
+    inventory: Client, orders: Client, shop: Shop, line: dict[str, Any]
+) -> None:
+    body = wanted(line["shelf"], 2, line_item_id=line["id"])
+    await inventory.ok("POST", "/admin/reservations", body)
+    await orders.ok("POST", f"/admin/orders/{line['order']}/cancel")
+    status, answer = await inventory.post("/admin/reservations", body)
+    assert (status, answer["type"]) == (400, "not_allowed")
+    assert await shop.levels(line["shelf"]) == [(10, 0), (4, 0)]
+
+
+async def test_marks_are_forgotten(stack: Stack, ask: Ask) -> None:
+    """After a day. Nobody remembers what they asked before."""
+    old, new = new_id("item"), new_id("item")
+    await ask("release", {"line_item_ids": [old, new]})
+    pool = stack.pool("inventory")
+    await pool.execute("update line_marks set marked_at = now() - interval '25 hours' where line_item_id = $1", old)
+    await forget_marks(pool)
+    found = {id_: (await ask("line_mark", {"line_item_id": id_}))["mark"] for id_ in (old, new)}
+    assert found[old] is None
+    assert found[new]
 
 
 async def test_sent_twice_is_done_once(inventory: Client, shop: Shop) -> None:

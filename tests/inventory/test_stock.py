@@ -8,7 +8,7 @@ import pytest
 
 from services.chassis.errors import ApiError
 from services.chassis.ids import new_id
-from tests.conftest import Stack, until
+from tests.conftest import Client, Stack, until
 from tests.inventory.conftest import Ask, Shop
 
 
@@ -254,3 +254,39 @@ async def test_reservations_of_lines(shop: Shop, ask: Ask) -> None:
         "limit": 20,
     }
     assert await outcome(ask("reservations", {"line_item_ids": ids, "order": "colour"})) == "invalid_data"
+
+
+async def test_what_others_have_to_get_from_elsewhere(shop: Shop, ask: Ask, inventory: Client) -> None:
+    """A parcel is packed of what was reserved for another order: nobody can order what is left for that one."""
+    shelf = await shop.shelf(5, 5)
+    first, second = shelf.order(5), shelf.order(5)
+    await ask("reserve", first, key=new_id("key"))
+    await ask("reserve", second, key=new_id("key"))
+    packed = {"fulfillment_id": new_id("ful"), "location_id": shelf.locations[0], "items": first["items"]}
+    held = (await ask("reservations", {"line_item_ids": [first["items"][0]["line_item_id"]]}))["reservations"]
+    elsewhere = shelf.locations[1 - shelf.locations.index(held[0]["location_id"])]
+    await ask("fulfill", packed | {"location_id": elsewhere}, key=new_id("key"))
+    assert sorted(await shop.levels(shelf)) == [(0, 5), (5, 0)]
+    assert await outcome(ask("reserve", shelf.order(1), key=new_id("key"))) == "insufficient_inventory"
+    assert sorted(await shop.levels(shelf)) == [(0, 5), (5, 0)]
+    path = f"/admin/inventory-items/{shelf.item}/location-levels/{elsewhere}"
+    await inventory.ok("POST", path, {"stocked_quantity": 1})
+    await ask("reserve", shelf.order(1), key=new_id("key"))
+    assert sorted(await shop.levels(shelf)) == [(1, 5), (5, 1)]
+    assert await outcome(ask("reserve", shelf.order(1), key=new_id("key"))) == "insufficient_inventory"
+
+
+async def test_what_was_reserved_by_hand_counts(shop: Shop, ask: Ask) -> None:
+    """For a line of a draft that is paid then; and it stays when that comes to nothing."""
+    shelf = await shop.shelf(10)
+    order, key = shelf.order(4), new_id("key")
+    line = order["items"][0]["line_item_id"]
+    by_hand = {"line_item_id": line, "variant_id": shelf.variant, "location_id": shelf.locations[0], "quantity": 3}
+    await ask("reserve_line", by_hand | {"unfulfilled_quantity": 4}, key=new_id("key"))
+    made = (await ask("reserve", order, key=key))["reservations"]
+    assert [row["quantity"] for row in made] == [1]
+    assert await shop.levels(shelf) == [(10, 4)]
+    await ask("release", {"line_item_ids": [line], "undoes": key}, key=new_id("key"))
+    assert await shop.levels(shelf) == [(10, 3)]
+    await ask("release", {"line_item_ids": [line]}, key=new_id("key"))
+    assert await shop.levels(shelf) == [(10, 0)]
