@@ -19,7 +19,7 @@ from services.chassis.commands import call
 from services.chassis.consumers import Listener
 from services.chassis.copies import on_copies
 from services.chassis.db import Db, reading, transaction
-from services.chassis.embed import One, Resource, Selection, cols, one_json, page_query
+from services.chassis.embed import One, Relation, Resource, Selection, cols, one_json, page_query
 from services.chassis.errors import ApiError, InvalidData, NotAllowed, NotFound
 from services.chassis.http import Body, actor, json_bytes, parse
 from services.chassis.ids import new_id
@@ -71,7 +71,7 @@ COLUMNS = cols(
     " failed_at@ created_at@ updated_at@ deleted_at@"
 )
 USER = Resource("copies", document=True)
-RELATIONS = {"created_by_user": One(USER, "{t}.kind = 'user' and {t}.id = {p}.created_by")}
+RELATIONS: dict[str, Relation] = {"created_by_user": One(USER, "{t}.kind = 'user' and {t}.id = {p}.created_by")}
 
 
 def shaped(dry_run: str) -> Resource:

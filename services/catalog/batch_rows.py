@@ -17,11 +17,12 @@ from aiohttp import web
 from services.chassis.db import Db
 from services.chassis.errors import InvalidData
 from services.chassis.keys import POOL, SETTINGS
-from services.chassis.outbox import emit
+from services.chassis.outbox import emit, emit_all
 
 LEASE_SECONDS = 15.0
 STATEMENT_SECONDS = 900.0  # a single one writes all that a file says
 MOST_ERRORS = 50
+DRY_RUN_DAYS = 7  # after which a dry run that nobody has confirmed is over
 
 DUE = """
 completed_at is null and canceled_at is null and failed_at is null
@@ -69,6 +70,24 @@ FAIL = """
 update batch_jobs set failed_at = clock_timestamp(), processing_at = null, result = $3::text::jsonb, leased_by = null,
     updated_at = clock_timestamp()
 where id = $1 and leased_by = $2 and canceled_at is null returning true
+"""
+NOT_CONFIRMED = f"The dry run was not confirmed within {DRY_RUN_DAYS} days."
+# With the lines that it has read. One that somebody is confirming or cancelling is passed over until the next time.
+EXPIRE = """
+with expired as (
+    update batch_jobs set failed_at = clock_timestamp(), updated_at = clock_timestamp(),
+        result = result || jsonb_build_object('errors', coalesce(result -> 'errors', '[]') || to_jsonb($2::text))
+    where id in (
+        select id from batch_jobs
+        where pre_processed_at < clock_timestamp() - make_interval(days => $1)
+            and confirmed_at is null and canceled_at is null and failed_at is null
+        for update skip locked
+    )
+    returning id
+), forgotten as (
+    delete from batch_import_lines where job_id in (select id from expired)
+)
+select id from expired
 """
 # After the job itself, which is what somebody who cancels locks first.
 FORGET = "delete from batch_import_lines where job_id = $1"
@@ -174,6 +193,12 @@ async def pre_processed(db: Db, job: Job, result: dict[str, Any]) -> bool:
     job.result, job.prepared = result, True
     await emit(db, "batch.pre_processed", job.id, {"id": job.id})
     return bool(confirmed)
+
+
+async def expire(db: Db) -> None:
+    """Dry runs that nobody has confirmed in time fail, in the caller's transaction: what they have read is let go."""
+    expired = [row["id"] for row in await db.fetch(EXPIRE, DRY_RUN_DAYS, NOT_CONFIRMED)]
+    await emit_all(db, "batch.failed", {job_id: {"id": job_id} for job_id in expired})
 
 
 async def start(job: Job) -> None:

@@ -5,6 +5,7 @@ by trouble that passes, begins again from where it was pre-processed; after a fe
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from services.catalog.batch_rows import (
     Job,
     Stopped,
     connected,
+    expire,
     fail,
     release,
     renew,
@@ -38,6 +40,7 @@ POLL_SECONDS = 2.0
 RENEW_SECONDS = 1.0  # a canceled job stops within this time
 RETRY_SECONDS = 2.0
 MOST_ATTEMPTS = 5
+EXPIRE_SECONDS = 3600.0  # between looks for dry runs that were not confirmed in time
 CHANNEL = "batch_jobs"
 
 
@@ -81,9 +84,14 @@ async def _serve(app: web.Application, db: asyncpg.Connection) -> None:
 
     await db.add_listener(CHANNEL, notified)
     running: set[asyncio.Task[None]] = set()
+    expired = float("-inf")
     try:
         while True:
             look.clear()
+            if time.monotonic() - expired >= EXPIRE_SECONDS:
+                async with db.transaction():
+                    await expire(db)
+                expired = time.monotonic()
             if len(running) < AT_ONCE:
                 for job in await take(db, app, AT_ONCE - len(running)):
                     task = asyncio.create_task(_run(job), name=job.id)

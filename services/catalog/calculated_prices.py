@@ -12,9 +12,8 @@ import orjson
 from aiohttp import web
 
 from services.catalog.price_candidates import CANDIDATES, INCLUDES_TAX, holds
-from services.catalog.price_list_reads import PLAIN_LIST
 from services.catalog.pricing import Price, resolve, taxed, total_rate
-from services.catalog.product_reads import AVAILABILITY, PRICE, PRICE_COLUMNS, STOCK, variant_resource
+from services.catalog.product_reads import AVAILABILITY, PLAIN_LIST, PRICE, PRICE_COLUMNS, STOCK, variant_resource
 from services.catalog.resources import TAX_RATE
 from services.chassis.commands import call
 from services.chassis.db import Db

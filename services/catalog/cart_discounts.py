@@ -12,7 +12,8 @@ from services.chassis.errors import InvalidData, NotAllowed, NotFound
 # discount, and goes with it.
 DISCOUNTS = """
 select coalesce(json_object_agg(d.code, json_build_object(
-    'id', d.id, 'code', d.code, 'type', r.type, 'value', r.value, 'allocation', r.allocation,
+    'id', d.id, 'code', d.code, 'made', extract(epoch from d.created_at),
+    'type', r.type, 'value', r.value, 'allocation', r.allocation,
     'used_up', coalesce(d.usage_count >= d.usage_limit, false), 'begun', d.starts_at <= now(),
     'over', coalesce(d.ends_at < now(), false), 'disabled', d.is_disabled,
     'in_region', exists (
@@ -48,12 +49,13 @@ IDS = "array(select id from discounts where (code = any($4::text[]) or id = any(
 
 
 def wanted_codes(codes: Sequence[str]) -> list[str]:
-    """The codes as they are stored, each once, sorted: which of several discounts stays does not depend on chance."""
+    """The codes as they are stored, each once."""
     return sorted({normalised(code) for code in codes})
 
 
 def chosen_discounts(codes: Sequence[str], found: dict[str, Any], *, kept: bool) -> list[dict[str, Any]]:
-    """The discounts that the cart gets: the first ordinary one, and the first that frees of shipping.
+    """The discounts that the cart gets: of the ordinary ones that which was made first, so that it does not depend on
+    chance, and likewise one that frees of shipping.
 
     With `kept` the cart has them already, and they stay, whatever has become of them, unless they were deleted.
     Otherwise raises NotFound, NotAllowed or InvalidData for a code that it cannot have.
@@ -61,7 +63,7 @@ def chosen_discounts(codes: Sequence[str], found: dict[str, Any], *, kept: bool)
     missing = [code for code in codes if code not in found]
     if missing and not kept:
         raise NotFound(f"There is no discount {', '.join(missing)}.")
-    discounts = [found[code] for code in codes if code in found]
+    discounts = sorted((found[code] for code in codes if code in found), key=lambda d: (d["made"], d["code"]))
     if not kept:
         check_usable(discounts)
     firsts: dict[bool, str] = {}

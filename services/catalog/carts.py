@@ -23,14 +23,15 @@ from services.chassis.errors import InvalidData, NotAllowed, NotFound
 
 
 class Item(BaseModel):
-    """A line. Without `variant_id` it is the caller's own invention; a `unit_price` given is kept. So are `tax_rates`,
-    of a line that was sold, whose variant may be gone."""
+    """A line. Without `variant_id` it is the caller's own invention; a `unit_price` given is kept, and whether the line
+    `allow_discounts`. So are `tax_rates`, of a line that was sold, whose variant may be gone."""
 
     id: str
     variant_id: str | None = None
     quantity: int
     unit_price: int | None = None
     includes_tax: bool | None = None
+    allow_discounts: bool | None = None
     tax_rates: list[dict[str, Any]] | None = None
 
     @property
@@ -39,11 +40,13 @@ class Item(BaseModel):
 
 
 class Method(BaseModel):
-    """A way to ship. A `price` given is kept."""
+    """A way to ship. A `price` given is kept. What is `chosen` the cart has already: whether it can have it was checked
+    then, and the option may be gone by now."""
 
     id: str
     option_id: str
     price: int | None = None
+    chosen: bool = False
 
 
 class Cart(BaseModel):
@@ -94,6 +97,7 @@ OPTIONS = """
 select coalesce(json_object_agg(o.id, json_build_object(
     'region_id', o.region_id, 'profile_id', o.profile_id, 'provider_id', o.provider_id, 'price_type', o.price_type,
     'amount', o.amount, 'includes_tax', o.includes_tax, 'is_return', o.is_return, 'data', o.data,
+    'gone', o.deleted_at is not null,
     'requirements', (
         select coalesce(json_agg(json_build_array(q.type, q.amount) order by q.id), '[]')
         from shipping_option_requirements q where q.shipping_option_id = o.id and q.deleted_at is null
@@ -104,7 +108,7 @@ select coalesce(json_object_agg(o.id, json_build_object(
         from tax_rates t join shipping_tax_rates l on l.rate_id = t.id where l.shipping_option_id = o.id
     )
 )), '{}')
-from shipping_options o where o.id = any($3::text[]) and o.deleted_at is null
+from shipping_options o where o.id = any($3::text[])
 """
 COPIED = {
     "region": "array[$1]",
@@ -151,16 +155,17 @@ async def price_cart(db: Db, body: dict[str, Any]) -> dict[str, Any]:
     discounts = chosen_discounts(codes, data["discounts"], kept=cart.discounts_kept)
     check_variants(sorted({i.variant_id for i in cart.items if i.variant_id and not i.sold}), data["variants"])
     default_rates = [{"rate": region["tax_rate"], "name": "default", "code": "default"}]
-    methods = [price_method(method, data["options"], default_rates) for method in cart.shipping_methods]
-    profiles = {method["profile_id"] for method in methods}
+    methods = [price_method(each, data["options"], default_rates) for each in cart.shipping_methods]
+    profiles = {each["profile_id"] for each in methods}
     items = [price_item(item, region, data["variants"], default_rates, profiles) for item in cart.items]
     amounts = [
         item_amounts(item, line, region["automatic_taxes"]) for item, line in zip(cart.items, items, strict=True)
     ]
-    for method in methods:
-        check_option(method["option_id"], data["options"][method["option_id"]], region["id"], amounts)
+    for method in cart.shipping_methods:
+        if not method.chosen:
+            check_option(method.option_id, data["options"][method.option_id], region["id"], amounts)
     if any(discount["type"] == "free_shipping" for discount in discounts):
-        methods = [method | {"price": 0} for method in methods]
+        methods = [each | {"price": 0} for each in methods]
     taken = adjustments(discounts, discounted_lines(items, cart.items, amounts))
     return {
         "currency_code": region["currency_code"],
@@ -245,7 +250,7 @@ def price_item(
         "includes_tax": includes_tax,
         "is_giftcard": variant["is_giftcard"],
         "has_shipping": variant["profile_id"] in profiles,
-        "allow_discounts": variant["allow_discounts"],
+        "allow_discounts": variant["allow_discounts"] if item.allow_discounts is None else item.allow_discounts,
         "tax_rates": rates,
         "adjustments": [],
     }
@@ -260,7 +265,7 @@ def item_amounts(item: Item, line: dict[str, Any], automatic_taxes: bool) -> Lin
 def price_method(method: Method, options: dict[str, Any], default_rates: list[dict[str, Any]]) -> dict[str, Any]:
     """A shipping method as the caller keeps it. Raises NotFound, or InvalidData when nobody can tell its price."""
     option = options.get(method.option_id)
-    if option is None:
+    if option is None or (option["gone"] and not method.chosen):
         raise NotFound(f"There is no shipping option {method.option_id}.")
     price = option["amount"] if method.price is None else method.price
     if price is None or (option["price_type"] == "calculated" and not can_calculate(option["provider_id"])):

@@ -5,11 +5,11 @@ from functools import cache
 from typing import Annotated
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_core import to_json
 
 from services.catalog.answers import deleted, get_page
-from services.catalog.bodies import ABSENT, Metadata
+from services.catalog.bodies import Metadata
 from services.catalog.category_ranks import close_gap, last_rank, lock_tree, move
 from services.catalog.product_bodies import MOST_INT, Id, IdBody, Name, Text
 from services.catalog.product_reads import CATEGORY, CATEGORY_COLUMNS
@@ -18,7 +18,7 @@ from services.catalog.slugs import slug
 from services.chassis.db import Db, reading, transaction
 from services.chassis.embed import One, Resource, Selection, Value, merge, one_json, one_query, page_query, tree
 from services.chassis.errors import NotAllowed, NotFound
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.openapi_values import Row
 from services.chassis.outbox import emit
@@ -65,13 +65,16 @@ FILTERS: dict[str, Filter] = {
 }
 
 
+Parent = Annotated[Id | None, AfterValidator(lambda category_id: category_id or None)]  # an empty text is none
+
+
 class CategoryBody(Body):
     name: Name
     description: Text = ""
     handle: Annotated[str, Field(max_length=500)] | None = None
     is_internal: bool = False
     is_active: bool = False
-    parent_category_id: Id | None = None
+    parent_category_id: Parent = None
     metadata: Metadata = None
 
 
@@ -81,7 +84,7 @@ class CategoryUpdate(Body):
     handle: Name = ABSENT
     is_internal: bool = ABSENT
     is_active: bool = ABSENT
-    parent_category_id: Id | None = None
+    parent_category_id: Parent = None
     rank: Annotated[int, Field(ge=0, le=MOST_INT)] = ABSENT
     metadata: Metadata = None
 
@@ -226,7 +229,8 @@ async def post_product_categories(request: web.Request) -> web.Response:
 
 
 async def get_product_category(request: web.Request) -> web.Response:
-    asked(request)
+    """The whole category; `fields` is not looked at, `expand` must name what there is."""
+    one_query(WHOLE, {name: value for name, value in query_of(request).items() if name != "fields"})
     async with reading(request) as db:
         return json_bytes(request, await category_json(db, request.match_info["id"], Selection(FIELDS, BOTH)))
 

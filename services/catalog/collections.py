@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic_core import to_json
 
 from services.catalog.answers import chosen, deleted, get_page, listed, one
-from services.catalog.bodies import ABSENT, Metadata
+from services.catalog.bodies import Metadata
 from services.catalog.discount_rows import named_in_condition
 from services.catalog.documents import each_doc
 from services.catalog.product_bodies import Id, Name
@@ -19,7 +19,7 @@ from services.catalog.slugs import slug
 from services.chassis.db import Db, reading, transaction
 from services.chassis.embed import Many, Resource, page_query, tree
 from services.chassis.errors import NotFound
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.outbox import emit, emit_all
 from services.chassis.params import dates, query_of, search, text

@@ -3,13 +3,12 @@
 from aiohttp import web
 
 from services.catalog.answers import chosen, get_page, one
-from services.catalog.bodies import ABSENT
 from services.catalog.documents import each_doc
 from services.catalog.resources import CURRENCY
 from services.chassis.db import Db, transaction
 from services.chassis.embed import Resource, page_query
 from services.chassis.errors import NotFound
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.outbox import emit_all
 from services.chassis.params import flag, query_of, search, text
 

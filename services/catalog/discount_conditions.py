@@ -14,6 +14,7 @@ from services.catalog.discount_rows import (
     CONDITION,
     DISCOUNT,
     EXPAND,
+    ONCE,
     Discount,
     access_discount,
     announce,
@@ -22,7 +23,7 @@ from services.catalog.discount_rows import (
 )
 from services.chassis.db import Db, reading, transaction
 from services.chassis.embed import Selection, one_json, one_query, tree
-from services.chassis.errors import ApiError, InvalidData, NotFound
+from services.chassis.errors import ApiError, Duplicate, InvalidData, NotFound
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.openapi_values import Row
@@ -68,9 +69,16 @@ class ConditionBody(ConditionUpdate):
 
 
 class RuleCondition(ConditionBody):
-    """A condition in the update of a rule: with `id` one that is there, without a new one."""
+    """A condition in the update of a rule: with `id` one that is there, whose operator may stay; without, a new one."""
 
     id: str | None = None
+    operator: Operator | None = None  # type: ignore[assignment]  # says more
+
+    @model_validator(mode="after")
+    def new_ones_have_an_operator(self) -> Self:
+        if self.id is None and self.operator is None:
+            raise ValueError("a new condition needs an operator")
+        return self
 
 
 class ResourceRef(Body):
@@ -110,7 +118,7 @@ with gone as (
     delete from discount_condition_resources
     where condition_id in (select id from jsonb_to_recordset($1::text::jsonb) as x(id text))
 )
-update discount_conditions c set operator = x.operator, updated_at = now()
+update discount_conditions c set operator = coalesce(x.operator, c.operator), updated_at = now()
 from jsonb_to_recordset($1::text::jsonb) as x(id text, operator text) where c.id = x.id
 """
 # $1: [{condition_id, resource_id}]
@@ -154,9 +162,13 @@ async def check_named(db: Db, named: Sequence[dict[str, Any]]) -> None:
 
 async def put_conditions(db: Db, rule_id: str, conditions: Sequence[RuleCondition]) -> None:
     """Add conditions, and replace what those with an id name. Raises NotFound, InvalidData or Duplicate."""
+    held = await db.fetch(OF_RULE, rule_id)
+    once = {(row["type"], row["operator"]) for row in held}
+    if any(each.id is None and (each.type, each.operator) in once for each in conditions):
+        raise Duplicate(ONCE)
     named = [{"type": each.type, "id": id_} for each in conditions for id_ in each.ids]
     await check_named(db, named)
-    known = {row["id"]: row["type"] for row in await db.fetch(OF_RULE, rule_id)}
+    known = {row["id"]: row["type"] for row in held}
     for each in conditions:
         if each.id is not None and each.id not in known:
             raise NotFound(f"The rule has no condition {each.id}.")

@@ -15,11 +15,11 @@ import asyncpg
 from services.catalog import customer_groups
 from services.catalog.customer_groups import CUSTOMER_GROUP
 from services.catalog.documents import docs, each_doc
-from services.catalog.product_reads import COLLECTION, PLAIN_PRODUCT, TAG, TYPE
-from services.catalog.resources import REGION
+from services.catalog.product_reads import COLLECTION, PRODUCT, TAG, TYPE
+from services.catalog.resources import INNER_REGION
 from services.chassis.db import Db
 from services.chassis.documents import Kind
-from services.chassis.embed import Many, One, Resource, cols, tree
+from services.chassis.embed import Many, One, Resource, Selection, cols, tree
 from services.chassis.errors import Duplicate, NotFound
 from services.chassis.outbox import emit_all
 from services.chassis.params import Bind, word
@@ -34,13 +34,13 @@ def named_in_condition(name: str, value: Any, bind: Bind) -> str:
     return NAMED.replace("{p}.id", bind(word(name, value)))
 
 
-PLAIN_RULE = Resource("discount_rules", cols("id description type value allocation " + STAMPS))
+RULE = Resource("discount_rules", cols("id description type value allocation " + STAMPS))
 CONDITION = Resource(
     "discount_conditions",
     cols("id type operator discount_rule_id " + STAMPS),
     {
-        "discount_rule": One(PLAIN_RULE, "{t}.id = {p}.discount_rule_id"),
-        "products": Many(PLAIN_PRODUCT, NAMED + ALIVE),
+        "discount_rule": One(RULE, "{t}.id = {p}.discount_rule_id"),
+        "products": Many(PRODUCT, NAMED + ALIVE),
         "product_types": Many(TYPE, NAMED),
         "product_collections": Many(COLLECTION, NAMED + ALIVE),
         "product_tags": Many(TAG, NAMED),
@@ -51,31 +51,24 @@ CONDITION = Resource(
         ),
     },
 )
-RULE = Resource(
-    PLAIN_RULE.table,
-    PLAIN_RULE.columns,
-    {"conditions": Many(CONDITION, "{t}.discount_rule_id = {p}.id")},
-)
-PLAIN_DISCOUNT = Resource(
+RULE.relations["conditions"] = Many(CONDITION, "{t}.discount_rule_id = {p}.id")
+DISCOUNT = Resource(
     "discounts",
     cols(
         "id code is_dynamic rule_id is_disabled parent_discount_id starts_at@ ends_at@ valid_duration usage_limit"
         " usage_count " + STAMPS
     ),
-)
-DISCOUNT = Resource(
-    PLAIN_DISCOUNT.table,
-    PLAIN_DISCOUNT.columns,
     {
-        "parent_discount": One(PLAIN_DISCOUNT, "{t}.id = {p}.parent_discount_id and {t}.deleted_at is null"),
         "regions": Many(
-            REGION,
+            INNER_REGION,
             "{t}.id in (select region_id from discount_regions where discount_id = {p}.id) and {t}.deleted_at is null",
         ),
         "rule": One(RULE, "{t}.id = {p}.rule_id"),
     },
 )
+DISCOUNT.relations["parent_discount"] = One(DISCOUNT, "{t}.id = {p}.parent_discount_id and {t}.deleted_at is null")
 EXPAND = tree(("parent_discount", "regions", "rule.conditions"))
+WHOLE = Selection(tuple(DISCOUNT.columns), EXPAND)
 
 # Orders look for the groups that a condition names. Its documents come in the events of the discount that the rule was
 # made for.
@@ -91,6 +84,8 @@ DISCOUNT_KINDS: Mapping[str, Kind] = {
     "discount": Kind(DISCOUNT, tree(("parent_discount", "regions", "rule"))),
     "discount_condition": Kind(CONDITION_DOC, aggregate=OWNER),
 }
+
+ONCE = "A rule has one condition of a type and operator; change that one."
 
 LOCK_RULE = """
 select id, type from discount_rules
@@ -166,5 +161,5 @@ def refusals() -> Iterator[None]:
         if error.constraint_name == "discounts_code":
             raise Duplicate(f"Another discount has this code ({error.detail}).") from None
         if error.constraint_name == "discount_conditions_once":
-            raise Duplicate("A rule has one condition of a type and operator; change that one.") from None
+            raise Duplicate(ONCE) from None
         raise

@@ -10,7 +10,7 @@ from aiohttp import web
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from services.catalog.answers import deleted, get_one, get_page, json_or_null, one
-from services.catalog.bodies import ABSENT, Amount, Metadata
+from services.catalog.bodies import Amount, Metadata, sent
 from services.catalog.customer_groups import keep_groups, known_groups
 from services.catalog.discount_conditions import (
     ConditionBody,
@@ -23,6 +23,7 @@ from services.catalog.discount_rows import (
     DISCOUNT,
     DISCOUNT_KINDS,
     EXPAND,
+    WHOLE,
     Discount,
     access_discount,
     announce,
@@ -35,7 +36,7 @@ from services.catalog.documents import doc
 from services.chassis.db import Db, reading, transaction
 from services.chassis.embed import one_json, one_query, page_query
 from services.chassis.errors import InvalidData, NotFound
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.outbox import emit
 from services.chassis.params import Bind, Filter, choices, dates, flag, moment, query_of, search
@@ -115,7 +116,7 @@ class RuleUpdate(Body):
 class DiscountUpdate(Body):
     code: Code = ABSENT
     rule: RuleUpdate | None = None
-    regions: list[str] = ABSENT
+    regions: list[str] | None = None
     is_disabled: bool = ABSENT
     starts_at: Moment = ABSENT
     ends_at: Moment | None = None
@@ -242,13 +243,12 @@ async def update_discount(db: Db, discount_id: str, body: DiscountUpdate) -> Non
     check_window(found.starts_at, body.ends_at)
     if body.rule is not None:
         await update_rule(db, found, body.rule)
-    if "regions" in body.model_fields_set:
+    if body.regions is not None:
         check_number(found.type, body.regions)
         await db.execute(KEEP_REGIONS, discount_id, body.regions)
         await add_regions(db, discount_id, body.regions)
-    sent = body.model_dump_json(exclude_unset=True, exclude={"rule", "regions"})
     with refusals():
-        await db.execute(UPDATE, discount_id, sent)
+        await db.execute(UPDATE, discount_id, sent(body, without=("rule", "regions")))
     await announce(db, found)
 
 
@@ -342,17 +342,19 @@ async def delete_discount(request: web.Request) -> web.Response:
 
 
 async def post_region(request: web.Request) -> web.Response:
-    what, discount_id = shown_by(request), request.match_info["id"]
+    """Parameters are not looked at."""
+    discount_id = request.match_info["id"]
     async with transaction(request) as db:
         await add_region(db, discount_id, request.match_info["region_id"])
-        return json_bytes(request, await one(db, "discount", DISCOUNT, what, discount_id))
+        return json_bytes(request, await one(db, "discount", DISCOUNT, WHOLE, discount_id))
 
 
 async def delete_region(request: web.Request) -> web.Response:
-    what, discount_id = shown_by(request), request.match_info["id"]
+    """Parameters are not looked at."""
+    discount_id = request.match_info["id"]
     async with transaction(request) as db:
         await remove_region(db, discount_id, request.match_info["region_id"])
-        return json_bytes(request, await one(db, "discount", DISCOUNT, what, discount_id))
+        return json_bytes(request, await one(db, "discount", DISCOUNT, WHOLE, discount_id))
 
 
 ROUTES = [

@@ -4,9 +4,8 @@ from aiohttp import web
 
 from services.catalog.answers import json_or_null, one
 from services.catalog.bodies import Metadata
-from services.catalog.discount_conditions import shown_by
-from services.catalog.discount_rows import DISCOUNT, DISCOUNT_KINDS, access_discount, normalised, refusals
-from services.catalog.discounts import DELETE, Code, Limit
+from services.catalog.discount_rows import DISCOUNT, DISCOUNT_KINDS, WHOLE, access_discount, normalised, refusals
+from services.catalog.discounts import DELETE, Code
 from services.catalog.documents import doc
 from services.chassis.db import Db, transaction
 from services.chassis.errors import NotAllowed
@@ -16,10 +15,10 @@ from services.chassis.outbox import emit
 
 
 class DynamicCodeBody(Body):
-    """`usage_limit` is accepted and not looked at: a code has the limit of its discount."""
+    """`usage_limit` can be any number and is not looked at: a code has the limit of its discount."""
 
     code: Code
-    usage_limit: Limit = 1
+    usage_limit: float | None = None
     metadata: Metadata = None
 
 
@@ -56,17 +55,19 @@ async def remove_code(db: Db, discount_id: str, code: str) -> None:
 
 
 async def post_dynamic_codes(request: web.Request) -> web.Response:
-    what, body = shown_by(request), await parse(request, DynamicCodeBody)
+    """Parameters are not looked at."""
+    body = await parse(request, DynamicCodeBody)
     async with transaction(request) as db:
         code_id = await create_code(db, request.match_info["id"], body)
-        return json_bytes(request, await one(db, "discount", DISCOUNT, what, code_id))
+        return json_bytes(request, await one(db, "discount", DISCOUNT, WHOLE, code_id))
 
 
 async def delete_dynamic_code(request: web.Request) -> web.Response:
-    what, discount_id = shown_by(request), request.match_info["id"]
+    """Parameters are not looked at."""
+    discount_id = request.match_info["id"]
     async with transaction(request) as db:
         await remove_code(db, discount_id, normalised(request.match_info["code"]))
-        return json_bytes(request, await one(db, "discount", DISCOUNT, what, discount_id))
+        return json_bytes(request, await one(db, "discount", DISCOUNT, WHOLE, discount_id))
 
 
 ROUTES = [

@@ -25,12 +25,14 @@ class ListPriceBody(PriceBody):
 
 
 class ListPriceEntry(ListPriceBody):
-    """A price of the list: that with the `id`, whose place stays what it is, or a new one."""
+    """A price of the list: that with the `id`, which moves to the region or the currency if it names one, or a new one.
+    A price of a region stays there, whatever currency is sent along."""
 
     id: Id | None = None
 
     @model_validator(mode="after")
     def in_one_place(self) -> Self:
+        self.currency_code, self.region_id = self.currency_code or None, self.region_id or None
         if self.id is None and (self.currency_code is None) == (self.region_id is None):
             raise ValueError("a price has either a currency_code or a region_id")
         return self
@@ -75,8 +77,9 @@ from jsonb_to_recordset($2::text::jsonb) as g(
 """
 CHANGE = """
 update prices p set
-    (amount, min_quantity, max_quantity) = (
-        select n.amount, n.min_quantity, n.max_quantity from jsonb_populate_record(p, d.doc) n
+    (amount, min_quantity, max_quantity, currency_code, region_id) = (
+        select n.amount, n.min_quantity, n.max_quantity, coalesce(r.currency_code, lower(n.currency_code)), n.region_id
+        from jsonb_populate_record(p, d.doc - 'variant_id') n left join regions r on r.id = n.region_id
     ),
     updated_at = now()
 from jsonb_array_elements($2::text::jsonb) d(doc)
@@ -99,11 +102,11 @@ select id from gone order by id
 """
 
 
-async def check_prices(db: Db, prices: Sequence[ListPriceBody]) -> None:
-    """Raises NotFound for a variant, a currency or a region that does not exist."""
+async def check_prices(db: Db, prices: Sequence[ListPriceBody], added: Sequence[ListPriceBody]) -> None:
+    """Raises NotFound for a currency or a region that does not exist, or a variant of those that are added."""
     missing = await db.fetchrow(
         MISSING,
-        [price.variant_id for price in prices],
+        [price.variant_id for price in added],
         [price.currency_code for price in prices if price.currency_code is not None],
         [price.region_id for price in prices if price.region_id is not None],
     )
@@ -116,11 +119,12 @@ async def set_prices(db: Db, list_id: str, entries: Sequence[ListPriceBody], *, 
     """Change the prices with an id, add the others; with `override`, all that are not named go. Raises NotFound."""
     changes = [entry for entry in entries if isinstance(entry, ListPriceEntry) and entry.id is not None]
     added = [entry for entry in entries if not isinstance(entry, ListPriceEntry) or entry.id is None]
-    await check_prices(db, added)
+    await check_prices(db, entries, added)
     if override:
         await db.execute(REMOVE_OTHERS, list_id, [entry.id for entry in changes])
     if changes:
-        docs = [entry.model_dump(exclude_unset=True) for entry in changes]
+        empty = [{name for name in ("currency_code", "region_id") if not getattr(e, name)} for e in changes]
+        docs = [e.model_dump(exclude_unset=True, exclude=skip) for e, skip in zip(changes, empty, strict=True)]
         found = {row["id"] for row in await db.fetch(CHANGE, list_id, to_json(docs).decode())}
         if unknown := sorted({entry.id or "" for entry in changes} - found):
             raise NotFound(f"The price list has no price {', '.join(unknown)}.")

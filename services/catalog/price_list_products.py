@@ -5,10 +5,10 @@ from dataclasses import replace
 from aiohttp import web
 
 from services.catalog.answers import get_page, listed
-from services.catalog.price_list_reads import PLAIN_LIST
 from services.catalog.product_lists import FILTERS as PRODUCT_FILTERS
-from services.catalog.product_lists import in_place_of_key
+from services.catalog.product_lists import STATUSES, in_place_of_key
 from services.catalog.product_reads import (
+    PLAIN_LIST,
     PRICE_COLUMNS,
     PRODUCT_COLUMNS,
     VARIANT_COLUMNS,
@@ -16,7 +16,7 @@ from services.catalog.product_reads import (
     variant_resource,
 )
 from services.chassis.embed import Many, One, Resource, page_query, tree
-from services.chassis.params import Filter, query_of, texts
+from services.chassis.params import Filter, choices, query_of, texts
 
 # $1 is the list.
 PRICE = Resource(
@@ -53,7 +53,6 @@ IN_LIST = """{t}.id in (
 TREE = tree(("variants.options", "profiles", "images", "options.values", "tags", "type", "collection"))
 KNOWN = (
     "id",
-    "status",
     "collection_id",
     "tags",
     "title",
@@ -65,7 +64,11 @@ KNOWN = (
     "updated_at",
     "deleted_at",
 )
-FILTERS: dict[str, Filter] = {**{name: PRODUCT_FILTERS[name] for name in KNOWN}, "type": texts("{t}.type_id")}
+FILTERS: dict[str, Filter] = {
+    **{name: PRODUCT_FILTERS[name] for name in KNOWN},
+    "status": choices("{t}.status", STATUSES, array_only=False),
+    "type": texts("{t}.type_id"),
+}
 
 
 async def get_price_list_products(request: web.Request) -> web.Response:

@@ -2,17 +2,13 @@
 
 from services.catalog.answers import one
 from services.catalog.customer_groups import CUSTOMER_GROUP, KIND
-from services.catalog.product_reads import PRICE_COLUMNS, VARIANT_COLUMNS
+from services.catalog.product_reads import PLAIN_LIST, PRICE, PRICE_COLUMNS, VARIANT_COLUMNS, VARIANT_ON
 from services.chassis.db import Db
-from services.chassis.embed import Many, One, Resource, Selection, Value, cols, tree
+from services.chassis.embed import Many, One, Resource, Selection, Value, tree
 from services.chassis.errors import NotFound
 
-COLUMNS = cols(
-    "id created_at@ updated_at@ name description type status starts_at@ ends_at@ includes_tax", deleted_at="null::text"
-)
-PLAIN_LIST = Resource("price_lists", COLUMNS)
+COLUMNS = PLAIN_LIST.columns
 VARIANT = Resource("product_variants", VARIANT_COLUMNS)
-VARIANT_ON = "{t}.id = {p}.variant_id and {t}.deleted_at is null"
 LIST_PRICE = Resource(
     "prices",
     PRICE_COLUMNS,
@@ -27,15 +23,29 @@ LIST_PRICE = Resource(
 GROUP_ON = f"""{{t}}.kind = '{KIND}' and {{t}}.body is not null and {{t}}.id in (
     select g.customer_group_id from price_list_customer_groups g where g.price_list_id = {{p}}.id
 )"""  # noqa: S608 - a constant
+# The prices of variants that are gone are not shown.
+PRICES_ON = """{t}.price_list_id = {p}.id and {t}.deleted_at is null
+    and exists (select from product_variants v where v.id = {t}.variant_id and v.deleted_at is null)"""
 PRICE_LIST = Resource(
     "price_lists",
     COLUMNS,
     {
-        "prices": Many(LIST_PRICE, "{t}.price_list_id = {p}.id and {t}.deleted_at is null"),
+        "prices": Many(LIST_PRICE, PRICES_ON),
         "customer_groups": Many(
             CUSTOMER_GROUP,
             GROUP_ON,
             order="{t}.body ->> 'created_at', {t}.id",
+        ),
+    },
+)
+# In lists of lists, where relations are asked for by name, prices show only those.
+LISTED = Resource(
+    PRICE_LIST.table,
+    COLUMNS,
+    {
+        **PRICE_LIST.relations,
+        "prices": Many(
+            Resource("prices", PRICE_COLUMNS, {**PRICE.relations, "variants": Many(VARIANT, VARIANT_ON)}), PRICES_ON
         ),
     },
 )

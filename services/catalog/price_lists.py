@@ -11,14 +11,13 @@ from aiohttp import web
 from pydantic import BeforeValidator
 
 from services.catalog.answers import deleted, get_page
-from services.catalog.bodies import ABSENT
 from services.catalog.customer_groups import KIND, Docs, keep_groups, known_groups
 from services.catalog.price_list_prices import ListPriceBody, ListPriceEntry, set_prices
-from services.catalog.price_list_reads import PRICE_LIST, access_list, price_list_json
+from services.catalog.price_list_reads import LISTED, access_list, price_list_json
 from services.catalog.product_bodies import IdBody, Text
 from services.chassis.db import Db, reading, transaction
 from services.chassis.embed import Selection, merge, page_query, tree
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.params import Bind, Filter, choices, dates, moment, query_of, search, text, texts
 
@@ -145,7 +144,7 @@ async def update_list(db: Db, list_id: str, body: PriceListUpdate, groups: Docs)
 async def get_price_lists(request: web.Request) -> web.Response:
     """A search, or one by customer groups, shows the groups, too."""
     query = query_of(request)
-    page = page_query(PRICE_LIST, query, FILTERS, limit=10)
+    page = page_query(LISTED, query, FILTERS, limit=10)
     if query.get("q") or "customer_groups" in query:
         page = replace(page, chosen=Selection(page.chosen.fields, merge(page.chosen.tree, tree(("customer_groups",)))))
     return await get_page(request, "price_lists", page)

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
-from services.catalog.bodies import ABSENT, Amount, Metadata
-from services.chassis.http import Body
+from services.catalog.bodies import Amount, Metadata
+from services.chassis.http import ABSENT, Body
 
 MOST_INT = 2**31 - 1
 
@@ -52,6 +52,8 @@ class PriceBody(Body):
 
     @model_validator(mode="after")
     def in_one_place(self) -> Self:
+        # An empty text says nothing.
+        self.currency_code, self.region_id = self.currency_code or None, self.region_id or None
         if (self.currency_code is None) == (self.region_id is None):
             raise ValueError("a price has either a currency_code or a region_id")
         return self
@@ -165,6 +167,12 @@ class ProductUpdate(ProductCodes):
     discountable: bool = ABSENT
     status: Status = ABSENT
     variants: Annotated[list[VariantEntry], Field(max_length=1000)] | None = None
+
+    @field_validator("sales_channels", mode="before")
+    @classmethod
+    def none_at_all(cls, value: object) -> object:
+        """Of all the sets, this one is emptied by null, too."""
+        return [] if value is None else value
 
 
 class MetadataBody(Body):

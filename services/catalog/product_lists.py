@@ -7,10 +7,10 @@ from aiohttp import web
 
 from services.catalog.answers import LIVE, get_page, listed, one
 from services.catalog.discount_rows import named_in_condition
-from services.catalog.product_reads import PRODUCT_COLUMNS, PRODUCT_TREE, product_resource
+from services.catalog.product_reads import PRODUCT, PRODUCT_COLUMNS, PRODUCT_TREE, product_resource
 from services.catalog.product_search import found_products
 from services.chassis.db import reading
-from services.chassis.embed import Resource, Selection, one_query, page_query, tree
+from services.chassis.embed import Resource, Selection, one_query, page_query, tree, without
 from services.chassis.http import json_bytes
 from services.chassis.params import (
     Bind,
@@ -23,7 +23,6 @@ from services.chassis.params import (
     text,
     texts,
     truth,
-    word,
 )
 
 STATUSES = ("draft", "proposed", "published", "rejected")
@@ -74,7 +73,7 @@ def ignored(name: str, value: Any, bind: Bind) -> str:
 
 FILTERS: dict[str, Filter] = {
     "id": texts("{t}.id"),
-    "status": choices("{t}.status", STATUSES),
+    "status": choices("{t}.status", STATUSES, array_only=False),
     "collection_id": texts("{t}.collection_id", array_only=True),
     "discount_condition_id": named_in_condition,
     "type_id": texts("{t}.type_id", array_only=True),
@@ -94,10 +93,15 @@ FILTERS: dict[str, Filter] = {
 }
 
 
-def face(query: Query) -> Resource:
-    """The resource for what the request expands: prices are complete only next to `variants` itself, as is stock."""
-    asked = {p.strip() for p in word("expand", query.get("expand", "variants,variants.prices")).split(",")}
-    return product_resource(priced={"variants", "variants.prices"} <= asked, counted="variants" in asked)
+def face(query: Query, chosen: Selection) -> tuple[Resource, Selection]:
+    """The resource for what the request expands: prices are complete only next to `variants` itself, as is stock.
+
+    What is asked for below complete prices is not shown.
+    """
+    asked = {p.strip() for p in query.get("expand", "variants,variants.prices").split(",")}
+    priced = {"variants", "variants.prices"} <= asked
+    below = without(chosen.tree, "variants", "prices") if priced else chosen.tree
+    return product_resource(priced=priced, counted="variants" in asked), Selection(chosen.fields, below)
 
 
 def in_place_of_key(chosen: Selection) -> Selection:
@@ -118,16 +122,17 @@ async def get_products(request: web.Request) -> web.Response:
         # A search shows all columns, and looks at titles and descriptions itself.
         query = {name: value for name, value in query.items() if name not in ("fields", "title", "description")}
     page = page_query(
-        face(query), query, filters, limit=50, fields=tuple(PRODUCT_COLUMNS), expand=PRODUCT_TREE, where=listed(query)
+        PRODUCT, query, filters, limit=50, fields=tuple(PRODUCT_COLUMNS), expand=PRODUCT_TREE, where=listed(query)
     )
-    page = page if searched else replace(page, chosen=in_place_of_key(page.chosen))
+    resource, chosen = face(query, page.chosen)
+    page = replace(page, resource=resource, chosen=chosen if searched else in_place_of_key(chosen))
     return await get_page(request, "products", page)
 
 
 async def get_product(request: web.Request) -> web.Response:
     query = query_of(request)
-    resource = face(query)
-    what = in_place_of_key(one_query(resource, query, fields=tuple(PRODUCT_COLUMNS), expand=PRODUCT_TREE))
+    what = one_query(PRODUCT, query, fields=tuple(PRODUCT_COLUMNS), expand=PRODUCT_TREE)
+    resource, what = face(query, in_place_of_key(what))
     async with reading(request) as db:
         return json_bytes(request, await one(db, "product", resource, what, request.match_info["id"], LIVE))
 

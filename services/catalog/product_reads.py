@@ -8,9 +8,9 @@ for. And only GET shows what is available: `purchasable`, and the stock that the
 
 from functools import cache
 
-from services.catalog.resources import SALES_CHANNEL, SHIPPING_PROFILE
+from services.catalog.resources import CURRENCY, INNER_REGION, LOCATED_CHANNEL, SHIPPING_PROFILE
 from services.chassis.db import Db
-from services.chassis.embed import Many, One, Resource, Selection, Tree, Value, cols, one_json, tree
+from services.chassis.embed import STAMP, Many, One, Resource, Selection, Tree, Value, cols, one_json, tree
 from services.chassis.errors import NotFound
 
 PRODUCT_COLUMNS = cols(
@@ -33,17 +33,57 @@ IMAGE = Resource("images", cols("id created_at@ updated_at@ deleted_at@ url meta
 CATEGORY_COLUMNS = cols(
     "id created_at@ updated_at@ name description handle is_active is_internal rank parent_category_id metadata"
 )
+# Products, variants and options as they are shown inside of each other, where each leads to the others again.
+PRODUCT = Resource("products", PRODUCT_COLUMNS)
+VARIANT = Resource("product_variants", VARIANT_COLUMNS)
+OPTION = Resource("product_options", cols("id created_at@ updated_at@ deleted_at@ title product_id metadata"))
+VARIANT_ON = "{t}.id = {p}.variant_id and {t}.deleted_at is null"
 OPTION_VALUE = Resource(
-    "product_option_values", cols("id created_at@ updated_at@ deleted_at@ value option_id variant_id metadata")
+    "product_option_values",
+    cols("id created_at@ updated_at@ deleted_at@ value option_id variant_id metadata"),
+    {
+        "option": One(OPTION, "{t}.id = {p}.option_id and {t}.deleted_at is null"),
+        "variant": One(VARIANT, VARIANT_ON),
+    },
 )
-OPTION = Resource(
-    "product_options",
-    cols("id created_at@ updated_at@ deleted_at@ title product_id metadata"),
-    {"values": Many(OPTION_VALUE, "{t}.option_id = {p}.id and {t}.deleted_at is null")},
+# The item of the inventory that counts a variant. An item counts one variant, so the link is numbered after it.
+ITEM_LINK = Resource(
+    "variant_availability",
+    cols(
+        "inventory_item_id variant_id",
+        id="'pvitem_' || substr({t}.inventory_item_id, length('iitem_') + 1)",
+        created_at=STAMP % "linked_at",
+        updated_at=STAMP % "linked_at",
+        deleted_at="null::text",
+        required_quantity="1",
+    ),
+    {"variant": One(VARIANT, VARIANT_ON)},
 )
 
-PRICE = Resource("prices", PRICE_COLUMNS)
+PLAIN_LIST = Resource(
+    "price_lists",
+    cols(
+        "id created_at@ updated_at@ name description type status starts_at@ ends_at@ includes_tax",
+        deleted_at="null::text",
+    ),
+)
+PRICE = Resource(
+    "prices",
+    PRICE_COLUMNS,
+    {
+        "currency": One(CURRENCY, "{t}.code = {p}.currency_code"),
+        "region": One(INNER_REGION, "{t}.id = {p}.region_id and {t}.deleted_at is null"),
+        "price_list": One(PLAIN_LIST, "{t}.id = {p}.price_list_id"),
+        "variants": Many(
+            VARIANT,
+            VARIANT_ON,
+            also={"variant": One(VARIANT, VARIANT_ON), "variant_id": Value("to_json({p}.variant_id)")},
+        ),
+    },
+)
 PRICED = Resource("prices", PRICE_COLUMNS | {"variant_id": "{t}.variant_id", "price_list": "null::json"})
+# Where prices are shown as they are, those of price lists are among them.
+PRICES = Many(PRICE, "{t}.variant_id = {p}.id and {t}.deleted_at is null")
 OWN_PRICES = "{t}.variant_id = {p}.id and {t}.price_list_id is null and {t}.deleted_at is null"
 
 NO_CALCULATED_PRICE = """{row} || case when exists (
@@ -75,11 +115,7 @@ def variant_resource(*, priced: bool, counted: bool) -> Resource:
     return Resource(
         "product_variants",
         VARIANT_COLUMNS,
-        {
-            "product": One(PLAIN_PRODUCT, "{t}.id = {p}.product_id"),
-            "prices": Many(PRICED if priced else PRICE, OWN_PRICES),
-            "options": Many(OPTION_VALUE, "{t}.variant_id = {p}.id and {t}.deleted_at is null"),
-        },
+        {**VARIANT.relations, "prices": Many(PRICED, OWN_PRICES) if priced else PRICES},
         shape=shape if priced or counted else "",
     )
 
@@ -96,46 +132,72 @@ PROFILES = Many(
 PLAIN_PRODUCT = Resource("products", PRODUCT_COLUMNS, {"profiles": PROFILES})
 COLLECTION = Resource("product_collections", COLLECTION_COLUMNS)
 CATEGORY = Resource("product_categories", CATEGORY_COLUMNS)
+VARIANTS_ON = "{t}.product_id = {p}.id and {t}.deleted_at is null"
+VARIANTS_ORDER = "{t}.variant_rank, {t}.created_at, {t}.id"
+OPTION.relations.update(
+    {
+        "values": Many(OPTION_VALUE, "{t}.option_id = {p}.id and {t}.deleted_at is null"),
+        "product": One(PRODUCT, "{t}.id = {p}.product_id and {t}.deleted_at is null"),
+    }
+)
+VARIANT.relations.update(
+    {
+        "product": One(PRODUCT, "{t}.id = {p}.product_id"),
+        "prices": PRICES,
+        "options": Many(OPTION_VALUE, "{t}.variant_id = {p}.id and {t}.deleted_at is null"),
+        "inventory_items": Many(
+            ITEM_LINK, "{t}.variant_id = {p}.id and {t}.inventory_item_id is not null", order="{t}.variant_id"
+        ),
+    }
+)
+CATEGORY.relations.update(
+    {
+        "parent_category": One(CATEGORY, "{t}.id = {p}.parent_category_id"),
+        "category_children": Many(CATEGORY, "{t}.parent_category_id = {p}.id", order="{t}.rank, {t}.handle"),
+        "products": Many(
+            PRODUCT,
+            "{t}.id in (select product_id from product_category_links where category_id = {p}.id)"
+            " and {t}.deleted_at is null",
+        ),
+    }
+)
+PRODUCT.relations.update(
+    {
+        "variants": Many(VARIANT, VARIANTS_ON, order=VARIANTS_ORDER),
+        "options": Many(OPTION, "{t}.product_id = {p}.id and {t}.deleted_at is null"),
+        "profiles": PROFILES,
+        "images": Many(
+            IMAGE,
+            "{t}.id in (select image_id from product_images where product_id = {p}.id)",
+            order="(select l.position from product_images l where l.image_id = {t}.id and l.product_id = {p}.id)",
+        ),
+        "tags": Many(
+            TAG,
+            "{t}.id in (select tag_id from product_tag_links where product_id = {p}.id)",
+            order="(select l.position from product_tag_links l where l.tag_id = {t}.id and l.product_id = {p}.id)",
+        ),
+        "type": One(TYPE, "{t}.id = {p}.type_id"),
+        "collection": One(COLLECTION, "{t}.id = {p}.collection_id and {t}.deleted_at is null"),
+        "sales_channels": Many(
+            LOCATED_CHANNEL,
+            "{t}.id in (select sales_channel_id from product_sales_channels where product_id = {p}.id)"
+            " and {t}.deleted_at is null",
+        ),
+        "categories": Many(
+            CATEGORY,
+            "{t}.id in (select category_id from product_category_links where product_id = {p}.id)",
+            order="{t}.rank, {t}.handle",
+        ),
+    }
+)
 
 
 @cache
 def product_resource(*, priced: bool, counted: bool) -> Resource:
     """Products, with the face of their variants chosen as in `variant_resource`."""
-    return Resource(
-        "products",
-        PRODUCT_COLUMNS,
-        {
-            "variants": Many(
-                variant_resource(priced=priced, counted=counted),
-                "{t}.product_id = {p}.id and {t}.deleted_at is null",
-                order="{t}.variant_rank, {t}.created_at, {t}.id",
-            ),
-            "options": Many(OPTION, "{t}.product_id = {p}.id and {t}.deleted_at is null"),
-            "profiles": PROFILES,
-            "images": Many(
-                IMAGE,
-                "{t}.id in (select image_id from product_images where product_id = {p}.id)",
-                order="(select l.position from product_images l where l.image_id = {t}.id and l.product_id = {p}.id)",
-            ),
-            "tags": Many(
-                TAG,
-                "{t}.id in (select tag_id from product_tag_links where product_id = {p}.id)",
-                order="(select l.position from product_tag_links l where l.tag_id = {t}.id and l.product_id = {p}.id)",
-            ),
-            "type": One(TYPE, "{t}.id = {p}.type_id"),
-            "collection": One(COLLECTION, "{t}.id = {p}.collection_id and {t}.deleted_at is null"),
-            "sales_channels": Many(
-                SALES_CHANNEL,
-                "{t}.id in (select sales_channel_id from product_sales_channels where product_id = {p}.id)"
-                " and {t}.deleted_at is null",
-            ),
-            "categories": Many(
-                CATEGORY,
-                "{t}.id in (select category_id from product_category_links where product_id = {p}.id)",
-                order="{t}.rank, {t}.handle",
-            ),
-        },
-    )
+    variants = variant_resource(priced=priced, counted=counted)
+    relations = {**PRODUCT.relations, "variants": Many(variants, VARIANTS_ON, order=VARIANTS_ORDER)}
+    return Resource(PRODUCT.table, PRODUCT_COLUMNS, relations)
 
 
 # What a product is answered with unless the request says otherwise.

@@ -105,7 +105,7 @@ async def create_product(db: Db, body: ProductBody) -> tuple[str, News]:
     row = body.model_dump(exclude={"type", "images", "tags", "categories", "sales_channels", "options", "variants"}) | {
         "id": product_id,
         "handle": body.handle or slug(body.title) or product_id,
-        "thumbnail": body.thumbnail or next(iter(links.images or []), None),
+        "thumbnail": body.thumbnail or next(iter(links.images or []), body.thumbnail),
         "discountable": body.discountable and not body.is_giftcard,
     }
     with refusals():

@@ -6,13 +6,12 @@ from aiohttp import web
 from pydantic import Field
 
 from services.catalog.answers import chosen, deleted, get_page, one
-from services.catalog.bodies import ABSENT
 from services.catalog.product_bodies import IdBody, Name
 from services.catalog.resources import SALES_CHANNEL
 from services.chassis.db import Db, reading, transaction
 from services.chassis.embed import Resource, aliases, cols, object_sql, page_query
 from services.chassis.errors import NotAllowed, NotFound
-from services.chassis.http import Body, actor, json_bytes, parse
+from services.chassis.http import ABSENT, Body, actor, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.outbox import emit
 from services.chassis.params import Values, check_known, conditions, dates, query_of, search

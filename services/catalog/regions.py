@@ -4,7 +4,7 @@ import orjson
 from aiohttp import web
 
 from services.catalog.answers import deleted, get_one, get_page, json_or_null, listed
-from services.catalog.bodies import ABSENT, Metadata, Percentage
+from services.catalog.bodies import Metadata, Percentage, sent
 from services.catalog.providers import options_of
 from services.catalog.region_links import (
     EXPAND,
@@ -19,7 +19,7 @@ from services.catalog.resources import REGION
 from services.chassis.db import Db, reading, transaction
 from services.chassis.embed import page_query
 from services.chassis.errors import InvalidData, NotFound
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.params import dates, query_of, search
 
@@ -45,16 +45,16 @@ class RegionBody(Body):
 
 class RegionUpdate(Body):
     name: str = ABSENT
-    currency_code: str = ABSENT
+    currency_code: str | None = None
     tax_rate: Percentage = ABSENT
     tax_code: str | None = None
     tax_provider_id: str | None = None
     automatic_taxes: bool = ABSENT
     gift_cards_taxable: bool = ABSENT
     includes_tax: bool = ABSENT
-    countries: list[str] = ABSENT
-    payment_providers: list[str] = ABSENT
-    fulfillment_providers: list[str] = ABSENT
+    countries: list[str] | None = None
+    payment_providers: list[str] | None = None
+    fulfillment_providers: list[str] | None = None
     metadata: Metadata = None
 
 
@@ -113,19 +113,17 @@ async def create_region(db: Db, body: RegionBody) -> str:
 
 async def update_region(db: Db, region_id: str, body: RegionUpdate) -> None:
     """Change what the body names; lists replace what was there."""
-    sent = body.model_fields_set
     await access_region(db, region_id)
-    if "currency_code" in sent:
+    if body.currency_code is not None:
         body.currency_code = await check_currency(db, body.currency_code)
     if body.tax_provider_id is not None and not await db.fetchval(
         "select true from tax_providers where id = $1 and is_installed", body.tax_provider_id
     ):
         raise InvalidData(f"tax_provider_id: there is no tax provider {body.tax_provider_id}.")
-    payment = body.payment_providers if "payment_providers" in sent else None
-    fulfillment = body.fulfillment_providers if "fulfillment_providers" in sent else None
+    payment, fulfillment, countries = body.payment_providers, body.fulfillment_providers, body.countries
     await check_providers(db, payment or [], fulfillment or [])
-    await db.execute(UPDATE, region_id, body.model_dump_json(exclude_unset=True))
-    changed = await claim_countries(db, region_id, body.countries, replace=True) if "countries" in sent else []
+    await db.execute(UPDATE, region_id, sent(body, "currency_code"))
+    changed = [] if countries is None else await claim_countries(db, region_id, countries, replace=True)
     await set_providers(db, region_id, payment=payment, fulfillment=fulfillment)
     await announce(db, "region.updated", region_id, changed)
 

@@ -16,6 +16,19 @@ COUNTRY = Resource("countries", cols("id iso_2 iso_3 num_code name display_name 
 SALES_CHANNEL = Resource(
     "sales_channels", cols("id created_at@ updated_at@ deleted_at@ name description is_disabled metadata")
 )
+LOCATION = Resource("copies", document=True)
+LOCATED_CHANNEL = Resource(
+    SALES_CHANNEL.table,
+    SALES_CHANNEL.columns,
+    {
+        "locations": Many(
+            LOCATION,
+            "{t}.kind = 'sales_channel_location' and {t}.body ->> 'sales_channel_id' = {p}.id"
+            " and {t}.body ->> 'deleted_at' is null",
+            order="{t}.id",
+        )
+    },
+)
 
 REGION = Resource(
     "regions",
@@ -39,28 +52,49 @@ REGION = Resource(
     },
 )
 
+TAX_RATE = Resource("tax_rates", cols("id created_at@ updated_at@ rate code name region_id metadata"))
+
+# A region as it is shown inside of something else, where all its relations can be asked for.
+INNER_REGION = Resource(
+    REGION.table,
+    REGION.columns,
+    {
+        **REGION.relations,
+        "countries": Many(
+            Resource(COUNTRY.table, COUNTRY.columns, {"region": One(REGION, "{t}.id = {p}.region_id")}),
+            "{t}.region_id = {p}.id",
+            order="{t}.id",
+        ),
+        "tax_provider": One(TAX_PROVIDER, "{t}.id = {p}.tax_provider_id"),
+        "tax_rates": Many(TAX_RATE, "{t}.region_id = {p}.id"),
+    },
+)
+
 SHIPPING_PROFILE = Resource("shipping_profiles", cols("id created_at@ updated_at@ deleted_at@ name type metadata"))
-
-SHIPPING_REQUIREMENT = Resource("shipping_option_requirements", cols("id shipping_option_id type amount deleted_at@"))
-
 SHIPPING_OPTION = Resource(
     "shipping_options",
     cols(
         "id created_at@ updated_at@ deleted_at@ name region_id profile_id provider_id price_type amount is_return"
         " admin_only includes_tax data metadata"
     ),
+)
+SHIPPING_REQUIREMENT = Resource(
+    "shipping_option_requirements",
+    cols("id shipping_option_id type amount deleted_at@"),
+    {"shipping_option": One(SHIPPING_OPTION, "{t}.id = {p}.shipping_option_id")},
+)
+SHIPPING_OPTION.relations.update(
     {
-        "region": One(REGION, "{t}.id = {p}.region_id"),
-        "profile": One(SHIPPING_PROFILE, "{t}.id = {p}.profile_id"),
+        "region": One(INNER_REGION, "{t}.id = {p}.region_id and {t}.deleted_at is null"),
+        "profile": One(SHIPPING_PROFILE, "{t}.id = {p}.profile_id and {t}.deleted_at is null"),
+        "provider": One(FULFILLMENT_PROVIDER, "{t}.id = {p}.provider_id"),
         "requirements": Many(
             SHIPPING_REQUIREMENT,
             "{t}.shipping_option_id = {p}.id and {t}.deleted_at is null",
             order="{t}.type desc, {t}.id",
         ),
-    },
+    }
 )
-
-TAX_RATE = Resource("tax_rates", cols("id created_at@ updated_at@ rate code name region_id metadata"))
 
 
 def constant(value: object) -> Value:

@@ -1,42 +1,31 @@
 """Sales channels: where products are offered. Their stock locations belong to the inventory, which sends copies."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 from aiohttp import web
 from pydantic import StringConstraints
 
 from services.catalog.answers import chosen, deleted, get_page, listed, one
-from services.catalog.bodies import ABSENT
 from services.catalog.documents import doc
 from services.catalog.references import UnknownReferences
-from services.catalog.resources import SALES_CHANNEL
+from services.catalog.resources import LOCATED_CHANNEL, SALES_CHANNEL
+from services.catalog.stock import store_availability
 from services.chassis import copies
-from services.chassis.commands import CommandHandler
+from services.chassis.commands import CommandHandler, tell
 from services.chassis.consumers import Listener
 from services.chassis.db import Db, reading, transaction
-from services.chassis.embed import Many, Resource, page_query
+from services.chassis.embed import page_query
 from services.chassis.errors import NotAllowed, NotFound
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.keys import POOL
 from services.chassis.outbox import emit
 from services.chassis.params import dates, query_of, search, text
 
 Description = Annotated[str, StringConstraints(max_length=10_000)] | None
 
-LOCATION = Resource("copies", document=True)
-LISTED = Resource(
-    SALES_CHANNEL.table,
-    SALES_CHANNEL.columns,
-    {
-        "locations": Many(
-            LOCATION,
-            "{t}.kind = 'sales_channel_location' and {t}.body ->> 'sales_channel_id' = {p}.id"
-            " and {t}.body ->> 'deleted_at' is null",
-            order="{t}.id",
-        )
-    },
-)
 FILTERS = {
     "id": text("{t}.id"),
     "name": text("{t}.name"),
@@ -133,10 +122,12 @@ async def remove_products(db: Db, channel_id: str, product_ids: list[str]) -> No
 
 
 async def get_sales_channels(request: web.Request) -> web.Response:
-    """With a search, whole rows come, whatever `fields` says."""
+    """With a search, whole rows come, whatever `fields` says, the oldest ones first."""
     query = query_of(request)
     wanted = {name: value for name, value in query.items() if name != "fields" or "q" not in query}
-    page = page_query(LISTED, wanted, FILTERS, limit=20, where=listed(query))
+    page = page_query(LOCATED_CHANNEL, wanted, FILTERS, limit=20, where=listed(query))
+    if "q" in query and "order" not in query:
+        page = replace(page, order="{t}.created_at, {t}.id")
     return await get_page(request, "sales_channels", page)
 
 
@@ -157,14 +148,18 @@ async def post_sales_channel(request: web.Request) -> web.Response:
     channel_id, body = request.match_info["id"], await parse(request, ChannelUpdate)
     async with transaction(request) as db:
         await update_channel(db, channel_id, body)
-        return json_bytes(request, await channel_json(db, channel_id))
+        answer = json_bytes(request, await channel_json(db, channel_id))
+    await tell_inventory(request.app, channel_id)
+    return answer
 
 
 async def delete_sales_channel(request: web.Request) -> web.Response:
     channel_id = request.match_info["id"]
     async with transaction(request) as db:
         await remove_channel(db, channel_id)
-        return deleted(request, channel_id, "sales-channel")
+        answer = deleted(request, channel_id, "sales-channel")
+    await tell_inventory(request.app, channel_id)
+    return answer
 
 
 async def post_products_batch(request: web.Request) -> web.Response:
@@ -184,6 +179,16 @@ async def delete_products_batch(request: web.Request) -> web.Response:
 async def channel_json(db: Db, channel_id: str) -> str:
     """`{"sales_channel": ...}`."""
     return await one(db, "sales_channel", SALES_CHANNEL, chosen(SALES_CHANNEL), channel_id)
+
+
+async def tell_inventory(app: web.Application, channel_id: str) -> None:
+    """After the commit: stock locations show the channel as it is, and products what is left for sale."""
+    async with app[POOL].acquire() as db:
+        news = await doc(db, "sales_channel", channel_id)
+    reply = await tell(app, "inventory", "sales_channel", news) if news["copies"]["sales_channel"] else {}
+    if reply.get("variants"):
+        async with app[POOL].acquire() as db, db.transaction():
+            await store_availability(db, reply)
 
 
 async def keep_locations(db: Db, body: dict[str, Any]) -> dict[str, Any]:

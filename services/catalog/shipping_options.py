@@ -5,15 +5,16 @@ from typing import Any, Literal
 from aiohttp import web
 from pydantic import Field
 
-from services.catalog.answers import chosen, deleted, get_one, get_page, json_or_null, listed, one
-from services.catalog.bodies import ABSENT, Amount, Metadata
+from services.catalog.answers import chosen, deleted, get_page, json_or_null, listed, one
+from services.catalog.bodies import Amount, Metadata, sent
 from services.catalog.documents import doc
+from services.catalog.product_reads import PRODUCT
 from services.catalog.providers import can_calculate
-from services.catalog.resources import SHIPPING_OPTION
-from services.chassis.db import Db, transaction
-from services.chassis.embed import Resource, Value, page_query, tree
+from services.catalog.resources import SHIPPING_OPTION, SHIPPING_PROFILE
+from services.chassis.db import Db, reading, transaction
+from services.chassis.embed import Many, One, Resource, Value, page_query, tree
 from services.chassis.errors import InvalidData, NotFound
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.outbox import emit
 from services.chassis.params import dates, flag, query_of, search, text, texts
@@ -50,11 +51,20 @@ TAX = f"""(
     select floor(x.rate * coalesce({{p}}.amount, 0) / case when {{p}}.includes_tax then 1 + x.rate else 1 end + 0.5)
     from (select {RATE} as rate) x
 )"""  # noqa: S608
+PROFILE = Resource(
+    SHIPPING_PROFILE.table,
+    SHIPPING_PROFILE.columns,
+    {
+        "products": Many(PRODUCT, "{t}.profile_id = {p}.id and {t}.deleted_at is null"),
+        "shipping_options": Many(SHIPPING_OPTION, "{t}.profile_id = {p}.id and {t}.deleted_at is null"),
+    },
+)
 TAXED = Resource(
     SHIPPING_OPTION.table,
     SHIPPING_OPTION.columns,
     {
         **SHIPPING_OPTION.relations,
+        "profile": One(PROFILE, "{t}.id = {p}.profile_id and {t}.deleted_at is null"),
         "price_incl_tax": Value(
             f"to_json(coalesce({{p}}.amount, 0) + case when {{p}}.includes_tax then 0 else {TAX} end)"
         ),
@@ -173,7 +183,7 @@ async def create_option(db: Db, body: OptionBody) -> str:
     """A new option; without a profile it is in the default one."""
     if not await db.fetchval(LOCK_REGION, body.region_id):
         raise NotFound(f"region_id: there is no region {body.region_id}.")
-    profile_id = await db.fetchval(LOCK_PROFILE, body.profile_id)
+    profile_id = await db.fetchval(LOCK_PROFILE, body.profile_id or None)
     if profile_id is None:
         raise NotFound(f"profile_id: there is no shipping profile {body.profile_id}.")
     if not await db.fetchval(OFFERED, body.region_id, body.provider_id):
@@ -213,7 +223,7 @@ async def update_option(db: Db, option_id: str, body: OptionUpdate) -> None:
     unknown = sorted({*named} - held)
     if unknown:
         raise InvalidData(f"requirements: the option has no {', '.join(unknown)}.")
-    await db.execute(UPDATE, option_id, body.model_dump_json(exclude_unset=True))
+    await db.execute(UPDATE, option_id, sent(body))
     await set_requirements(db, option_id, [(r.id or new_id("sor"), r) for r in body.requirements])
     await emit(db, "shipping_option.updated", option_id, await doc(db, "shipping_option", option_id))
 
@@ -239,7 +249,9 @@ async def post_shipping_options(request: web.Request) -> web.Response:
 
 
 async def get_shipping_option(request: web.Request) -> web.Response:
-    return await get_one(request, "shipping_option", SHIPPING_OPTION, EXPAND)
+    """The whole option; parameters are not looked at."""
+    async with reading(request) as db:
+        return json_bytes(request, await option_json(db, request.match_info["id"]))
 
 
 async def post_shipping_option(request: web.Request) -> web.Response:

@@ -4,8 +4,8 @@ from typing import Literal
 
 from aiohttp import web
 
-from services.catalog.answers import LIVE, chosen, deleted, get_one, json_or_null, one
-from services.catalog.bodies import ABSENT, Metadata
+from services.catalog.answers import chosen, deleted, json_or_null, one
+from services.catalog.bodies import Metadata, sent
 from services.catalog.documents import doc, each_doc
 from services.catalog.product_documents import PRODUCT_KINDS
 from services.catalog.product_reads import PLAIN_PRODUCT
@@ -13,7 +13,7 @@ from services.catalog.resources import SHIPPING_OPTION, SHIPPING_PROFILE
 from services.chassis.db import Db, reading, transaction
 from services.chassis.embed import Many, Resource, page_sql, tree
 from services.chassis.errors import NotAllowed, NotFound
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.outbox import emit, emit_all
 
@@ -42,8 +42,8 @@ class ProfileUpdate(Body):
     name: str = ABSENT
     type: Type = ABSENT
     metadata: Metadata = None
-    products: list[str] = ABSENT
-    shipping_options: list[str] = ABSENT
+    products: list[str] | None = None
+    shipping_options: list[str] | None = None
 
 
 INSERT = "insert into shipping_profiles (id, name, type, metadata) values ($1, $2, $3, $4::text::jsonb)"
@@ -105,7 +105,7 @@ async def update_profile(db: Db, profile_id: str, body: ProfileUpdate) -> None:
     check_found("shipping option", body.shipping_options, {row["id"] for row in options if row["wanted"]})
     products = {row["id"] for row in await db.fetch(LOCK_PRODUCTS, body.products or [])}
     check_found("product", body.products, products)
-    await db.execute(UPDATE, profile_id, body.model_dump_json(exclude_unset=True))
+    await db.execute(UPDATE, profile_id, sent(body))
     await db.execute(MOVE_OPTIONS, profile_id, body.shipping_options or [])
     await db.execute(MOVE_PRODUCTS, profile_id, body.products or [])
     await emit(db, "shipping_profile.updated", profile_id, await doc(db, "shipping_profile", profile_id))
@@ -150,15 +150,16 @@ async def post_shipping_profiles(request: web.Request) -> web.Response:
 
 
 async def get_shipping_profile(request: web.Request) -> web.Response:
-    return await get_one(request, "shipping_profile", WITH_CONTENTS, EXPAND, LIVE)
+    """The whole profile; parameters are not looked at."""
+    async with reading(request) as db:
+        return json_bytes(request, await profile_json(db, request.match_info["id"]))
 
 
 async def post_shipping_profile(request: web.Request) -> web.Response:
     profile_id, body = request.match_info["id"], await parse(request, ProfileUpdate)
     async with transaction(request) as db:
         await update_profile(db, profile_id, body)
-        what = chosen(WITH_CONTENTS, EXPAND)
-        return json_bytes(request, await one(db, "shipping_profile", WITH_CONTENTS, what, profile_id))
+        return json_bytes(request, await profile_json(db, profile_id))
 
 
 async def delete_shipping_profile(request: web.Request) -> web.Response:
@@ -166,6 +167,11 @@ async def delete_shipping_profile(request: web.Request) -> web.Response:
     async with transaction(request) as db:
         await remove_profile(db, profile_id)
         return deleted(request, profile_id, "shipping_profile")
+
+
+async def profile_json(db: Db, profile_id: str) -> str:
+    """`{"shipping_profile": ...}` with its contents."""
+    return await one(db, "shipping_profile", WITH_CONTENTS, chosen(WITH_CONTENTS, EXPAND), profile_id)
 
 
 # For the documentation (services/chassis/openapi.py): what the statement above makes.

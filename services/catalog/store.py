@@ -3,12 +3,12 @@
 from aiohttp import web
 
 from services.catalog.answers import chosen, one
-from services.catalog.bodies import ABSENT, Metadata
+from services.catalog.bodies import Metadata, sent
 from services.catalog.resources import PROVIDER, STORE, TAX_PROVIDER
 from services.chassis.db import Db, reading, transaction
 from services.chassis.embed import Tree, tree
 from services.chassis.errors import Duplicate, InvalidData
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.http import ABSENT, Body, json_bytes, parse
 
 EVERYTHING = tree(STORE.relations)
 CURRENCIES = tree(("currencies",))
@@ -20,8 +20,8 @@ class StoreUpdate(Body):
     swap_link_template: str | None = None
     payment_link_template: str | None = None
     invite_link_template: str | None = None
-    default_currency_code: str = ABSENT
-    currencies: list[str] = ABSENT
+    default_currency_code: str | None = None
+    currencies: list[str] | None = None
     metadata: Metadata = None
 
 
@@ -63,10 +63,10 @@ TOUCH = "update stores set updated_at = now() where id = $1"
 async def update_store(db: Db, body: StoreUpdate) -> bool:
     """Change what the body names; returns whether the default currency is another one now."""
     store_id, former = await db.fetchrow(LOCK)
-    if "default_currency_code" in body.model_fields_set:
-        body.default_currency_code = body.default_currency_code.lower()
+    # An empty code says nothing.
+    body.default_currency_code = body.default_currency_code.lower() if body.default_currency_code else None
     default = body.default_currency_code or former
-    if "currencies" in body.model_fields_set:
+    if body.currencies is not None:
         body.currencies = [code.lower() for code in body.currencies]
         unknown = sorted(row["code"] for row in await db.fetch(UNKNOWN, body.currencies))
         if unknown:
@@ -76,9 +76,9 @@ async def update_store(db: Db, body: StoreUpdate) -> bool:
         held = {row["currency_code"] for row in await db.fetch(HELD, store_id)}
     if default not in held:
         raise InvalidData(f"The default currency {default} must be one of the store's currencies.")
-    if "currencies" in body.model_fields_set:
+    if body.currencies is not None:
         await db.execute(SET_CURRENCIES, store_id, body.currencies)
-    await db.execute(UPDATE, store_id, body.model_dump_json(exclude_unset=True))
+    await db.execute(UPDATE, store_id, sent(body, "default_currency_code", without=("currencies",)))
     return bool(default != former)
 
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 from aiohttp import web
 
 from services.catalog.answers import one
-from services.catalog.product_reads import PLAIN_PRODUCT, TYPE
-from services.catalog.resources import REGION, SHIPPING_OPTION, TAX_RATE
+from services.catalog.product_reads import PRODUCT, TYPE
+from services.catalog.resources import INNER_REGION, SHIPPING_OPTION, TAX_RATE
 from services.chassis.db import Db, transaction
 from services.chassis.embed import Many, One, Resource, Selection, selection
 from services.chassis.errors import InvalidData, NotAllowed, NotFound
@@ -18,14 +18,16 @@ RATE = Resource(
     TAX_RATE.table,
     {
         **TAX_RATE.columns,
-        "product_count": "(select count(*) from product_tax_rates l where l.rate_id = {t}.id)",
+        "product_count": "(select count(*) from product_tax_rates l join products x"
+        " on x.id = l.product_id and x.deleted_at is null where l.rate_id = {t}.id)",
         "product_type_count": "(select count(*) from product_type_tax_rates l where l.rate_id = {t}.id)",
-        "shipping_option_count": "(select count(*) from shipping_tax_rates l where l.rate_id = {t}.id)",
+        "shipping_option_count": "(select count(*) from shipping_tax_rates l join shipping_options x"
+        " on x.id = l.shipping_option_id and x.deleted_at is null where l.rate_id = {t}.id)",
     },
     {
-        "region": One(REGION, "{t}.id = {p}.region_id"),
+        "region": One(INNER_REGION, "{t}.id = {p}.region_id and {t}.deleted_at is null"),
         "products": Many(
-            PLAIN_PRODUCT,
+            PRODUCT,
             "{t}.id in (select product_id from product_tax_rates where rate_id = {p}.id) and {t}.deleted_at is null",
         ),
         "product_types": Many(

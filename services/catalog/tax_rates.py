@@ -7,13 +7,12 @@ from aiohttp import web
 from pydantic import Field
 
 from services.catalog.answers import deleted, get_page, one
-from services.catalog.bodies import ABSENT
 from services.catalog.documents import each_doc
 from services.catalog.tax_rate_links import FIELDS, LOCK, RATE, Links, access_rate, replace_links, shown, shown_by
 from services.chassis.db import Db, reading, transaction
 from services.chassis.embed import page_query
 from services.chassis.errors import NotFound
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.outbox import emit_all
 from services.chassis.params import dates, numbers, query_of, search, text, texts

@@ -6,10 +6,10 @@ from aiohttp import web
 
 from services.catalog.answers import LIVE, get_page, one
 from services.catalog.calculated_prices import Context, completed, context_of, priced_variants, variants_json
-from services.catalog.product_reads import VARIANT_COLUMNS, variant_resource
+from services.catalog.product_reads import VARIANT, VARIANT_COLUMNS, variant_resource
 from services.catalog.product_search import found_variants
 from services.chassis.db import reading
-from services.chassis.embed import Resource, Selection, merge, one_query, page_query, tree
+from services.chassis.embed import Resource, Selection, merge, one_query, page_query, tree, without
 from services.chassis.http import json_bytes
 from services.chassis.params import Filter, Query, dates, flag, numbers, query_of, texts
 
@@ -29,9 +29,10 @@ FIELDS = tuple(name for name in VARIANT_COLUMNS if name != "variant_rank")
 
 
 def shown(chosen: Selection, query: Query, always: tuple[str, ...] = ()) -> Selection:
-    """What a search, or the operation itself, shows besides what was asked for."""
+    """What a search, or the operation itself, shows besides what was asked for. Below what it always shows, nothing."""
     more = (*always, "product") if query.get("q") else always
-    return Selection(chosen.fields, merge(chosen.tree, tree(more)))
+    asked = without(chosen.tree, *always) if always else chosen.tree
+    return Selection(chosen.fields, merge(asked, tree(more)))
 
 
 def face(query: Query, context: Context) -> Resource:
@@ -44,7 +45,7 @@ def face(query: Query, context: Context) -> Resource:
 async def get_product_variants(request: web.Request) -> web.Response:
     query = query_of(request)
     page = page_query(
-        variant_resource(priced=False, counted=False),
+        VARIANT,
         query,
         FILTERS,
         limit=100,
@@ -52,6 +53,7 @@ async def get_product_variants(request: web.Request) -> web.Response:
         expand=OWN_TREE,
         where="{t}.product_id = $1 and {t}.deleted_at is null",
         args=(request.match_info["id"],),
+        order="{t}.created_at desc, {t}.id",  # those that were made together as they were given
     )
     return await get_page(request, "variants", replace(page, chosen=shown(page.chosen, query)))
 
@@ -60,7 +62,7 @@ async def get_variants(request: web.Request) -> web.Response:
     query = query_of(request)
     context = context_of(query)
     page = page_query(
-        face(query, context),
+        VARIANT,
         query,
         ALL_FILTERS,
         limit=20,
@@ -71,7 +73,7 @@ async def get_variants(request: web.Request) -> web.Response:
     )
     context = await completed(request.app, context)
     args = (*context.args, *page.args[len(context.args) :])
-    page = replace(page, args=args, chosen=shown(page.chosen, query, ("prices",)))
+    page = replace(page, resource=face(query, context), args=args, chosen=shown(page.chosen, query, ("prices",)))
     async with reading(request) as db:
         return json_bytes(request, await variants_json(db, page, context))
 
@@ -79,7 +81,7 @@ async def get_variants(request: web.Request) -> web.Response:
 async def get_variant(request: web.Request) -> web.Response:
     query, variant_id = query_of(request), request.match_info["id"]
     resource = variant_resource(priced=True, counted=False)
-    what = shown(one_query(resource, query, fields=FIELDS, expand=ALL_TREE), query, ("prices",))
+    what = shown(one_query(VARIANT, query, fields=FIELDS, expand=ALL_TREE), query, ("prices",))
     async with reading(request) as db:
         return json_bytes(request, await one(db, "variant", resource, what, variant_id, LIVE))
 

@@ -18,6 +18,7 @@ import asyncio
 import statistics
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -27,7 +28,7 @@ import orjson
 from services.catalog import product_lists, variant_lists
 from services.catalog.answers import listed
 from services.catalog.calculated_prices import context_of
-from services.catalog.product_reads import PRODUCT_COLUMNS, PRODUCT_TREE
+from services.catalog.product_reads import PRODUCT, PRODUCT_COLUMNS, PRODUCT_TREE
 from services.chassis.embed import Page, page_query, page_text
 from services.chassis.params import parse_query
 
@@ -246,8 +247,8 @@ def page_of(path: str, query: dict[str, str]) -> Page:
             where="{t}.deleted_at is null",
             args=context.args,
         )
-    return page_query(
-        product_lists.face(asked),
+    page = page_query(
+        PRODUCT,
         asked,
         product_lists.FILTERS,
         limit=50,
@@ -255,6 +256,8 @@ def page_of(path: str, query: dict[str, str]) -> Page:
         expand=PRODUCT_TREE,
         where=listed(asked),
     )
+    resource, chosen = product_lists.face(asked, page.chosen)
+    return replace(page, resource=resource, chosen=chosen)
 
 
 async def scanned(db: Any, page: Page) -> set[str]:

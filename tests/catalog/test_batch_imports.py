@@ -1,5 +1,6 @@
 """product-import: what becomes of the lines of a file."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,12 @@ from typing import Any
 import orjson
 import pytest
 
+from services.catalog import batch_runner
 from tests.catalog.batches import create, done, exported, get, imported, kept_in, names, reached, table, upload
 from tests.catalog.products import make, one, shirt, variant
 from tests.catalog.settings import make_region
 from tests.catalog.test_batch_exports import full
-from tests.conftest import Client, Stack
+from tests.conftest import Client, Stack, listening, until
 
 
 @pytest.fixture(autouse=True)
@@ -252,6 +254,34 @@ async def test_canceled_before_it_is_confirmed(catalog: Client, stack: Stack, ui
     lines = "select count(*) from batch_import_lines where job_id = $1"
     assert await stack.pool("catalog").fetchval(lines, job_id) == 0
     assert (await catalog.ok("GET", "/admin/products", query={"handle": f"boot-{uid}"}))["count"] == 0
+
+
+async def test_a_dry_run_is_confirmed_in_time_or_not_at_all(
+    catalog: Client, stack: Stack, monkeypatch: pytest.MonkeyPatch, uid: str
+) -> None:
+    monkeypatch.setattr(batch_runner, "EXPIRE_SECONDS", 0)  # whenever the worker looks for something to do
+    product = await make(catalog, shirt(uid))
+    taken = {"Variant SKU": f"S-{uid}"}
+    fresh, late = [await imported(catalog, table(boot(uid, size, **taken)), dry_run=True) for size in ("41", "42")]
+    age = "update batch_jobs set pre_processed_at = now() - make_interval(hours => $2) where id = $1"
+    await stack.pool("catalog").execute(age, fresh["id"], 7 * 24 - 1)
+    async with listening(stack, "batch.failed") as events:
+        await stack.pool("catalog").execute(age, late["id"], 7 * 24 + 1)
+        await done(catalog, "order-export", {"filterable_fields": {"email": f"{uid}@example.com"}})
+        job = await reached(catalog, late["id"], "failed")
+        await until(lambda: asyncio.sleep(0, [e["data"] for e in events if e["data"] == {"id": late["id"]}]))
+    said = [*late["result"]["errors"], "The dry run was not confirmed within 7 days."]
+    assert job["result"] == late["result"] | {"errors": said}
+    status, answer = await catalog.post(f"/admin/batch-jobs/{late['id']}/confirm")
+    assert (status, answer["type"]) == (400, "not_allowed")
+    lines = "select count(*) from batch_import_lines where job_id = $1"
+    assert await stack.pool("catalog").fetchval(lines, late["id"]) == 0
+    # The other one can still be.
+    assert (await get(catalog, fresh["id"]))["status"] == "pre_processed"
+    assert await stack.pool("catalog").fetchval(lines, fresh["id"]) == 1
+    await catalog.ok("DELETE", f"/admin/products/{product['id']}")
+    await catalog.ok("POST", f"/admin/batch-jobs/{fresh['id']}/confirm")
+    assert (await reached(catalog, fresh["id"], "completed", "failed"))["status"] == "completed"
 
 
 # Updates

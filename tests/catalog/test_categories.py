@@ -83,6 +83,16 @@ async def test_change(catalog: Client, uid: str) -> None:
     assert (changed["metadata"], changed["rank"]) == ({"b": ""}, made["rank"])
 
 
+async def test_an_empty_parent_is_none(catalog: Client, uid: str) -> None:
+    root = await category(catalog, f"Root {uid}", parent_category_id="")
+    below = await category(catalog, f"Below {uid}", parent_category_id=root["id"])
+    assert (root["parent_category_id"], below["parent_category_id"]) == (None, root["id"])
+    await catalog.ok("POST", f"{PATH}/{below['id']}", {"parent_category_id": ""})
+    moved = (await catalog.ok("GET", f"{PATH}/{below['id']}", query={"fields": "nonsense"}))["product_category"]
+    assert (moved["parent_category_id"], moved["parent_category"]) == (None, None)
+    assert (await catalog.get(f"{PATH}/{below['id']}?expand=nonsense"))[0] == 400
+
+
 async def test_refusals(catalog: Client, uid: str) -> None:
     root = await category(catalog, f"Root {uid}")
     below = await category(catalog, f"Below {uid}", parent_category_id=root["id"])

@@ -7,7 +7,7 @@ from typing import Any
 from services.catalog import discounts, dynamic_codes
 from services.catalog.discounts import DiscountBody, DiscountUpdate
 from services.catalog.dynamic_codes import DynamicCodeBody
-from tests.catalog.discounts import discount_body, make_discount
+from tests.catalog.discounts import discount_body, make_discount, one
 from tests.catalog.settings import events, make_region, rolled_back
 from tests.conftest import Client, Stack
 
@@ -39,8 +39,15 @@ async def test_a_code_shares_the_rule_and_runs_out(catalog: Client, uid: str) ->
         "metadata": {"who": "ada"},
     }
     assert await catalog.get(f"/admin/discounts/code/for-ada-{uid}") == (200, {"discount": code})
+    found = await one(catalog, code, expand="parent_discount.rule,parent_discount.regions")
+    assert found["parent_discount"]["rule"] == {k: v for k, v in parent["rule"].items() if k != "conditions"}
+    assert [each["id"] for each in found["parent_discount"]["regions"]] == [region["id"]]
     forever = await make_discount(catalog, region, is_dynamic=True)
-    assert (await catalog.ok("POST", codes(forever), {"code": f"ever-{uid}"}))["discount"]["ends_at"] is None
+    limits: list[Any] = [0, -1, 1.5, None]
+    for n, limit in enumerate(limits):
+        sent = {"code": f"ever-{n}-{uid}", "usage_limit": limit}
+        made_too = (await catalog.ok("POST", codes(forever), sent, {"fields": "code", "colour": "red"}))["discount"]
+        assert (made_too["ends_at"], made_too["usage_limit"]) == (None, None)
 
 
 async def test_deleting_a_code_answers_its_discount(catalog: Client, uid: str) -> None:
@@ -51,7 +58,9 @@ async def test_deleting_a_code_answers_its_discount(catalog: Client, uid: str) -
     assert await catalog.delete(codes(other, uid)) == (200, {"discount": other})
     assert (await catalog.get(f"/admin/discounts/code/{uid}"))[0] == 200
     for _ in range(2):
-        assert await catalog.delete(codes(parent, uid)) == (200, {"discount": parent})
+        assert await catalog.ok("DELETE", codes(parent, uid), query={"expand": "", "colour": "red"}) == {
+            "discount": parent
+        }
         assert (await catalog.get(f"/admin/discounts/code/{uid}"))[0] == 404
     assert (await catalog.delete(codes({"id": "disc_missing"}, uid)))[0] == 404
 

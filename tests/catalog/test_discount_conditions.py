@@ -82,6 +82,15 @@ async def test_conditions_of_a_new_discount_and_of_its_update(catalog: Client, o
     changed = (await catalog.ok("POST", f"/admin/discounts/{discount['id']}", {"rule": rule}))["discount"]
     assert conditions(changed) == [("in", "products"), ("not_in", "customer_groups"), ("not_in", "products")]
     assert changed["rule"]["conditions"][0]["id"] == kept
+    rule["conditions"] = [{"id": changed["rule"]["conditions"][2]["id"], "products": [first]}]
+    same = (await catalog.ok("POST", f"/admin/discounts/{discount['id']}", {"rule": rule}))["discount"]
+    assert conditions(same) == conditions(changed)
+    query = {"expand": "discount_rule.conditions,products.variants"}
+    shown = (await catalog.ok("GET", path_of(discount, kept), query=query))["discount_condition"]
+    assert [each["id"] for each in shown["discount_rule"]["conditions"]] == [
+        each["id"] for each in changed["rule"]["conditions"]
+    ]
+    assert [len(product["variants"]) for product in shown["products"]] == [1]
     assert await products_named(catalog, discount) == {first, second}
     expanded = await one(catalog, discount, expand=RESOURCES)
     assert [each["id"] for each in expanded["rule"]["conditions"][1]["customer_groups"]] == [group]

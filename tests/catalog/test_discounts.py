@@ -86,8 +86,10 @@ async def test_update(catalog: Client, uid: str) -> None:
         "allocation": "item",
     }
     assert [each["id"] for each in changed["regions"]] == [usd["id"]]
-    same = (await catalog.ok("POST", f"{DISCOUNTS}/{discount['id']}", {}))["discount"]
-    assert same | {"updated_at": ""} == changed | {"updated_at": ""}
+    nothings: list[dict[str, Any]] = [{}, {"regions": None, "metadata": None, "rule": None}]
+    for nothing in nothings:
+        same = (await catalog.ok("POST", f"{DISCOUNTS}/{discount['id']}", nothing))["discount"]
+        assert same | {"updated_at": ""} == changed | {"updated_at": ""}
 
 
 async def test_a_deleted_code_can_be_used_again(catalog: Client, uid: str) -> None:
@@ -189,6 +191,10 @@ async def test_regions_come_and_go(catalog: Client) -> None:
     assert await changed("POST", usd["id"]) == both == await changed("POST", usd["id"])
     assert await changed("DELETE", region["id"]) == [usd["id"]] == await changed("DELETE", region["id"])
     assert await changed("DELETE", "reg_missing") == [usd["id"]]
+    whole = {"discount": await one(catalog, discount)}
+    for method in ("POST", "DELETE"):
+        region_id = usd["id"] if method == "POST" else "reg_missing"
+        assert await catalog.ok(method, path + region_id, query={"fields": "code", "colour": "red"}) == whole
     assert (await catalog.post(path + "reg_missing"))[0] == 404
     assert (await catalog.post(f"{DISCOUNTS}/disc_missing/regions/{usd['id']}"))[0] == 404
     assert (await catalog.delete(f"{DISCOUNTS}/disc_missing/regions/{usd['id']}"))[0] == 404

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.catalog.price_lists import Json, amounts, euros, make_list, the_list
-from tests.catalog.settings import make_product
+from tests.catalog.settings import make_product, make_region
 from tests.conftest import Client
 
 
@@ -67,6 +67,55 @@ async def test_batches_that_are_refused_change_nothing(catalog: Client, mug: Jso
     assert await the_list(catalog, other["id"]) == other
     missing = await catalog.post("/admin/price-lists/pl_missing/prices/batch", {"prices": [euros(white, 1)]})
     assert (missing[0], missing[1]["type"]) == (404, "not_found")
+
+
+async def test_a_price_moves_where_its_change_says(catalog: Client, mug: Json) -> None:
+    region = await make_region(catalog, currency_code="usd")
+    white, _ = variants(mug)
+    made = await make_list(catalog, euros(white, 900))
+    price = {"id": made["prices"][0]["id"], "variant_id": white}
+
+    async def place(**change: Any) -> tuple[Any, ...]:
+        body = {"prices": [price | {"amount": 5} | change]}
+        (now,) = (await catalog.ok("POST", f"/admin/price-lists/{made['id']}", body))["price_list"]["prices"]
+        return now["currency_code"], now["region_id"], now["amount"]
+
+    assert await place() == ("eur", None, 5)
+    assert await place(currency_code="DKK", region_id="") == ("dkk", None, 5)
+    assert await place(region_id=region["id"], amount=6) == ("usd", region["id"], 6)
+    assert await place(currency_code="eur", region_id=None) == ("usd", region["id"], 5), "stays in its region"
+    changed = await the_list(catalog, made["id"])
+    wrong: list[Json] = [{"currency_code": "zzz"}, {"region_id": "reg_missing"}]
+    for place_ in wrong:
+        body = {"name": "X", "prices": [price | {"amount": 7} | place_]}
+        status, answer = await catalog.post(f"/admin/price-lists/{made['id']}", body)
+        assert (status, answer["type"]) == (404, "not_found")
+    assert await the_list(catalog, made["id"]) == changed
+
+
+async def test_empty_places_of_a_new_price_say_nothing(catalog: Client, mug: Json) -> None:
+    region = await make_region(catalog)
+    white, _ = variants(mug)
+    made = await make_list(catalog, {"variant_id": white, "amount": 5, "currency_code": "", "region_id": region["id"]})
+    assert [(p["currency_code"], p["region_id"]) for p in made["prices"]] == [("eur", region["id"])]
+    path = f"/admin/price-lists/{made['id']}/prices/batch"
+    wrong: list[Json] = [{"currency_code": ""}, {"region_id": ""}, {"currency_code": "", "region_id": ""}]
+    for place in wrong:
+        status, answer = await catalog.post(path, {"prices": [{"variant_id": white, "amount": 5} | place]})
+        assert (status, answer["type"]) == (400, "invalid_data")
+    assert await the_list(catalog, made["id"]) == made
+
+
+async def test_prices_of_variants_that_are_gone_are_not_shown(catalog: Client, mug: Json) -> None:
+    white, black = variants(mug)
+    made = await make_list(catalog, euros(white, 1), euros(black, 2))
+    await catalog.ok("DELETE", f"/admin/products/{mug['id']}/variants/{white}")
+    assert amounts(await the_list(catalog, made["id"])) == [2]
+    query = {"id": made["id"], "expand": "prices"}
+    (row,) = (await catalog.ok("GET", "/admin/price-lists", query=query))["price_lists"]
+    assert amounts(row) == [2]
+    await catalog.ok("DELETE", f"/admin/products/{mug['id']}")
+    assert amounts(await the_list(catalog, made["id"])) == []
 
 
 async def test_removing_by_id(catalog: Client, mug: Json) -> None:

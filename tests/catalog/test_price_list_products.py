@@ -79,6 +79,7 @@ async def test_finding(catalog: Client, products: list[Json], sale: Json, uid: s
     assert await found(is_giftcard="false", order="title") == ["Mug", "Poster"]
     assert await found(**{"created_at[lt]": "2020-01-01"}) == []
     assert await found(**{"collection_id[]": "pcol_missing"}) == []
+    assert (await found(status="rejected"), await found(status="draft")) == ([], await found(**{"status[]": "draft"}))
     await catalog.ok("DELETE", f"/admin/products/{mug['id']}")
     assert await found() == ["Poster"]
     assert await found(**{"deleted_at[gt]": "2020-01-01"}) == []
@@ -89,7 +90,7 @@ async def test_finding(catalog: Client, products: list[Json], sale: Json, uid: s
 
 
 @pytest.mark.parametrize(
-    "query", ["colour=red", "status[]=bogus", "status=draft", "limit=x", "price_list_id[]=pl_x", "expand=nonsense"]
+    "query", ["colour=red", "status[]=bogus", "status=bogus", "limit=x", "price_list_id[]=pl_x", "expand=nonsense"]
 )
 async def test_queries_that_are_refused(catalog: Client, query: str) -> None:
     status, answer = await catalog.get(f"/admin/price-lists/pl_x/products?{query}")

@@ -191,7 +191,14 @@ async def test_finding_lists(catalog: Client, variant: Json, vip: Json, uid: str
     assert row == {key: value for key, value in bare.items() if key != "customer_groups"}
     query = {"id": alpha["id"], "expand": "prices.variants", "fields": "name"}
     (row,) = (await catalog.ok("GET", "/admin/price-lists", query=query))["price_lists"]
-    assert row == {key: alpha[key] for key in ("id", "created_at", "name", "prices")}
+    (price,) = alpha["prices"]
+    priced = {key: value for key, value in price.items() if key not in ("variant", "variant_id")}
+    assert row == {key: alpha[key] for key in ("id", "created_at", "name")} | {"prices": [priced]}
+    query["expand"] = "prices.currency,prices.region,prices.price_list"
+    ((shown,),) = [
+        each["prices"] for each in (await catalog.ok("GET", "/admin/price-lists", query=query))["price_lists"]
+    ]
+    assert (shown["currency"]["code"], shown["region"], shown["price_list"]["id"]) == ("eur", None, alpha["id"])
     assert (await catalog.ok("GET", "/admin/price-lists", query={"id": "pl_missing"}))["limit"] == 10
 
 

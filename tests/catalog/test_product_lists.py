@@ -41,6 +41,7 @@ async def test_filters(catalog: Client, uid: str) -> None:
     tag = spade["tags"][0]["id"]
     assert await ids(catalog, **{"tags[]": tag}) == [r, s]
     assert await ids(catalog, **{"id[]": [s, r], "status[]": "published"}) == [s]
+    assert await ids(catalog, **{"id[]": [s, r], "status": "draft"}) == [r]
     assert await ids(catalog, **{"type_id[]": spade["type_id"]}) == [s]
     assert await ids(catalog, **{"collection_id[]": collection["id"]}) == [r]
     assert await ids(catalog, **{"category_id[]": parent["id"]}) == [r]

@@ -188,6 +188,20 @@ async def test_an_update_changes_what_it_names(catalog: Client, uid: str) -> Non
     assert {key: cleared[key] for key in bare} == bare
 
 
+async def test_what_empties_a_product(catalog: Client, uid: str) -> None:
+    tag, image = {"value": f"tag {uid}"}, f"https://img.example.com/{uid}.png"
+    made = await make(catalog, shirt(uid, tags=[tag], images=[image], thumbnail=""))
+    assert (made["thumbnail"], len(made["sales_channels"])) == (image, 1)
+    bare = await make(catalog, {"title": f"Bare {uid}", "thumbnail": ""})
+    assert bare["thumbnail"] == ""
+    path = f"/admin/products/{made['id']}"
+    body = {"sales_channels": None, "tags": None, "images": None, "categories": None, "variants": None}
+    changed = (await catalog.ok("POST", path, body))["product"]
+    assert changed["sales_channels"] == []
+    kept = ("tags", "images", "categories", "variants", "thumbnail")
+    assert {name: changed[name] for name in kept} == {name: made[name] for name in kept}
+
+
 async def test_updates_that_are_refused(catalog: Client, uid: str) -> None:
     rival = await make(catalog, {"title": f"Rival {uid}", "handle": f"rival-{uid}"})
     product = await make(catalog, shirt(uid))

@@ -7,7 +7,16 @@ import pytest
 
 from services.catalog import shipping_options
 from services.catalog.shipping_options import OptionBody, OptionUpdate
-from tests.catalog.settings import OPTION, another_region, events, make_option, make_region, reads, rolled_back
+from tests.catalog.settings import (
+    OPTION,
+    another_region,
+    events,
+    make_option,
+    make_product,
+    make_region,
+    reads,
+    rolled_back,
+)
 from tests.conftest import Client, Stack
 
 MIN, MAX = {"type": "min_subtotal", "amount": 1000}, {"type": "max_subtotal", "amount": 9000}
@@ -135,6 +144,50 @@ async def test_lists_are_filtered_and_ordered(catalog: Client, uid: str) -> None
     assert (status, answer["type"]) == (400, "invalid_data")
     (found,) = await options_of(catalog, id=a, fields="name", expand="requirements")
     assert found.keys() == {"id", "created_at", "name", "requirements", "price_incl_tax", "tax_amount", "tax_rates"}
+
+
+async def test_every_relation_can_be_expanded(stack: Stack, catalog: Client) -> None:
+    region = await make_region(catalog)
+    option = await make_option(catalog, region, requirements=[MIN, MAX], profile_id="")
+    product = await make_product(catalog, [])
+    rate = {"code": "r", "name": "R", "rate": 5, "region_id": region["id"]}
+    rate = (await catalog.ok("POST", "/admin/tax-rates", rate))["tax_rate"]
+    plain = {key: value for key, value in option.items() if key not in ("region", "profile", "requirements")}
+
+    async def shown(expand: str) -> dict[str, Any]:
+        (found,) = await options_of(catalog, id=option["id"], expand=expand)
+        return found
+
+    provider = {"id": "manual", "is_installed": True}
+    assert (await shown("provider"))["provider"] == provider
+    with stack.statements("catalog") as statements:
+        found = await shown("requirements.shipping_option.provider")
+    assert len(reads(statements)) == 1
+    assert [each.pop("shipping_option") for each in found["requirements"]] == [plain | {"provider": provider}] * 2
+    assert found["requirements"] == option["requirements"]
+    found = await shown("region.tax_rates,region.countries.region,region.tax_provider")
+    assert [each["id"] for each in found["region"]["tax_rates"]] == [rate["id"]]
+    assert found["region"]["tax_provider"] is None
+    assert [each["region"]["id"] for each in found["region"]["countries"]] == [region["id"]]
+    found = await shown("profile.products,profile.shipping_options.requirements")
+    assert {key: found["profile"][key] for key in option["profile"]} == option["profile"]
+    assert product["id"] in [each["id"] for each in found["profile"]["products"]]
+    (again,) = [each for each in found["profile"]["shipping_options"] if each["id"] == option["id"]]
+    assert again == plain | {"requirements": option["requirements"]}
+
+
+async def test_one_option_is_whole_whatever_is_asked(catalog: Client) -> None:
+    region = await make_region(catalog)
+    option = await make_option(catalog, region)
+    path = f"/admin/shipping-options/{option['id']}"
+    queries: list[dict[str, str]] = [{}, {"expand": ""}, {"fields": "name", "colour": "red"}]
+    for query in queries:
+        assert await catalog.ok("GET", path, query=query) == {"shipping_option": option}
+    body: dict[str, Any] = {"requirements": [], "metadata": None}
+    same = (await catalog.ok("POST", path, body))["shipping_option"]
+    assert same == option | {"updated_at": same["updated_at"]}
+    await catalog.ok("DELETE", f"/admin/regions/{region['id']}")
+    assert (await catalog.ok("GET", path))["shipping_option"]["region"] is None
 
 
 async def test_an_update_keeps_adds_and_removes_requirements(catalog: Client) -> None:

@@ -77,6 +77,11 @@ async def test_contents_move_and_are_shown(stack: Stack, catalog: Client) -> Non
     with stack.statements("catalog") as statements:
         assert await profile_of(catalog, bulky["id"]) == answer
     assert len(reads(statements)) == 1
+    path = f"/admin/shipping-profiles/{bulky['id']}"
+    assert await catalog.ok("GET", path, query={"expand": "", "colour": "red"}) == {"shipping_profile": answer}
+    nulls = dict.fromkeys(("products", "shipping_options", "metadata"))
+    same = (await catalog.ok("POST", path, nulls))["shipping_profile"]
+    assert (same["metadata"], same["shipping_options"]) == (answer["metadata"], answer["shipping_options"])
     default = await seeded(catalog, "default")
     await catalog.ok("POST", f"/admin/shipping-profiles/{default['id']}", {"products": [product["id"]]})
     left = await profile_of(catalog, bulky["id"])

@@ -85,6 +85,19 @@ async def test_what_a_rate_is_for_is_shown_on_demand(stack: Stack, catalog: Clie
     }
 
 
+async def test_what_is_gone_is_not_counted(catalog: Client) -> None:
+    region = await make_region(catalog)
+    option, product = await make_option(catalog, region), await make_product(catalog, [])
+    rate = await make_rate(catalog, region, products=[product["id"]], shipping_options=[option["id"]])
+    assert await counts(catalog, rate) == [1, 0, 1]
+    await catalog.ok("DELETE", f"/admin/products/{product['id']}")
+    await catalog.ok("DELETE", f"/admin/shipping-options/{option['id']}")
+    await catalog.ok("DELETE", f"/admin/regions/{region['id']}")
+    assert await counts(catalog, rate) == [0, 0, 0]
+    found = (await catalog.ok("GET", f"/admin/tax-rates/{rate['id']}", query=Everything))["tax_rate"]
+    assert (found["products"], found["shipping_options"], found["region"]) == ([], [], None)
+
+
 async def test_an_update_replaces_the_lists_it_names(catalog: Client, uid: str) -> None:
     region = await make_region(catalog)
     a, b = [await make_product(catalog, [], type={"value": f"Kitchen {uid}"}) for _ in range(2)]
