@@ -6,6 +6,7 @@ It can be unwilling, slow, or lose its answers; somebody can work in its dashboa
 import asyncio
 import hashlib
 import hmac
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -33,11 +34,12 @@ class Refused(Exception):
 
 @dataclass
 class StripeStandIn:
-    """`base` is its address. What is in `trouble` happens to the next requests that change something, one each:
-    "lost" (done, not answered), "down" (500, not done), "limit" (429, not done). While `gate` is closed nothing that
-    changes something is answered."""
+    """`base` is its address; it has a `search` or, as in some countries, has not. What is in `trouble` happens to the
+    next requests that change something, one each: "lost" (done, not answered), "down" (500, not done), "limit" (429,
+    not done). While `gate` is closed nothing that changes something is answered."""
 
     base: str = ""
+    search: bool = True
     intents: dict[str, Thing] = field(default_factory=dict)
     refunds: list[Thing] = field(default_factory=list)
     asked: list[tuple[str, str]] = field(default_factory=list)  # path and key of all that changes something
@@ -49,6 +51,7 @@ class StripeStandIn:
         app = web.Application()
         app.add_routes(
             [
+                web.get("/v1/payment_intents/search", self.get_found),
                 web.get("/v1/payment_intents/{id}", self.get_intent),
                 web.get("/v1/refunds", self.get_refunds),
                 web.post("/v1/{path:.*}", self.post),
@@ -64,6 +67,16 @@ class StripeStandIn:
             return web.json_response(self._intent(request.match_info["id"]))
         except Refused as refused:
             return web.json_response(refused.body, status=refused.status)
+
+    async def get_found(self, request: web.Request) -> web.Response:
+        """Search by one value of the metadata."""
+        if not self.search:
+            refused = Refused(400, "invalid_request_error", "Search is not available in your country.")
+            return web.json_response(refused.body, status=refused.status)
+        found = re.fullmatch(r"metadata\['(\w+)'\]:'(\w+)'", request.query["query"])
+        assert found
+        data = [intent for intent in self.intents.values() if intent["metadata"].get(found[1]) == found[2]]
+        return web.json_response({"object": "search_result", "url": request.path, "has_more": False, "data": data})
 
     async def get_refunds(self, request: web.Request) -> web.Response:
         found = [refund for refund in self.refunds if refund["payment_intent"] == request.query["payment_intent"]]
@@ -87,6 +100,10 @@ class StripeStandIn:
             assert request.transport is not None
             request.transport.abort()
         return web.json_response(answer, status=status)
+
+    def forget(self) -> None:
+        """A day has passed: no key is known any more."""
+        self._answers.clear()
 
     def _check_key(self, request: web.Request) -> None:
         if request.headers.get("Authorization") != f"Bearer {API_KEY}":

@@ -21,7 +21,7 @@ from services.chassis.commands import call
 from services.chassis.db import Db, reading, transaction
 from services.chassis.embed import One, Page, Resource, Selection, cols, one_json, page_json, page_query, tree
 from services.chassis.errors import ApiError, InvalidData, NotFound
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.keys import BUS, POOL
 from services.chassis.outbox import emit
@@ -30,7 +30,6 @@ from services.payments.providers import Row
 
 log = structlog.get_logger()
 
-ABSENT: Any = None  # the default of a property that may be left out but not be null
 CODE_LETTERS = string.ascii_uppercase + string.digits
 
 Moment = Annotated[datetime, BeforeValidator(lambda value: moment("a date", value))]

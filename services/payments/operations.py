@@ -18,7 +18,7 @@ from services.chassis.errors import InvalidData, NotAllowed, Unavailable
 from services.chassis.ids import new_id
 from services.chassis.keys import POOL
 from services.chassis.sagas import Saga, Step, begin, intention, run
-from services.payments.providers import Data, Row, provider
+from services.payments.providers import Data, Provider, Row, provider
 
 Reply = dict[str, Any]
 
@@ -78,7 +78,7 @@ class Operation:
             await app[POOL].execute(FREE, saga.subject)
 
         async def ask(app: web.Application, saga: Saga) -> dict[str, Any]:
-            return {"answers": await self.ask(work_of(saga))}
+            return {"answers": await self.ask(work_of(saga), again=saga.attempts > 0)}
 
         async def settle(db: Db, saga: Saga) -> Reply:
             await db.execute(FREE, saga.subject)
@@ -90,14 +90,16 @@ class Operation:
             Step("settle", commit=settle),
         )
 
-    async def ask(self, work: Work) -> list[Data]:
+    async def ask(self, work: Work, *, again: bool = False) -> list[Data]:
         """The providers' answers, in the order of the parts. Fewer answers than parts: the rest was refused when money
-        had moved already, and what moved has to be settled."""
+        had moved already, and what moved has to be settled. `again`: they may have been asked before, long ago."""
         answers: list[Data] = []
         for part in work.parts:
             found, key = provider(part.payment["provider_id"]), f"{work.id}:{part.payment['id']}"
             try:
-                if self.name == "refund":
+                if self.name == "authorise" and again and (made := await made_before(found, part.payment)):
+                    answers.append(made)
+                elif self.name == "refund":
                     answers.append(await found.refund(part.payment, part.amount, key))
                 else:
                     answers.append(await getattr(found, self.name)(part.payment, key))
@@ -106,6 +108,13 @@ class Operation:
                     raise
                 break
         return answers
+
+
+async def made_before(found: Provider, payment: Row) -> Data | None:
+    """What the provider has made of the payment already, where it can tell."""
+    tell = getattr(found, "made", None)
+    made: Data | None = await tell(payment) if tell else None
+    return made
 
 
 def work_of(saga: Saga) -> Work:

@@ -15,13 +15,14 @@ from services.chassis import copies
 from services.chassis.commands import CommandBody, CommandHandler, checked, tell, tombstone
 from services.chassis.db import Db, reading, transaction
 from services.chassis.documents import Docs, Kind, docs
-from services.chassis.embed import Nested, One, Resource, Selection, Value, cols, one_json, one_query, tree
+from services.chassis.embed import Many, Nested, One, Resource, Selection, Value, cols, one_json, one_query, tree
 from services.chassis.errors import NotAllowed, NotFound
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.keys import POOL
 from services.chassis.outbox import emit
 from services.chassis.params import query_of
 from services.payments.gift_cards import fetch_documents
+from services.payments.payments import PAYMENT
 
 NO_ROWS = Value("'[]'::json")
 REGION = Resource(
@@ -43,7 +44,7 @@ COLLECTION = Resource(
             "select c.related -> 'currency' from copies c where c.kind = 'region' and c.id = {p}.region_id"
         ),
         "payment_sessions": NO_ROWS,
-        "payments": NO_ROWS,
+        "payments": Many(PAYMENT, "false"),
     },
 )
 KINDS = {"payment_collection": Kind(COLLECTION)}
@@ -82,14 +83,14 @@ insert into payment_collections (id, order_edit_id, amount, currency_code, regio
 values ($1, $2, $3, $4, $5, $6, $7)
 """
 LOCK = "select status, order_edit_id from payment_collections where id = $1 and deleted_at is null for update"
-# $2: the body as JSON; what it does not name stays. Metadata is merged, a value of "" takes its key away.
+# $2: the body as JSON; what it does not name stays. Metadata is merged: "" takes a key away, null all of them.
 UPDATE = """
 update payment_collections set
     description = case when $2::text::jsonb ? 'description' then $2::text::jsonb ->> 'description' else description end,
     metadata = case when jsonb_typeof($2::text::jsonb -> 'metadata') = 'object' then
         (coalesce(metadata, '{}') || ($2::text::jsonb -> 'metadata'))
             - array(select key from jsonb_each($2::text::jsonb -> 'metadata') where value = '""')
-    else metadata end,
+    when not $2::text::jsonb ? 'metadata' then metadata end,
     updated_at = now()
 where id = $1
 """

@@ -1,5 +1,6 @@
 """Payments: authorised when an order is placed, captured, canceled; and what they look like over HTTP."""
 
+from collections.abc import Collection
 from typing import Any
 
 import orjson
@@ -9,30 +10,40 @@ from aiohttp import web
 from services.chassis import copies
 from services.chassis.commands import call, tell
 from services.chassis.db import Db, reading, transaction
-from services.chassis.embed import One, Page, Resource, Selection, cols, one_json, one_query, page_json
+from services.chassis.embed import One, Page, Resource, Selection, Value, cols, one_json, one_query, page_json
 from services.chassis.errors import ApiError, Conflict, NotAllowed, NotFound
 from services.chassis.http import json_bytes
 from services.chassis.keys import BUS, POOL
 from services.chassis.outbox import emit
-from services.chassis.params import check_known, query_of
+from services.chassis.params import query_of
 from services.payments.operations import Operation, Part, Reply, Work, check_idle, perform
 from services.payments.providers import Data, Row, provider
 
 log = structlog.get_logger()
 
-ORDER = Resource("copies", document=True)
+COPY = Resource("copies", document=True)
 PAYMENT = Resource(
     "payments",
     cols(
         "id swap_id cart_id order_id amount currency_code amount_refunded provider_id data captured_at@ canceled_at@ "
         "created_at@ updated_at@ metadata idempotency_key"
     ),
-    {"order": One(ORDER, "{t}.kind = 'order' and {t}.id = {p}.order_id")},
+    {
+        "cart": One(COPY, "{t}.kind = 'cart' and {t}.id = {p}.cart_id"),
+        "currency": Value(
+            "select c.related -> 'currency' from copies c "
+            "where c.kind = 'region' and c.body ->> 'currency_code' = {p}.currency_code order by c.id limit 1"
+        ),
+        "order": One(COPY, "{t}.kind = 'order' and {t}.id = {p}.order_id"),
+        "swap": One(COPY, "{t}.kind = 'swap' and {t}.id = {p}.swap_id"),
+    },
 )
 ALL = Selection(tuple(PAYMENT.columns), ())
 SHOWN = tuple(name for name in PAYMENT.columns if name not in ("created_at", "updated_at", "idempotency_key"))
 
-LOCK = "select id, captured_at, canceled_at from payments where id = $1 for update"
+LOCK = (
+    "select id, captured_at, canceled_at, amount_refunded = amount as returned from payments where id = $1 for update"
+)
 # An id that does not exist yet cannot be locked as a row.
 LOCK_ID = "select pg_advisory_xact_lock(hashtextextended($1, 0))"
 VOIDED = "select exists (select from voided_payments where id = $1)"
@@ -47,7 +58,7 @@ from jsonb_to_record($1::text::jsonb) as p(
 CAPTURE = "update payments set captured_at = now(), updated_at = now(), data = $2::text::jsonb where id = $1"
 CANCEL = "update payments set canceled_at = now(), updated_at = now(), data = $2::text::jsonb where id = $1"
 USED = "select exists (select from payments where provider_id = $1 and data ->> 'id' = $2)"
-ORDER_OF = "select order_id from payments where id = $1"
+ABROAD = "select order_id, cart_id, swap_id from payments where id = $1"
 
 
 # Actions
@@ -128,10 +139,12 @@ async def settle_authorise(db: Db, work: Work, answers: list[Data]) -> Reply:
 async def prepare_capture(db: Db, payment_id: str) -> Work | Reply:
     """Captured already: as it is. Raises NotAllowed for a canceled one."""
     found = await access_payment(db, payment_id)
+    row = await payment_row(db, payment_id)
+    if found["captured_at"]:
+        return {"payment": row}
     if found["canceled_at"]:
         raise NotAllowed(f"Payment {payment_id} is canceled and cannot be captured.")
-    row = await payment_row(db, payment_id)
-    return {"payment": row} if found["captured_at"] else Work([Part(row, row["amount"])])
+    return Work([Part(row, row["amount"])])
 
 
 async def settle_capture(db: Db, work: Work, answers: list[Data]) -> Reply:
@@ -149,7 +162,12 @@ async def prepare_cancel(db: Db, payment_id: str, undo: bool) -> Work | Reply:
         await db.execute(VOID, payment_id)
         return {"payment": None}
     row = await payment_row(db, payment_id)
-    return {"payment": row} if found["canceled_at"] else Work([Part(row, row["amount"])])
+    if found["canceled_at"]:
+        return {"payment": row}
+    work = Work([Part(row, row["amount"])])
+    # A provider elsewhere may refuse to give up what it captured. When all of it went back, there is nothing to ask.
+    returned = found["captured_at"] and found["returned"] and work.remote
+    return await settle_cancel(db, work, [row["data"]]) if returned else work
 
 
 async def settle_cancel(db: Db, work: Work, answers: list[Data]) -> Reply:
@@ -174,21 +192,26 @@ async def capture(app: web.Application, payment_id: str, request: web.Request | 
 
 
 async def cancel(app: web.Application, payment_id: str, undo: bool) -> Reply:
-    """Give the payment up. Allowed for a captured one, too: `canceled_at` then stands beside `captured_at`."""
+    """Give the payment up. Allowed for a captured one, too: `canceled_at` then stands beside `captured_at`, and the
+    money can still be refunded (refunds.py)."""
     return await perform(app, GIVE_UP, lambda db: prepare_cancel(db, payment_id, undo))
 
 
-async def refresh_order(app: web.Application, payment_id: str) -> None:
-    """Bring the copy of the payment's order up to date, best effort: an order changes without our hearing of it."""
-    order_id = await app[POOL].fetchval(ORDER_OF, payment_id)
-    if order_id is None:
+async def refresh(app: web.Application, payment_id: str, relations: Collection[str]) -> None:
+    """Bring the copies of the payment's order, cart and swap up to date, those of `relations`, best effort: they change
+    without our hearing of it."""
+    kinds = [kind for kind in ("cart", "order", "swap") if kind in relations]
+    found = await app[POOL].fetchrow(ABROAD, payment_id) if kinds else None
+    wanted = {kind: [found[f"{kind}_id"]] for kind in kinds if found and found[f"{kind}_id"] is not None}
+    if not wanted:
         return
     try:
-        reply = await call(app[BUS], "orders", "documents", {"kinds": {"order": [order_id]}})
+        reply = await call(app[BUS], "orders", "documents", {"kinds": wanted})
     except ApiError as error:
-        log.warning("order not refreshed", order=order_id, error=error.message)
+        log.warning("not refreshed", payment=payment_id, error=error.message)
         return
-    await copies.store(app[POOL], "order", reply["copies"].get("order", []))
+    for kind in wanted:
+        await copies.store(app[POOL], kind, reply["copies"].get(kind, []))
 
 
 # Handlers
@@ -197,15 +220,14 @@ async def refresh_order(app: web.Application, payment_id: str) -> None:
 async def get_payment(request: web.Request) -> web.Response:
     payment_id = request.match_info["id"]
     chosen = one_query(PAYMENT, query_of(request), fields=SHOWN)
-    if chosen.tree:
-        await refresh_order(request.app, payment_id)
+    await refresh(request.app, payment_id, dict(chosen.tree))
     async with reading(request) as db:
         return json_bytes(request, f'{{"payment":{await payment_json(db, payment_id, chosen)}}}')
 
 
 async def post_capture(request: web.Request) -> web.Response:
+    """The whole payment; parameters are not looked at."""
     payment_id = request.match_info["id"]
-    check_known(query_of(request), ())
     reply = await capture(request.app, payment_id, request)
     await tell(request.app, "orders", "payment", reply | {"refund": None})
     async with transaction(request) as db:

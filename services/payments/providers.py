@@ -8,23 +8,23 @@ regions can offer them.
 A provider that talks to somebody else's server says `remote = True`. It is then called outside of any transaction, by a
 recorded saga that is resumed after a crash (operations.py), so it can be asked the same thing twice: `key` is the same
 then, and names the operation to the other side. It raises NotAllowed or InvalidData when it is certain that nothing
-happened, and any other exception when it is not. What it returns becomes the payment's `data`. One that has a method
-`close` is closed when the process ends.
+happened, and any other exception when it is not. What it returns becomes the payment's `data`.
+
+One that has a method `close` is closed when the process ends. One whose server forgets keys has a method `made`: given
+a payment, the data of what was authorised for it, or None. That is asked first when a saga is resumed.
 """
 
-from collections.abc import AsyncIterator
-from functools import cache
-from importlib.metadata import entry_points
+from functools import cache, partial
 from typing import Any, Protocol
 
 from aiohttp import web
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.chassis import plugins
 from services.chassis.commands import tell_until_heard
 from services.chassis.db import Db
 from services.chassis.errors import InvalidData
-from services.chassis.keys import POOL
 from services.chassis.outbox import emit
 
 GROUP = "mercer.payment_providers"
@@ -47,7 +47,8 @@ class Provider(Protocol):
         ...
 
     async def cancel(self, payment: Row, key: str) -> Data:
-        """Give up the authorization."""
+        """Give up the authorization. What was captured stays: `refund` may be asked to give it back later. A provider
+        that cannot do this to a captured payment refuses."""
         ...
 
     async def refund(self, payment: Row, amount: int, key: str) -> Data:
@@ -105,11 +106,7 @@ class Manual:
 @cache
 def providers() -> dict[str, Provider]:
     """All installed providers by id."""
-    found: dict[str, Provider] = {"system": System(), "manual": Manual(), **stripe()}
-    for point in entry_points(group=GROUP):
-        loaded = point.load()
-        found[point.name] = loaded() if callable(loaded) else loaded
-    return found
+    return {"system": System(), "manual": Manual(), **stripe(), **plugins.installed(GROUP)}
 
 
 def stripe() -> dict[str, Provider]:
@@ -150,11 +147,4 @@ async def tell_catalog(app: web.Application) -> None:
     await tell_until_heard(app, "catalog", "payment_providers", {"ids": ids})
 
 
-async def open_providers(app: web.Application) -> AsyncIterator[None]:
-    """Announce them when the process starts, close them when it ends."""
-    async with app[POOL].acquire() as db, db.transaction():
-        await announce(db)
-    yield
-    for found in providers().values():
-        if close := getattr(found, "close", None):
-            await close()
+open_providers = partial(plugins.kept_open, providers=providers, announce=announce)

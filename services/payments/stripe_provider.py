@@ -5,7 +5,7 @@ endpoint /webhooks/stripe, see stripe_webhooks.py), `MERCER_STRIPE_API_BASE`. Am
 here as there. A payment's `data` is the intent as Stripe last showed it, without its client secret.
 
 Every call that changes something has an idempotency key made from ours, so asking again changes nothing twice. Stripe
-forgets such a key after a day, and a saga can be older: what is already as it should be counts as done.
+forgets such a key after a day, and a saga can be older: what is already as it should be counts as done (`made`, too).
 """
 
 from collections.abc import Iterator
@@ -57,6 +57,20 @@ class Stripe:
             if given.get("payment_method"):
                 return await self._make(payment, str(given["payment_method"]), key)
         raise NotAllowed("There is nothing to pay with: data has neither the id of a payment intent nor a method.")
+
+    async def made(self, payment: Row) -> Data | None:
+        """The intent that was made, or taken, for the payment; None where there is none, or it failed.
+
+        Stripe's search finds it after a minute; that early the key is still known.
+        """
+        with explained():
+            try:
+                found = await self._v1.payment_intents.search_async(
+                    {"query": f"metadata['mercer_payment_id']:'{payment['id']}'"}
+                )
+            except stripe.InvalidRequestError:  # in some countries there is no search
+                return None
+        return next((shown(intent) for intent in found.data if intent.status in WAITING), None)
 
     async def capture(self, payment: Row, key: str) -> Data:
         intents, intent_id = self._v1.payment_intents, payment["data"]["id"]

@@ -55,3 +55,41 @@ async def test_an_order_hears_of_a_refund(payments: Client, orders: Client, orde
     assert [row["id"] for row in shown["refunds"]] == [refund["id"]]
     assert (shown["refunded_total"], shown["refundable_amount"]) == (1500, 2500)
     assert shown["payments"][0]["amount_refunded"] == 1500
+
+
+async def test_what_a_payment_is_of(payments: Client, orders: Client, order: dict[str, Any]) -> None:
+    [payment] = order["payments"]
+    await payments.ok("POST", f"/admin/payments/{payment['id']}/refund", {"amount": 700, "reason": "return"})
+    query = {"fields": "id", "expand": "cart,currency,order,swap"}
+    shown = (await payments.ok("GET", f"/admin/payments/{payment['id']}", query=query))["payment"]
+    assert shown.keys() == {"id", "cart", "currency", "order", "swap"}
+    query = {"fields": "id", "expand": "payments.cart,payments.currency,payments.order,payments.swap"}
+    [inside] = (await orders.ok("GET", f"/admin/orders/{order['id']}", query=query))["order"]["payments"]
+    assert {name: inside[name] for name in ("cart", "currency", "order", "swap")} == {
+        name: shown[name] for name in ("cart", "currency", "order", "swap")
+    }
+    assert (shown["cart"]["id"], shown["cart"]["object"], shown["cart"]["type"]) == (
+        order["cart_id"],
+        "cart",
+        "draft_order",
+    )
+    assert shown["currency"] == {
+        "code": "eur",
+        "symbol": "€",
+        "symbol_native": "€",
+        "name": "Euro",
+        "includes_tax": False,
+    }
+    assert (shown["order"]["id"], shown["swap"]) == (order["id"], None)
+
+
+async def test_what_a_refund_is_of(payments: Client, orders: Client, order: dict[str, Any]) -> None:
+    [payment] = order["payments"]
+    await payments.ok("POST", f"/admin/payments/{payment['id']}/refund", {"amount": 700, "reason": "return"})
+    await orders.ok("POST", f"/admin/orders/{order['id']}/refund", {"amount": 300, "reason": "other"})
+    query = {"fields": "id", "expand": "refunds.order,refunds.payment,payments"}
+    found = (await orders.ok("GET", f"/admin/orders/{order['id']}", query=query))["order"]
+    [one, other] = sorted(found["refunds"], key=lambda refund: refund["amount"])
+    assert (one["payment"], one["order"]["id"]) == (None, order["id"])  # taken from whichever of the order's payments
+    assert [other["payment"]] == found["payments"]
+    assert (other["payment"]["amount_refunded"], other["order"]) == (1000, one["order"])

@@ -154,6 +154,22 @@ async def test_cancel_of_a_captured_payment_keeps_both_times(ask: Ask, authorize
     assert canceled["data"] == {}
 
 
+async def test_what_was_captured_can_be_refunded_after_the_cancel(
+    payments: Client, ask: Ask, authorized: Authorized
+) -> None:
+    payment = await authorized()
+    path = f"/admin/payments/{payment['id']}"
+    await ask("capture", {"payment_id": payment["id"]})
+    canceled = (await ask("cancel", {"payment_id": payment["id"]}))["payment"]
+    assert (await payments.ok("POST", f"{path}/capture", query={"fields": "id"}))["payment"] == canceled
+    made = (await payments.ok("POST", f"{path}/refund", {"amount": 1500, "reason": "swap"}))["refund"]
+    assert (made["amount"], made["payment_id"]) == (1500, payment["id"])
+    status, body = await payments.post(f"{path}/refund", {"amount": 2501, "reason": "swap"})
+    assert (status, body["type"]) == (400, "not_allowed")
+    shown = (await payments.ok("GET", path))["payment"]
+    assert (shown["amount_refunded"], shown["canceled_at"]) == (1500, canceled["canceled_at"])
+
+
 async def test_cancel_before_the_authorization_came(stack: Stack, ask: Ask, authorized: Authorized) -> None:
     payment_id = new_id("pay")
     assert await ask("cancel", {"payment_id": payment_id, "undoes": "some:key"}, key=new_id("key")) == {"payment": None}

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from services.chassis import plugins
 from services.chassis.errors import InvalidData
 from services.payments import providers
 
@@ -23,7 +24,7 @@ def test_installed_providers_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
         assert group == "mercer.payment_providers"
         return [Point("by_class", providers.System), Point("by_object", one)]
 
-    monkeypatch.setattr(providers, "entry_points", points)
+    monkeypatch.setattr(plugins, "entry_points", points)
     found = providers.providers.__wrapped__()
     assert sorted(found) == ["by_class", "by_object", "manual", "system"]
     assert isinstance(found["by_class"], providers.System)

@@ -78,6 +78,23 @@ async def test_what_was_captured_is_not_given_up(
     assert stripe.held(payment["data"]["id"]) == 4000
 
 
+async def test_what_went_back_whole_is_given_up_without_stripe(
+    payments: Client, ask: Ask, authorized: Authorized, stripe: StripeStandIn
+) -> None:
+    payment = await authorized(provider_id="stripe", data=VISA)
+    path = f"/admin/payments/{payment['id']}"
+    await payments.ok("POST", f"{path}/capture")
+    await payments.ok("POST", f"{path}/refund", {"amount": 3999, "reason": "swap"})
+    with pytest.raises(ApiError):
+        await ask("cancel", {"payment_id": payment["id"]})
+    await payments.ok("POST", f"{path}/refund", {"amount": 1, "reason": "swap"})
+    asked = len(stripe.asked)
+    canceled = (await ask("cancel", {"payment_id": payment["id"]}))["payment"]
+    assert (canceled["canceled_at"] is not None, canceled["amount_refunded"]) == (True, 4000)
+    assert (len(stripe.asked), stripe.held(payment["data"]["id"])) == (asked, 0)
+    assert (await ask("cancel", {"payment_id": payment["id"]}))["payment"] == canceled
+
+
 async def test_an_intent_of_the_shops_front_end(
     payments: Client, ask: Ask, authorized: Authorized, stripe: StripeStandIn
 ) -> None:
@@ -224,17 +241,19 @@ async def test_regions_offer_the_providers_there_are(stack: Stack, api: Client, 
 
     async def announced() -> None:
         async with stack.pool("payments").acquire() as db, db.transaction():
+            await db.execute("delete from announced_providers")  # what others have said of theirs
             await providers.announce(db)
 
     region = {"name": "Stripes", "currency_code": "usd", "tax_rate": 0, "countries": [], "fulfillment_providers": []}
     region |= {"payment_providers": ["stripe"]}
     assert (await api.post("/admin/regions", region))[0] == 400
-    await announced()
 
     async def installed() -> bool:
+        # Again, for what payments said when it started may come after it.
+        await announced()
         return await offered() == {"manual", "stripe"}
 
-    await until(installed)
+    await until(installed, every=0.2)
     made = (await api.ok("POST", "/admin/regions", region))["region"]
     assert [provider["id"] for provider in made["payment_providers"]] == ["stripe"]
     await api.ok("DELETE", f"/admin/regions/{made['id']}")
@@ -247,3 +266,17 @@ async def test_regions_offer_the_providers_there_are(stack: Stack, api: Client, 
 
     await until(gone)
     assert (await api.post("/admin/regions", region))[0] == 400
+
+
+async def test_what_was_authorised_before_is_found(stripe: StripeStandIn) -> None:
+    provider: Any = providers.providers()["stripe"]
+    payment = {"id": new_id("pay"), "amount": 1000, "currency_code": "eur", "data": VISA}
+    assert await provider.made(payment) is None
+    made = await provider.authorise(payment, "once")
+    assert await provider.made(payment) == made
+    assert await provider.made(payment | {"id": new_id("pay")}) is None
+    stripe.search = False
+    assert await provider.made(payment) is None
+    stripe.search = True
+    stripe.cancel(made["id"])
+    assert await provider.made(payment) is None
