@@ -29,6 +29,7 @@ class Depot:
     broken: set[str] = field(default_factory=set)  # does it, and answers 500
     hold: asyncio.Event | None = None  # answers wait for it
     url: str = ""
+    environment: dict[str, str] = field(default_factory=dict)  # of another process that has the provider
 
     def times(self, what: str) -> int:
         return sum(1 for asked, _, _ in self.asked if asked == what)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from tests.books import Warehouse, warehouse
 from tests.conftest import Client, Stack
 from tests.shop import Shop, place
 
@@ -64,11 +65,16 @@ class Swapping:
         found: Row = (await self.api.ok("GET", f"/admin/orders/{self.order['id']}"))["order"]
         return found
 
-    async def choose(self) -> Row:
+    async def choose(self, paying: Row | None = None) -> Row:
         """The customer chooses how it is sent, and how to pay if there is something to pay; the cart after it."""
         path = f"/store/carts/{self.cart}"
         await self.visitor.ok("POST", f"{path}/shipping-methods", {"option_id": self.shop.shipping_option})
-        cart: Row = (await self.visitor.ok("POST", f"{path}/payment-sessions"))["cart"]
+        return await self.pay(paying)
+
+    async def pay(self, paying: Row | None = None) -> Row:
+        """The customer chooses, again, how to pay: `paying` is the body of the payment session."""
+        path = f"/store/carts/{self.cart}/payment-sessions"
+        cart: Row = (await self.visitor.ok("POST", path, paying))["cart"]
         return cart
 
     async def confirm(self) -> Row:
@@ -99,3 +105,35 @@ async def swap_of(api: Client, stack: Stack, shop: Shop, order: Row, **wanted: A
     after = (await api.ok("POST", f"/admin/orders/{order['id']}/swaps", body))["order"]
     made = next(swap for swap in after["swaps"] if swap["id"] not in before)
     return Swapping(api, customer(stack), shop, after, made["id"], made["cart_id"])
+
+
+@dataclass
+class Depot:
+    """A shop whose stock is counted, at one location: what is sent in exchange is of the large variant."""
+
+    api: Client
+    stack: Stack
+    house: Warehouse
+
+    async def level(self) -> tuple[int, int]:
+        """(stocked, reserved)."""
+        return (await self.house.stock(self.stack))[self.house.shop.large]
+
+    async def swap(
+        self, new: int = 2, *, back: int = 1, bought: int = 4, paying: Row | None = None, **more: Any
+    ) -> Swapping:
+        """So many of the small variant (10.00), of those that were bought, for so many of the large (15.00); all is
+        chosen, nothing confirmed."""
+        shop = self.house.shop
+        order = await place(self.api, shop, items=[{"variant_id": shop.small, "quantity": bought}])
+        packed = {"items": [{"item_id": order["items"][0]["id"], "quantity": bought}]}
+        order = (await self.api.ok("POST", f"/admin/orders/{order['id']}/fulfillment", packed))["order"]
+        wanted = {"back": {shop.small: back}, "new": {shop.large: new}, "shipping": 0}
+        made = await swap_of(self.api, self.stack, shop, order, **wanted, **more)
+        await made.choose(paying)
+        return made
+
+
+async def depot_of(api: Client, stack: Stack, pieces: int) -> Depot:
+    """With so many pieces of each variant."""
+    return Depot(api, stack, await warehouse(api, pieces))

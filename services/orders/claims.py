@@ -1,8 +1,9 @@
 """Claims: goods were missing, wrong or broken; the customer gets their money back, or other goods.
 
-Making one is a recorded saga: the inventory reserves what will be sent, the payments service gives the money back, then
-the rows say so. While it runs no other claim is made of the order and nothing comes back for it, so what was checked at
-the start still holds when the money has moved. A claim that is refused leaves nothing behind, in any service.
+Making one is a recorded saga: the inventory reserves what will be sent, the carrier makes the label for what comes
+back, the payments service gives the money back, then the rows say so. While it runs no other claim is made of the order
+and nothing comes back for it, so what was checked at the start still holds when the money has moved. A claim that is
+refused leaves nothing behind, in any service.
 """
 
 import asyncio
@@ -13,8 +14,7 @@ from pydantic import Field, model_validator
 
 from services.chassis.db import Db, reading, transaction
 from services.chassis.errors import NotFound
-from services.chassis.http import Body, actor, json_bytes, parse
-from services.chassis.idempotency import HEADER
+from services.chassis.http import Body, actor, parse
 from services.chassis.ids import new_id
 from services.chassis.keys import SETTINGS
 from services.chassis.outbox import emit
@@ -40,9 +40,9 @@ from services.orders.quotes import Basket, Row, store_copies, tax_rows
 from services.orders.reads import check_order_query, written_order_json
 from services.orders.refund_amounts import check_left, once_each, return_refund
 from services.orders.refunds import REFUNDABLE
-from services.orders.retry_keys import keyed
+from services.orders.retry_keys import keyed, keyed_json
 from services.orders.return_receipts import RECEIPTS, lines_by_id
-from services.orders.returns import ReturnShipping, method_of, write_return
+from services.orders.returns import LABEL, ReturnShipping, labelled, method_of, write_return
 from services.orders.totals import LARGEST
 
 
@@ -307,7 +307,7 @@ async def commit_claim(db: Db, saga: Saga) -> Row:
     await set_methods(db, claim_id, state["linked"], state["methods"])
     await write_items(db, claim_id, state["items"])
     if state["return"] is not None:
-        await write_return(db, state["return"])
+        await write_return(db, labelled(state["return"], saga))
     event = {"id": claim_id, "order_id": order_id, "no_notification": quiet}
     await emit(db, "claim.created", claim_id, event | {"type": state["type"]})
     if state["type"] == "refund":
@@ -319,6 +319,7 @@ async def commit_claim(db: Db, saga: Saga) -> Row:
 
 CREATE_CLAIM = (
     Step("reserve", do=reserve, undo=release),
+    LABEL,
     Step("refund", do=pay_back, no_return=True),
     Step("rows", commit=commit_claim),
 )
@@ -344,9 +345,7 @@ async def post_claim(request: web.Request) -> web.Response:
             saga = await begin(db, "create_claim", plan["claim_id"], plan | who, request)
     await run(request.app, CREATE_CLAIM, saga)
     async with transaction(request) as db:
-        answer = json_bytes(request, await written_order_json(db, order_id, query))
-    answer.headers[HEADER] = key
-    return answer
+        return keyed_json(request, key, await written_order_json(db, order_id, query))
 
 
 ROUTES = [web.post("/admin/orders/{id}/claims", post_claim)]

@@ -12,7 +12,7 @@ from services.chassis.db import Db
 from services.chassis.documents import documents_of
 from services.chassis.embed import One, Resource, aliases, object_sql, tree
 from services.chassis.errors import InvalidData, NotFound
-from services.orders import order_export
+from services.orders import order_export, reservations
 from services.orders.documents import KINDS
 from services.orders.payment_copies import take_payment
 from services.orders.resources import PLAIN_ORDER, line
@@ -31,7 +31,8 @@ def lines_sql() -> str:
     row = object_sql(LINE, tree(["order"]), "t0", aliases())
     return (
         f"select coalesce(json_agg({row} order by t0.id), '[]')::text from line_items t0 "  # noqa: S608 - as above
-        "where t0.id = any($1::text[]) and coalesce(t0.order_id, t0.swap_id, t0.claim_order_id) is not null"
+        "where t0.id = any($1::text[]) and (coalesce(t0.order_id, t0.swap_id, t0.claim_order_id) is not null "
+        "or exists (select from draft_orders d where d.cart_id = t0.cart_id and d.status = 'open'))"
     )
 
 
@@ -43,8 +44,8 @@ def ids_of(value: Any) -> list[str]:
 
 
 async def line_items(db: Db, body: dict[str, Any]) -> dict[str, Any]:
-    """{"ids"} -> {"line_items"}: lines of orders, swaps and claims as they are now, each with its order. Unknown ids,
-    and lines of carts that were not paid, are left out."""
+    """{"ids"} -> {"line_items"}: lines of orders, swaps, claims and drafts as they are now, each with its order.
+    Unknown ids, and lines of edits, are left out."""
     return {"line_items": orjson.loads(await db.fetchval(lines_sql(), ids_of(body.get("ids"))))}
 
 
@@ -85,5 +86,6 @@ COMMANDS: Mapping[str, CommandHandler] = {
     "payment": payment,
     "payment_collection": payment_collection,
     "price_context": price_context,
+    "unfulfilled": reservations.unfulfilled,
     **order_export.COMMANDS,
 }

@@ -1,5 +1,6 @@
 """/admin/customer-groups: named sets of customers, which price lists and discounts of the catalog refer to by id."""
 
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -8,14 +9,15 @@ from aiohttp import web
 
 from services.chassis.db import Db, reading, transaction
 from services.chassis.documents import docs
-from services.chassis.embed import Many, Resource, Selection, one_json, one_query, page_json, page_query
+from services.chassis.embed import Selection, one_json, one_query, page_json, page_query
 from services.chassis.errors import Duplicate, NotFound
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.outbox import emit
 from services.chassis.params import dates, query_of, search, text, texts
-from services.orders.customers import ALIVE, CUSTOMER, GROUP, customers_page
+from services.orders.customers import customers_page, groups_filter
 from services.orders.documents import KINDS
+from services.orders.resources import GROUP
 
 PLAIN = Selection(tuple(GROUP.columns), ())
 FILTERS = {
@@ -38,7 +40,9 @@ class CustomerGroupBody(Body):
 
 
 class CustomerGroupUpdate(Body):
-    name: str | None = None
+    """What is not sent stays; the name cannot be null."""
+
+    name: str = ABSENT
     metadata: dict[str, Any] | None = None
 
 
@@ -132,22 +136,10 @@ async def remove_customers(db: Db, group_id: str, customer_ids: list[str]) -> No
 
 # Reads
 
-CUSTOMER_GROUP = Resource(
-    "customer_groups",
-    GROUP.columns,
-    {
-        "customers": Many(
-            CUSTOMER,
-            ALIVE + " and exists (select from customer_group_customers m "
-            "where m.customer_group_id = {p}.id and m.customer_id = {t}.id)",
-        )
-    },
-)
-
 
 async def group_json(db: Db, group_id: str, chosen: Selection = PLAIN) -> str:
     """`{"customer_group": {...}}` as JSON text. Raises NotFound."""
-    found = await one_json(db, CUSTOMER_GROUP, chosen, "{t}.id = $1", group_id)
+    found = await one_json(db, GROUP, chosen, "{t}.id = $1", group_id)
     if found is None:
         raise NotFound(f"There is no customer group {group_id}.")
     return f'{{"customer_group":{found}}}'
@@ -157,7 +149,7 @@ async def group_json(db: Db, group_id: str, chosen: Selection = PLAIN) -> str:
 
 
 async def get_groups(request: web.Request) -> web.Response:
-    page = page_query(CUSTOMER_GROUP, query_of(request), FILTERS, limit=10)
+    page = page_query(GROUP, query_of(request), FILTERS, limit=10)
     async with reading(request) as db:
         return json_bytes(request, await page_json(db, "customer_groups", page))
 
@@ -170,16 +162,17 @@ async def post_group(request: web.Request) -> web.Response:
 
 
 async def get_group(request: web.Request) -> web.Response:
-    chosen = one_query(CUSTOMER_GROUP, query_of(request))
+    chosen = one_query(GROUP, query_of(request))
     async with reading(request) as db:
         return json_bytes(request, await group_json(db, request.match_info["id"], chosen))
 
 
 async def post_group_update(request: web.Request) -> web.Response:
+    chosen = replace(one_query(GROUP, query_of(request)), fields=PLAIN.fields)
     group_id, body = request.match_info["id"], await parse(request, CustomerGroupUpdate)
     async with transaction(request) as db:
         await update_group(db, group_id, body)
-        return json_bytes(request, await group_json(db, group_id))
+        return json_bytes(request, await group_json(db, group_id, chosen))
 
 
 async def delete_group(request: web.Request) -> web.Response:
@@ -190,8 +183,8 @@ async def delete_group(request: web.Request) -> web.Response:
 
 
 async def get_group_customers(request: web.Request) -> web.Response:
-    """An unknown group has no customers, which is no error."""
-    page = customers_page(query_of(request), [request.match_info["id"]], (), ("limit", "offset", "expand"))
+    """Customers as in their own list. An unknown group has none, which is no error."""
+    page = customers_page(groups_filter(query_of(request))[0], [request.match_info["id"]])
     async with reading(request) as db:
         return json_bytes(request, await page_json(db, "customers", page))
 

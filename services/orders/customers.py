@@ -17,13 +17,10 @@ from pydantic import AfterValidator
 from services.chassis.db import Db, reading, transaction
 from services.chassis.embed import (
     Many,
-    One,
     Page,
-    Relation,
     Resource,
     Selection,
     Tree,
-    cols,
     one_json,
     one_query,
     page_json,
@@ -31,35 +28,21 @@ from services.chassis.embed import (
     tree,
 )
 from services.chassis.errors import Duplicate, InvalidData, NotFound
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.outbox import emit
 from services.chassis.params import Query, Values, dates, flag, query_of, search, texts
-from services.orders import reads
-from services.orders.resources import ADDRESS, CUSTOMER_COLUMNS, PLAIN_ORDER
+from services.orders.relations import MEMBERSHIP
+from services.orders.resources import CUSTOMER, GROUP
 
 EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
 HASHER = argon2.PasswordHasher()
 
-GROUP = Resource("customer_groups", cols("id name metadata created_at@ updated_at@ deleted_at@"))
-MEMBERSHIP = (
-    "exists (select from customer_group_customers m where m.customer_group_id = {t}.id and m.customer_id = {p}.id)"
-)
-COLUMNS = cols(CUSTOMER_COLUMNS)
-# An order as shown inside its customer: no totals, and of its relations what is asked for.
-ORDER_INSIDE = Resource(
-    "orders", PLAIN_ORDER.columns, {**reads.order("").relations, "items": reads.plain_lines("order_id")}
-)
-RELATIONS: dict[str, Relation] = {
-    "orders": Many(ORDER_INSIDE, "{t}.customer_id = {p}.id", order="{t}.created_at, {t}.id"),
-    "shipping_addresses": Many(ADDRESS, "{t}.customer_id = {p}.id and {t}.deleted_at is null"),
-    "billing_address": One(ADDRESS, "{t}.id = {p}.billing_address_id"),
-    "groups": Many(GROUP, MEMBERSHIP),
-}
-CUSTOMER = Resource("customers", COLUMNS, RELATIONS)
-# The same, found by groups ($1): of the groups, those that were asked for are shown.
+# A customer found by groups ($1): of the groups, those that were asked for are shown.
 MEMBER = Resource(
-    "customers", COLUMNS, RELATIONS | {"groups": Many(GROUP, MEMBERSHIP + " and {t}.id = any($1::text[])")}
+    "customers",
+    CUSTOMER.columns,
+    CUSTOMER.relations | {"groups": Many(GROUP, MEMBERSHIP + " and {t}.id = any($1::text[])")},
 )
 
 ALIVE = "{t}.deleted_at is null"
@@ -69,9 +52,8 @@ IN_GROUPS = (
 )
 EXPAND = tree(["orders", "shipping_addresses"])
 ORDER_BY = "{t}.created_at, {t}.id"
-SEARCH = search("lower({t}.email) like {q} or lower({t}.first_name) like {q} or lower({t}.last_name) like {q}")
 FILTERS = {
-    "q": SEARCH,
+    "q": search("lower({t}.email) like {q} or lower({t}.first_name) like {q} or lower({t}.last_name) like {q}"),
     "has_account": flag("{t}.has_account"),
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),
@@ -102,7 +84,9 @@ class GroupRef(Body):
 
 
 class CustomerUpdate(Body):
-    email: Email | None = None
+    """What is not sent stays; only the email cannot be null."""
+
+    email: Email = ABSENT
     first_name: str | None = None
     last_name: str | None = None
     password: str | None = None
@@ -204,27 +188,31 @@ async def set_groups(db: Db, customer_id: str, group_ids: list[str]) -> None:
 # Reads
 
 
+def chosen_of(query: Query) -> Tree:
+    """What `expand` asks for; an empty one is none. `fields` is understood, but all are shown. Raises InvalidData."""
+    if query.get("expand") == "":
+        query = {name: value for name, value in query.items() if name != "expand"}
+    return one_query(CUSTOMER, query, expand=EXPAND).tree
+
+
 async def customer_json(db: Db, customer_id: str, relations: Tree) -> str:
     """`{"customer": {...}}` as JSON text. Raises NotFound."""
-    chosen = Selection(tuple(COLUMNS), relations)
+    chosen = Selection(tuple(CUSTOMER.columns), relations)
     text = await one_json(db, CUSTOMER, chosen, "{t}.id = $1 and " + ALIVE, customer_id)
     if text is None:
         raise NotFound(f"There is no customer {customer_id}.")
     return f'{{"customer":{text}}}'
 
 
-def customers_page(query: Query, groups: list[str] | None, expand: Tree, knows: tuple[str, ...]) -> Page:
+def customers_page(query: Query, groups: list[str] | None) -> Page:
     """A list of customers, of `groups` if given. `fields` is understood, but all columns are shown all the same."""
     where, args = (ALIVE, ()) if groups is None else (IN_GROUPS, (groups,))
     resource = CUSTOMER if groups is None else MEMBER
-    filters = FILTERS if "order" in knows else {"q": SEARCH}
-    page = page_query(
-        resource, query, filters, limit=50, expand=expand, where=where, args=args, order=ORDER_BY, knows=knows
-    )
+    page = page_query(resource, query, FILTERS, limit=50, where=where, args=args, order=ORDER_BY)
     relations = page.chosen.tree
     if groups is not None and "groups" not in dict(relations):
         relations = tuple(sorted((*relations, ("groups", ()))))
-    return replace(page, chosen=Selection(tuple(COLUMNS), relations))
+    return replace(page, chosen=Selection(tuple(CUSTOMER.columns), relations))
 
 
 def groups_filter(query: Query) -> tuple[Query, list[str] | None]:
@@ -241,7 +229,7 @@ def groups_filter(query: Query) -> tuple[Query, list[str] | None]:
 
 async def get_customers(request: web.Request) -> web.Response:
     query, groups = groups_filter(query_of(request))
-    page = customers_page(query, groups, (), ("limit", "offset", "order", "expand", "fields"))
+    page = customers_page(query, groups)
     async with reading(request) as db:
         return json_bytes(request, await page_json(db, "customers", page))
 
@@ -255,18 +243,18 @@ async def post_customer(request: web.Request) -> web.Response:
 
 
 async def get_customer(request: web.Request) -> web.Response:
-    chosen = one_query(CUSTOMER, query_of(request), expand=EXPAND)
+    relations = chosen_of(query_of(request))
     async with reading(request) as db:
-        return json_bytes(request, await customer_json(db, request.match_info["id"], chosen.tree))
+        return json_bytes(request, await customer_json(db, request.match_info["id"], relations))
 
 
 async def post_customer_update(request: web.Request) -> web.Response:
-    chosen = one_query(CUSTOMER, query_of(request), expand=EXPAND)
+    relations = chosen_of(query_of(request))
     customer_id, body = request.match_info["id"], await parse(request, CustomerUpdate)
     password_hash = await hash_password(body.password or "")
     async with transaction(request) as db:
         await update_customer(db, customer_id, body, password_hash)
-        return json_bytes(request, await customer_json(db, customer_id, chosen.tree))
+        return json_bytes(request, await customer_json(db, customer_id, relations))
 
 
 ROUTES = [

@@ -74,7 +74,7 @@ def changed(line: Row, body: ItemUpdate) -> Row:
         row["unit_price"] = max(body.unit_price, 0)
     if body.quantity is not None:
         row["quantity"] = body.quantity
-    if body.title:
+    if body.title is not None:
         row["title"] = body.title
     if body.metadata is not None:
         row["metadata"] = merged_metadata(line["metadata"], body.metadata)

@@ -242,8 +242,6 @@ async def merge_address(db: Db, current: str | None, sent: Row, what: str) -> st
         return await add_address(db, sent)
     row = await address_row(db, current, what)
     merged = {name: sent.get(name, row[name]) for name in AddressBody.model_fields}
-    if sent.get("metadata") is not None:
-        merged["metadata"] = merged_metadata(row["metadata"], sent["metadata"])
     if await db.fetchval(SHARED, current):
         return await add_address(db, merged)
     await db.execute(CHANGE_ADDRESS, current, dumps(merged))

@@ -11,12 +11,12 @@ from typing import Annotated, Any, Literal
 
 import structlog
 from aiohttp import web
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from services.chassis.db import Db, reading, transaction
 from services.chassis.embed import page_json
-from services.chassis.errors import ApiError, Conflict, InvalidData, NotFound
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.errors import ApiError, Conflict, NotAllowed, NotFound
+from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.keys import BUS, POOL, SETTINGS
 from services.chassis.outbox import emit
@@ -55,7 +55,7 @@ Price = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
 class ItemBody(Body):
     """A line of a variant, or a custom line without one."""
 
-    variant_id: str | None = None
+    variant_id: Annotated[str | None, AfterValidator(lambda id_: id_ or None)] = None
     unit_price: Price | None = None
     title: str | None = None
     quantity: Quantity
@@ -73,9 +73,11 @@ class MethodBody(Body):
 
 
 class DraftBody(Body):
+    """`status` is accepted, but paying is what completes a draft."""
+
     status: Literal["open", "completed"] | None = None
     email: Email
-    region_id: str
+    region_id: Annotated[str, Field(min_length=1)]
     customer_id: str | None = None
     billing_address: AddressBody | str | None = None
     shipping_address: AddressBody | str | None = None
@@ -87,9 +89,11 @@ class DraftBody(Body):
 
 
 class DraftUpdate(Body):
+    """What is not sent stays; the email cannot be null."""
+
     region_id: str | None = None
     country_code: str | None = None
-    email: Email | None = None
+    email: Email = ABSENT
     customer_id: str | None = None
     billing_address: AddressBody | str | None = None
     shipping_address: AddressBody | str | None = None
@@ -118,7 +122,7 @@ insert into carts (id, type, email, customer_id, region_id, currency_code, sales
 values ($1, 'draft_order', $2, $3, $4, $5, $6, $7, $8, $9::text::jsonb)
 """
 ADD_DRAFT = """
-insert into draft_orders (id, cart_id, status, no_notification_order) values ($1, $2, $3, $4) returning display_id
+insert into draft_orders (id, cart_id, status, no_notification_order) values ($1, $2, 'open', $3) returning display_id
 """
 CHANGE_CART = """
 update carts set email = $2, customer_id = $3, region_id = $4, billing_address_id = $5, shipping_address_id = $6,
@@ -188,7 +192,7 @@ async def create_draft(db: Db, body: DraftBody, quote: Quote) -> str:
         dumps(body.metadata) if body.metadata is not None else None,
     )  # fmt: skip
     await quotes.store_quote(db, cart_id, quote)
-    display_id = await db.fetchval(ADD_DRAFT, draft_id, cart_id, body.status or "open", body.no_notification_order)
+    display_id = await db.fetchval(ADD_DRAFT, draft_id, cart_id, body.no_notification_order)
     await emit(db, "draft_order.created", draft_id, {"id": draft_id, "cart_id": cart_id, "display_id": display_id})
     return draft_id
 
@@ -206,10 +210,15 @@ def basket_as_it_is(draft: Draft) -> Basket:
     )
 
 
+def is_moved(draft: Draft, body: DraftUpdate) -> bool:
+    """Whether the draft comes into another region."""
+    return body.region_id is not None and body.region_id != draft.region_id
+
+
 def updated_basket(draft: Draft, body: DraftUpdate, customer_id: str | None, groups: list[str]) -> Basket:
     """What the cart will hold after the update. Lines of variants are priced afresh for a region or customer that is
-    named; a region drops the shipping methods, and the discounts that it does not have."""
-    moved = body.region_id is not None and body.region_id != draft.region_id
+    named; another region drops the shipping methods, and the discounts that it does not have."""
+    moved = is_moved(draft, body)
     afresh = body.region_id is not None or body.customer_id is not None
     unpriced = {"unit_price": None, "includes_tax": None, "has_shipping": False}
     lines = [line | unpriced if afresh and line["variant_id"] else line for line in draft.lines]
@@ -219,7 +228,7 @@ def updated_basket(draft: Draft, body: DraftUpdate, customer_id: str | None, gro
     return Basket(
         region_id=body.region_id or draft.region_id,
         lines=lines,
-        methods=[] if body.region_id is not None else draft.methods,
+        methods=[] if moved else draft.methods,
         codes=[discount.code for discount in body.discounts or []],
         customer_id=customer_id,
         group_ids=groups,
@@ -232,10 +241,10 @@ async def update_draft(db: Db, draft: Draft, body: DraftUpdate, quote: Quote) ->
     """Change the cart of a draft to what was sent and quoted. Raises NotFound or InvalidData."""
     countries = quote.countries()
     customer_id, email = draft.customer_id, draft.email
-    if body.customer_id is not None or (body.email is not None and body.email != draft.email):
+    if body.customer_id or (body.email is not None and body.email != draft.email):
         customer_id, email = await customer_for(db, body.customer_id, body.email or "")
     shipping = draft.shipping_address_id
-    if body.region_id is not None:
+    if is_moved(draft, body):
         shipping = await move_address(db, draft, body.country_code, countries)
     shipping = await changed_address(db, shipping, body.shipping_address, countries, "shipping_address")
     billing = await changed_address(db, draft.billing_address_id, body.billing_address, countries, "billing_address")
@@ -249,7 +258,7 @@ async def move_address(db: Db, draft: Draft, country_code: str | None, countries
     """The shipping address in a new region: its only country, or the one named; none when the old one is not there."""
     current = draft.shipping_address_id
     if country_code is not None:
-        check_country(country_code, countries, InvalidData, "country_code")
+        check_country(country_code, countries, NotAllowed, "country_code")
     if len(countries) == 1 or country_code is not None:
         code = country_code or countries[0]
         return await merge_address(db, current, {"country_code": code}, "shipping_address")
@@ -365,7 +374,7 @@ async def post_draft_order(request: web.Request) -> web.Response:
 
     async def plan(db: Db, draft: Draft) -> Basket:
         customer_id, groups = draft.customer_id, draft.group_ids
-        if body.customer_id is not None or body.email is not None:
+        if body.customer_id or body.email is not None:
             customer_id, groups = await group_ids(db, body.customer_id, body.email)
         return updated_basket(draft, body, customer_id, groups)
 

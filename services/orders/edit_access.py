@@ -10,9 +10,9 @@ from services.chassis.errors import NotAllowed, NotFound
 from services.chassis.ids import new_id
 from services.orders import status
 from services.orders.orders import access_order
-from services.orders.resources import ORDER_EDIT
+from services.orders.resources import PLAIN_EDIT
 
-STATUS = ORDER_EDIT.columns["status"].format(t="e")
+STATUS = PLAIN_EDIT.columns["status"].format(t="e")
 # Sagas during which an edit stays as it is.
 BUSY_EDIT = ("cancel_order", "request_edit")
 ACTIVE = ("created", "requested")

@@ -9,7 +9,6 @@ from dataclasses import replace
 from services.chassis.db import Db
 from services.chassis.embed import (
     Many,
-    One,
     Page,
     Resource,
     Selection,
@@ -18,11 +17,12 @@ from services.chassis.embed import (
     one_query,
     page_query,
     tree,
+    without,
 )
 from services.chassis.errors import NotFound
 from services.chassis.params import Filter, Query
-from services.orders.reads import FULL, ORDER
-from services.orders.resources import ORDER_EDIT, PLAIN_ORDER, document, line
+from services.orders.reads import FULL
+from services.orders.resources import ORDER_EDIT, PLAIN_EDIT, line
 
 EDITS = """(
     select e.*, o.shipping_total, o.gift_card_total, o.gift_card_tax_total,
@@ -42,41 +42,31 @@ TOTALS = (
     "difference_due",
 )
 ITEM = line(f"{FULL} raw_discount_total")
-CHANGE = Resource(
-    "order_item_changes",
-    cols(
-        "id type order_edit_id line_item_id original_line_item_id created_at@ updated_at@",
-        deleted_at="null::text",  # a change that is taken back is gone
-    ),
-    {
-        "line_item": One(line(), "{t}.id = {p}.line_item_id"),
-        "original_line_item": One(line(), "{t}.id = {p}.original_line_item_id"),
-        "order_edit": One(Resource("order_edits", ORDER_EDIT.columns), "{t}.id = {p}.order_edit_id"),
-    },
-)
 EDIT = Resource(
     EDITS,
-    {**ORDER_EDIT.columns, **cols(" ".join(TOTALS))},
+    {**PLAIN_EDIT.columns, **cols(" ".join(TOTALS))},
     {
-        "changes": Many(CHANGE, "{t}.order_edit_id = {p}.id", "{t}.position"),
+        "changes": ORDER_EDIT.relations["changes"],
         "items": Many(
             Resource("line_items", ITEM.columns, ITEM.relations, always=tree(["adjustments", "tax_lines", "variant"])),
             "{t}.order_edit_id = {p}.id",
             "{t}.created_at, {t}.position",
         ),
-        "order": One(Resource("orders", PLAIN_ORDER.columns, ORDER.relations), "{t}.id = {p}.order_id"),
-        "payment_collection": document("payment_collection", "{p}.payment_collection_id"),
+        "order": ORDER_EDIT.relations["order"],
+        "payment_collection": ORDER_EDIT.relations["payment_collection"],
     },
     always=tree(["items"]),
 )
-DEFAULT_FIELDS = tuple(name for name in ORDER_EDIT.columns if name != "updated_at")
+DEFAULT_FIELDS = tuple(name for name in PLAIN_EDIT.columns if name != "updated_at")
 DEFAULT_EXPAND = tree(["changes.line_item.variant", "changes.original_line_item.variant", "payment_collection"])
 
 
 def with_totals(chosen: Selection) -> Selection:
-    """The selection, with what is shown whatever was asked for; columns in the order of their declaration."""
+    """The selection, with what is shown whatever was asked for; columns in the order of their declaration. Items always
+    come with the same relations."""
     shown = {*chosen.fields, "status", *TOTALS}
-    return replace(chosen, fields=tuple(name for name in EDIT.columns if name in shown))
+    fields = tuple(name for name in EDIT.columns if name in shown)
+    return replace(chosen, fields=fields, tree=without(chosen.tree, "items"))
 
 
 WHOLE = with_totals(Selection(DEFAULT_FIELDS, DEFAULT_EXPAND))

@@ -9,23 +9,23 @@ the operation to the other side. It raises NotAllowed or InvalidData when it is 
 other exception when it is not; what may have happened is undone, by `cancel`, before the request is refused. What it
 returns becomes the `data` of the fulfillment (documents such as labels: as links in there), or the return's
 `shipping_data`. Which ones there are, and what they offer, is told by the event fulfillment_providers.changed, and to
-the catalog when a process starts, so that regions can have them.
+the catalog when a process starts, so that regions can have them. One that has a method `close` is closed when the
+process ends.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
-from functools import cache
-from importlib.metadata import entry_points
+from collections.abc import Awaitable
+from functools import cache, partial
 from typing import Any, Protocol
 
 import orjson
 import structlog
 from aiohttp import web
 
+from services.chassis import plugins
 from services.chassis.commands import tell_until_heard
 from services.chassis.db import Db
 from services.chassis.errors import ApiError, NotAllowed, Unavailable
-from services.chassis.keys import POOL
 from services.chassis.outbox import emit
 
 log = structlog.get_logger()
@@ -95,11 +95,7 @@ class Manual:
 @cache
 def providers() -> dict[str, Provider]:
     """All installed providers by id."""
-    found: dict[str, Provider] = {"manual": Manual()}
-    for point in entry_points(group=GROUP):
-        loaded = point.load()
-        found[point.name] = loaded() if callable(loaded) else loaded
-    return found
+    return {"manual": Manual(), **plugins.installed(GROUP)}
 
 
 def provider(provider_id: str) -> Provider:
@@ -163,11 +159,4 @@ async def tell_catalog(app: web.Application) -> None:
     await tell_until_heard(app, "catalog", "fulfillment_providers", {"providers": offers})
 
 
-async def open_providers(app: web.Application) -> AsyncIterator[None]:
-    """Announce them when the process starts, close them when it ends."""
-    async with app[POOL].acquire() as db, db.transaction():
-        await announce(db)
-    yield
-    for found in providers().values():
-        if close := getattr(found, "close", None):
-            await close()
+open_providers = partial(plugins.kept_open, providers=providers, announce=announce)

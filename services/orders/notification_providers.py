@@ -12,9 +12,9 @@ else when it may later. What it returns is kept with the notification.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Any, Protocol
 
+from services.chassis import plugins
 from services.chassis.mail import Mail, Smtp, smtp
 from services.orders.notification_mails import NOTICES
 
@@ -62,8 +62,4 @@ class ByMail:
 def providers() -> dict[str, Provider]:
     """All installed providers by id."""
     server = smtp()
-    found: dict[str, Provider] = {"smtp": ByMail(server)} if server else {}
-    for point in entry_points(group=GROUP):
-        loaded = point.load()
-        found[point.name] = loaded() if callable(loaded) else loaded
-    return found
+    return ({"smtp": ByMail(server)} if server else {}) | plugins.installed(GROUP)

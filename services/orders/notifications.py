@@ -12,31 +12,35 @@ from pydantic import AfterValidator
 
 from services.chassis.db import Db, reading, transaction
 from services.chassis.deliveries import Courier, Rejected, deliver, run_deliveries
-from services.chassis.embed import Many, One, Resource, Selection, cols, one_json, page_json, page_query, tree
+from services.chassis.embed import Many, One, Resource, Selection, Value, cols, one_json, page_json, page_query, tree
 from services.chassis.errors import NotAllowed, NotFound
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.keys import POOL
 from services.chassis.params import Bind, Filter, query_of, truth, word
 from services.orders import remote
-from services.orders.customers import CUSTOMER, check_email
+from services.orders.customers import check_email
 from services.orders.notification_mails import mail_of
 from services.orders.notification_providers import Notification, providers
+from services.orders.relations import OWNER
 
 COLUMNS = cols(
     "id event_name resource_type resource_id customer_id to parent_id provider_id created_at@ updated_at@",
     data="{t}.data || jsonb_build_object('status', {t}.status)",
 )
 DEFAULT_FIELDS = tuple(name for name in COLUMNS if name not in ("customer_id", "parent_id", "data"))
-PLAIN = Resource("notifications", COLUMNS)
 NOTIFICATION = Resource(
     "notifications",
     COLUMNS,
     {
-        "resends": Many(PLAIN, "{t}.parent_id = {p}.id"),
-        "parent_notification": One(PLAIN, "{t}.id = {p}.parent_id"),
-        "customer": One(CUSTOMER, "{t}.id = {p}.customer_id"),
+        "customer": OWNER,
+        # Whatever is sent goes by a provider that is installed.
+        "provider": Value("json_build_object('id', {p}.provider_id, 'is_installed', true)"),
     },
+)
+NOTIFICATION.relations.update(
+    parent_notification=One(NOTIFICATION, "{t}.id = {p}.parent_id"),
+    resends=Many(NOTIFICATION, "{t}.parent_id = {p}.id"),
 )
 
 

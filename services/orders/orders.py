@@ -9,7 +9,7 @@ from pydantic import AfterValidator
 
 from services.chassis.db import Db, reading, transaction
 from services.chassis.errors import Conflict, InvalidData, NotAllowed, NotFound
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.openapi_values import Row
 from services.chassis.outbox import emit
@@ -18,7 +18,7 @@ from services.orders import status
 from services.orders.customers import check_email
 from services.orders.draft_parts import AddressBody
 from services.orders.order_lists import orders_json, orders_page
-from services.orders.reads import LISTED, RAW, SUMMED, check_order_query, order, order_json, written_order_json
+from services.orders.reads import FULL, LISTED, RAW, SUMMED, check_order_query, order, order_json, written_order_json
 
 
 class PaymentMethod(Body):
@@ -37,8 +37,8 @@ class ShippingMethod(Body):
 class OrderUpdate(Body):
     """`payment_method` and `shipping_method` are understood and change nothing."""
 
-    email: Annotated[str, AfterValidator(check_email)] = ""
-    customer_id: str = ""
+    email: Annotated[str, AfterValidator(check_email)] = ABSENT
+    customer_id: str = ABSENT
     billing_address: AddressBody | None = None
     shipping_address: AddressBody | None = None
     no_notification: bool | None = None
@@ -81,13 +81,15 @@ async def access_order(db: Db, order_id: str, unless: Iterable[str] = ("cancel_o
 
 # Actions
 
+# $3: the metadata as sent, which is merged ($4) or takes the place of the old; null when nothing was said about it.
 MERGE_ADDRESS = """
 update addresses a set
     (company, first_name, last_name, address_1, address_2, city, country_code, province, postal_code, phone) = (
         select company, first_name, last_name, address_1, address_2, city, country_code, province, postal_code, phone
         from jsonb_populate_record(a, $2::text::jsonb)
     ),
-    metadata = case when $3::text is null then metadata else merged_metadata(metadata, $3::text::jsonb) end,
+    metadata = case when $3::text is null then metadata when $3::text = 'null' then null
+        when $4::boolean then merged_metadata(metadata, $3::text::jsonb) else $3::text::jsonb end,
     updated_at = now()
 where id = $1
 """
@@ -96,7 +98,8 @@ insert into addresses (
     id, company, first_name, last_name, address_1, address_2, city, country_code, province, postal_code, phone, metadata
 )
 select $1, company, first_name, last_name, address_1, address_2, city, country_code, province, postal_code, phone,
-    $3::text::jsonb
+    case when $3::text = 'null' then null
+        when $3::text is not null and $4::boolean then merged_metadata(null, $3::text::jsonb) else $3::text::jsonb end
 from jsonb_populate_record(null::addresses, $2::text::jsonb)
 """
 IN_REGION = """
@@ -109,8 +112,7 @@ UPDATE = """
 update orders set
     email = coalesce($2, email),
     customer_id = coalesce($3, customer_id),
-    no_notification = case when $4::boolean is null then no_notification
-        else $4 or coalesce(no_notification, false) end,
+    no_notification = case when $4::boolean then true else no_notification end,
     billing_address_id = $5,
     shipping_address_id = $6,
     updated_at = now()
@@ -127,27 +129,31 @@ async def update_order(db: Db, order_id: str, body: OrderUpdate) -> None:
         raise NotAllowed("The lines of an order that was placed are changed by an order edit.")
     if body.region is not None or body.discounts:
         raise InvalidData("The region and the discounts of an order that was placed stay as they are.")
-    if body.customer_id and await db.fetchval(KNOWN_CUSTOMER, body.customer_id) is None:
+    if body.customer_id is not None and await db.fetchval(KNOWN_CUSTOMER, body.customer_id) is None:
         raise NotFound(f"There is no customer {body.customer_id}.")
-    billing = await save_address(db, order["region_id"], order["billing_address_id"], body.billing_address)
-    shipping = await save_address(db, order["region_id"], order["shipping_address_id"], body.shipping_address)
-    await db.execute(
-        UPDATE, order_id, body.email or None, body.customer_id or None, body.no_notification, billing, shipping
-    )
+    region, billing, shipping = order["region_id"], order["billing_address_id"], order["shipping_address_id"]
+    # Seen on the reference: metadata is merged into that of the billing address only.
+    billing = await save_address(db, region, billing, body.billing_address, merges=True)
+    shipping = await save_address(db, region, shipping, body.shipping_address, merges=False)
+    await db.execute(UPDATE, order_id, body.email, body.customer_id, body.no_notification, billing, shipping)
     await emit_updated(db, order_id, order["no_notification"] if body.no_notification is None else body.no_notification)
 
 
-async def save_address(db: Db, region_id: str, address_id: str | None, sent: AddressBody | None) -> str | None:
-    """Merge into the address there is, or make one; its id. Raises InvalidData for a country outside the region."""
+async def save_address(
+    db: Db, region_id: str, address_id: str | None, sent: AddressBody | None, *, merges: bool
+) -> str | None:
+    """Change the address there is, or make one; its id. The columns that were sent change; metadata is replaced, or
+    merged where it `merges`. Raises InvalidData for a country outside the region."""
     if sent is None:
         return address_id
     columns = sent.model_dump(mode="json", exclude={"metadata"}, exclude_unset=True)
     columns["country_code"] = (sent.country_code or "").lower()
     if not await db.fetchval(IN_REGION, region_id, columns["country_code"]):
         raise InvalidData("country_code: must be a country of the order's region.")
-    metadata = None if sent.metadata is None else orjson.dumps(sent.metadata).decode()
+    metadata = orjson.dumps(sent.metadata).decode() if "metadata" in sent.model_fields_set else None
     made = address_id or new_id("addr")
-    await db.execute(MERGE_ADDRESS if address_id else ADD_ADDRESS, made, orjson.dumps(columns).decode(), metadata)
+    statement = MERGE_ADDRESS if address_id else ADD_ADDRESS
+    await db.execute(statement, made, orjson.dumps(columns).decode(), metadata, merges)
     return made
 
 
@@ -213,8 +219,8 @@ async def post_archive(request: web.Request) -> web.Response:
 
 
 # For the documentation (services/chassis/openapi.py): the rows of a statement that order_lists.py puts together.
-BARE_ORDER = order(LISTED, frozenset({"items", "claims", "swaps"}))
-LISTED_ORDER = Row((order(LISTED), order(SUMMED), order(RAW), BARE_ORDER), narrowed=True)
+FACES = (order(LISTED), order(LISTED, bare=True), order(FULL), order(RAW), order(SUMMED, ""), order("", ""))
+LISTED_ORDER = Row(FACES, narrowed=True)
 ANSWERS = {"get_orders": {"orders": [LISTED_ORDER], "count": int, "offset": int, "limit": int}}
 
 ROUTES = [

@@ -13,7 +13,7 @@ import orjson
 from aiohttp import web
 
 from services.chassis.db import Db, transaction
-from services.chassis.errors import ApiError, NotAllowed
+from services.chassis.errors import ApiError, Conflict, NotAllowed
 from services.chassis.http import json_bytes
 from services.chassis.ids import new_id
 from services.chassis.outbox import emit
@@ -79,6 +79,14 @@ def parcels(
 METHODS = """
 select profile_id, provider_id from shipping_methods where {column} = $1 and return_id is null order by position
 """
+# How much of the lines of an order, its swaps and claims is being packed at a location.
+UNDER_WAY = """
+select i.key as item_id, sum(i.value::int)::int as quantity
+from sagas s, jsonb_array_elements(s.state -> 'parcels') p, jsonb_each_text(p -> 'items') i
+where s.kind = 'fulfill' and s.status in ('running', 'undoing') and s.state ->> 'order_id' = $1
+    and s.state ->> 'location_id' is not null
+group by i.key
+"""
 # $1 owner, $2 location, $3 metadata, $4 $5 ids and providers, $6 $7 $8 their items, $9 the owner's status
 WRITE = """
 with made as (
@@ -107,21 +115,32 @@ async def plan_packing(
 ) -> Packing:
     """What is to be packed: these quantities by line, or all that the owner has. `row` comes from `access_owner`.
 
-    Raises NotAllowed, NotFound for another's line, InvalidData when there is nothing to pack.
+    Raises NotAllowed, NotFound for another's line, InvalidData when there is nothing to pack, and Conflict while the
+    same is being packed.
     """
     check_alive(owner, row, "fulfilled")
     owner_id = row["id"]
     lines, methods = await lines_of(db, owner, owner_id), await db.fetch(owner.sql(METHODS), owner_id)
     if asked is None:
         asked = {line["id"]: line["quantity"] for line in lines}
-    status.check_fulfillable(status.lines_of(lines), asked)
     if not methods:
         raise NotAllowed(f"This {owner.noun} has no shipping method, so that it cannot be fulfilled; add one first.")
+    status.check_fulfillable(status.lines_of(lines), asked)
     order_id = owner_id if owner is ORDER else row["order_id"]
+    await check_left(db, order_id, status.lines_of(lines), asked)
     made = parcels(asked, lines, methods)
     for parcel in made:
         provider(parcel.provider_id)
     return Packing(owner.noun, owner_id, order_id, made, location_id, no_notification, metadata)
+
+
+async def check_left(db: Db, order_id: str, lines: Sequence[status.Line], asked: Mapping[str, int]) -> None:
+    """Raises Conflict when what is being packed at a location leaves too little. Whoever came second would find out
+    only when its rows are written, and give back a reservation that the line does not need any more."""
+    under_way = {row["item_id"]: row["quantity"] for row in await db.fetch(UNDER_WAY, order_id)}
+    for line in lines:
+        if asked.get(line.id, 0) > line.quantity - line.fulfilled - under_way.get(line.id, 0):
+            raise Conflict(f"Another request (fulfill) is at work on line {line.id}; try again when it is done.")
 
 
 async def write_packing(db: Db, packing: Packing) -> None:

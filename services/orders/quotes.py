@@ -125,6 +125,10 @@ where c.id = $1
 """
 
 
+# Of a line, what the catalog is told; what is known already stays.
+LINE_FACTS = ("id", "variant_id", "quantity", "unit_price", "includes_tax", "allow_discounts")
+
+
 @dataclass
 class Basket:
     """What is asked about. A line without `unit_price` and a method without `asked_price` get the catalog's.
@@ -173,12 +177,14 @@ def question(basket: Basket) -> Row:
         "discount_codes": basket.codes,
         "discount_ids": basket.discount_ids,
         "discounts_kept": basket.codes_kept,
-        "items": [
-            {name: line.get(name) for name in ("id", "variant_id", "quantity", "unit_price", "includes_tax")}
-            for line in basket.lines
-        ],
+        "items": [{name: line.get(name) for name in LINE_FACTS} for line in basket.lines],
         "shipping_methods": [
-            {"id": method["id"], "option_id": method["shipping_option_id"], "price": method.get("asked_price")}
+            {
+                "id": method["id"],
+                "option_id": method["shipping_option_id"],
+                "price": method.get("asked_price"),
+                "chosen": "profile_id" in method,
+            }
             for method in basket.methods
         ],
     }

@@ -16,7 +16,6 @@ from services.chassis.embed import (
     Resource,
     Selection,
     Tree,
-    Value,
     cols,
     expanded,
     merge,
@@ -24,91 +23,58 @@ from services.chassis.embed import (
     page_query,
     selected,
     tree,
+    without,
 )
 from services.chassis.errors import InvalidData, NotFound
-from services.chassis.params import Filter, Query, check_known
+from services.chassis.params import Filter, Query, check_known, word
+from services.orders.relations import WHOLE_DRAFT
 from services.orders.resources import (
-    ADDRESS,
+    BARE_CART,
+    BY_POSITION,
+    CART_COLUMNS,
     CLAIM,
-    CURRENCY,
-    CUSTOMER,
     DRAFT_COLUMNS,
-    FULFILLMENT,
+    EXTRA_LINE,
     LINE_TOTALS,
     METHOD_TOTALS,
     ORDER_COLUMNS,
-    ORDER_EDIT,
-    PAYMENT,
-    PAYMENT_SESSION,
     PLAIN_ORDER,
-    REFUND,
-    REFUNDABLE,
     REGION,
     RETURN,
-    SALES_CHANNEL,
     SWAP,
     discounts,
+    line,
     lines_of,
     methods_of,
 )
 
-EMPTY_LIST = Value("'[]'::json")
-
 # Carts
 
-CART_COLUMNS = (
-    "id email billing_address_id shipping_address_id region_id customer_id payment_id type completed_at@ "
-    "payment_authorized_at@ idempotency_key context sales_channel_id metadata created_at@ updated_at@ deleted_at@"
-)
 CART_TOTALS = (
     "subtotal discount_total raw_discount_total shipping_total item_tax_total shipping_tax_total tax_total "
     "gift_card_total gift_card_tax_total total"
 )
 
 
-def cart(totals: bool) -> Resource:
-    """A cart, with its totals and those of its lines or without."""
-    return Resource(
-        "carts",
-        cols(f"{CART_COLUMNS} {CART_TOTALS if totals else ''}", object="'cart'"),
-        {
-            "billing_address": One(ADDRESS, "{t}.id = {p}.billing_address_id"),
-            "shipping_address": One(ADDRESS, "{t}.id = {p}.shipping_address_id"),
-            "customer": One(CUSTOMER, "{t}.id = {p}.customer_id"),
-            "discounts": discounts("cart_discounts", "cart_id"),
-            "gift_cards": EMPTY_LIST,  # drafts have no way to redeem a card
-            "items": lines_of("cart_id", f"{LINE_TOTALS} raw_discount_total") if totals else plain_lines("cart_id"),
-            "payment": One(PAYMENT, "{t}.id = {p}.payment_id"),
-            "payment_session": One(PAYMENT_SESSION, "{t}.cart_id = {p}.id and {t}.is_selected"),
-            "payment_sessions": Many(PAYMENT_SESSION, "{t}.cart_id = {p}.id"),
-            "region": REGION,
-            "sales_channel": SALES_CHANNEL,
-            "shipping_methods": methods_of("cart_id", METHOD_TOTALS if totals else ""),
-        },
-        omit={
-            "payment_session": "not exists (select from payment_sessions s where s.cart_id = {t}.id and s.is_selected)"
-        },
-    )
-
-
-def plain_lines(column: str) -> Many:
-    """The lines without totals, and without relations that were not asked for."""
-    lines = lines_of(column, "")
-    return replace(lines, to=Resource(lines.to.table, lines.to.columns, lines.to.relations, omit=lines.to.omit))
-
-
-PLAIN_CART = cart(totals=False)
-CART = cart(totals=True)
+CART = Resource(
+    "carts",
+    cols(f"{CART_COLUMNS} {CART_TOTALS}", object="'cart'"),
+    BARE_CART.relations
+    | {
+        "discounts": discounts("cart_discounts", "cart_id"),
+        "items": lines_of("cart_id", f"{LINE_TOTALS} raw_discount_total"),
+        "region": REGION,
+        "shipping_methods": methods_of("cart_id", METHOD_TOTALS),
+    },
+    omit=BARE_CART.omit,
+)
 
 # Draft orders
 
-DRAFT_RELATIONS = {
-    "cart": One(PLAIN_CART, "{t}.id = {p}.cart_id"),
-    "order": One(PLAIN_ORDER, "{t}.id = {p}.order_id"),
-}
-LISTED_DRAFT = Resource("draft_orders", cols(DRAFT_COLUMNS), DRAFT_RELATIONS)
-WHOLE_DRAFT = Resource("draft_orders", cols(f"{DRAFT_COLUMNS} completed_at@ idempotency_key"), DRAFT_RELATIONS)
-DRAFT = Resource("draft_orders", cols(DRAFT_COLUMNS), DRAFT_RELATIONS | {"cart": One(CART, "{t}.id = {p}.cart_id")})
+LISTED_DRAFT = Resource("draft_orders", cols(DRAFT_COLUMNS), WHOLE_DRAFT.relations)
+DRAFT = Resource(
+    "draft_orders", cols(DRAFT_COLUMNS), WHOLE_DRAFT.relations | {"cart": One(CART, "{t}.id = {p}.cart_id")}
+)
 UPDATED_DRAFT = Resource("draft_orders", WHOLE_DRAFT.columns, DRAFT.relations)
 LISTED_DRAFT_EXPAND = tree(["order", "cart.items.adjustments"])
 DRAFT_CART_EXPAND = tree(
@@ -178,8 +144,8 @@ PLACED_EXPAND = merge(
         ]
     ),
 )
-DEFAULT_EXPAND = merge(PLACED_EXPAND, tree(["sales_channel"]))
-# With the default fields, lines come with the product of their variant even when `expand` did not ask for it.
+DEFAULT_EXPAND = merge(without(PLACED_EXPAND, "items", "variant"), tree(["sales_channel"]))
+# With the default fields or a total, lines come with the product of their variant even when nothing asked for it.
 PRODUCTS = {name: tree([f"{name}.variant.product.profiles"]) for name in ("items", "returnable_items")}
 # Also what its swaps and claims have shipped.
 RETURNABLE = (
@@ -195,6 +161,8 @@ FULL, RAW, LISTED, SUMMED = (
     f"{LINE_TOTALS} raw_discount_total",
 )
 
+REFUNDABLE = cols("refundable")
+
 
 def returnable(items: Many) -> Many:
     """What can come back, like the order's own lines `items`; those of swaps and claims come without their variant."""
@@ -205,40 +173,29 @@ def returnable(items: Many) -> Many:
 
 
 @cache
-def order(lines: str = FULL, bare: frozenset[str] = frozenset()) -> Resource:
-    """An order whose lines have these totals. Of the relations in `bare` only `refundable` is shown."""
+def order(lines: str = FULL, extra: str = "refundable", *, bare: bool = False) -> Resource:
+    """An order whose lines have these totals, and those of its swaps and claims `extra`. Of `bare` lines only
+    `refundable` is shown, and what was asked for."""
     items = lines_of("order_id", lines)
-    relations: dict[str, Relation] = {
-        "billing_address": One(ADDRESS, "{t}.id = {p}.billing_address_id"),
-        "cart": One(PLAIN_CART, "{t}.id = {p}.cart_id"),
-        "claims": Many(CLAIM, "{t}.order_id = {p}.id and {t}.deleted_at is null"),
-        "currency": CURRENCY,
-        "customer": One(CUSTOMER, "{t}.id = {p}.customer_id"),
+    relations: dict[str, Relation] = PLAIN_ORDER.relations | {
+        "claims": Many(with_extra(CLAIM, "claim_order_id", extra), "{t}.order_id = {p}.id and {t}.deleted_at is null"),
         "discounts": discounts("order_discounts", "order_id"),
-        "draft_order": One(WHOLE_DRAFT, "{t}.id = {p}.draft_order_id"),
-        "edits": Many(ORDER_EDIT, "{t}.order_id = {p}.id"),
-        "fulfillments": Many(FULFILLMENT, "{t}.order_id = {p}.id"),
-        "gift_card_transactions": EMPTY_LIST,  # cards can be sold but not redeemed under /admin
-        "gift_cards": EMPTY_LIST,
-        "items": items,
-        "payments": Many(PAYMENT, "{t}.order_id = {p}.id"),
-        "refunds": Many(REFUND, "{t}.order_id = {p}.id"),
+        "items": replace(items, to=Resource("line_items", REFUNDABLE, items.to.relations)) if bare else items,
         "region": REGION,
         "returnable_items": returnable(items),
         "returns": Many(RETURN, "{t}.order_id = {p}.id"),
-        "sales_channel": SALES_CHANNEL,
-        "shipping_address": One(ADDRESS, "{t}.id = {p}.shipping_address_id"),
         "shipping_methods": methods_of("order_id", METHOD_TOTALS if lines in (FULL, RAW) else ""),
-        "swaps": Many(SWAP, "{t}.order_id = {p}.id and {t}.deleted_at is null"),
+        "swaps": Many(with_extra(SWAP, "swap_id", extra), "{t}.order_id = {p}.id and {t}.deleted_at is null"),
     }
-    if "items" in bare:
-        relations["items"] = replace(items, to=REFUNDABLE)
-    for name, column in (("claims", "claim_order_id"), ("swaps", "swap_id")):
-        if name in bare:
-            extra = Many(REFUNDABLE, f"{{t}}.{column} = {{p}}.id", "{t}.position")
-            within = Resource(name, {}, {"additional_items": extra}, always=tree(["additional_items"]))
-            relations[name] = Many(within, "{t}.order_id = {p}.id and {t}.deleted_at is null")
     return Resource("orders", cols(f"{ORDER_COLUMNS} {ORDER_TOTALS}", object="'order'"), relations)
+
+
+def with_extra(resource: Resource, column: str, totals: str) -> Resource:
+    """Swaps or claims whose additional lines, found by `column`, have these totals."""
+    plain = line(totals)
+    lines = Resource("line_items", plain.columns, plain.relations, always=EXTRA_LINE.always)
+    extra = Many(lines, f"{{t}}.{column} = {{p}}.id", BY_POSITION)
+    return replace(resource, relations=resource.relations | {"additional_items": extra})
 
 
 ORDER = order()
@@ -252,22 +209,61 @@ def chosen_relations(query: Query, *, returnable: bool) -> Tree:
     return asked
 
 
-def order_view(query: Query, *, totals: bool, returnable: bool = False) -> tuple[Resource, Selection]:
-    """What GET one (`totals`: all totals are shown, whatever `fields` says) or a list shows of an order.
+def keeps_defaults(query: Query) -> bool:
+    """Whether the default fields are asked for: without `fields`, or where it only adds to them and takes away."""
+    asked = [f.strip() for f in word("fields", query.get("fields", "+id")).split(",")]
+    return any(asked) and all(f[:1] in ("", "+", "-") for f in asked)
 
-    The default fields include `refundable` of every line; so lines that were not expanded show that and nothing else.
+
+def named_in(query: Query) -> frozenset[str]:
+    """The paths that `expand` names."""
+    return frozenset(path.strip() for path in query["expand"].split(","))
+
+
+def shown(asked: Tree, query: Query, *, defaults: bool) -> Tree:
+    """The relations that GET one or a list shows of those asked for.
+
+    What only stands on the way, as `customer` does in `expand=customer.groups`, is shown when it is a list, not when it
+    is a single row. The default fields name `refundable` of every line, those of swaps and claims too; hence these are
+    there whatever was asked for, and the order's own lines show no more than what was named of them.
     """
+    if "expand" not in query:
+        return asked
+    named = named_in(query)
+    tops = {name: below for name, below in asked if name in named or isinstance(ORDER.relations[name], Many)}
+    if defaults and "items" not in named:
+        parts, of_lines = dict(tops.get("items", ())), line().relations
+        tops["items"] = tuple(
+            (part, parts[part])
+            for part in sorted(parts)
+            if f"items.{part}" in named or isinstance(of_lines[part], Many)
+        )
+    if defaults or query.get("fields") == "":
+        # With nothing but `returnable_items`, all the default relations are read, but these alone are shown.
+        base = dict(DEFAULT_EXPAND) if named == {"returnable_items"} else {}
+        tops = {name: base.get(name, ()) for name in ("claims", "swaps")} | {"items": ()} | tops
+    return tuple(sorted(tops.items()))
+
+
+def order_view(query: Query, *, totals: bool, returnable: bool = False) -> tuple[Resource, Selection]:
+    """What GET one (`totals`: all totals are shown, whatever `fields` says) or a list shows of an order."""
     asked = chosen_relations(query, returnable=returnable)
-    if "fields" in query:
-        always = ("created_at",) if not totals else ()
-        fields = selected(ORDER, query, DEFAULT_FIELDS, always)
-        if totals or not set(fields) & set(TOTALS):
-            return order(RAW), Selection(in_order((*fields, *TOTALS)), asked)
-        return order(SUMMED), Selection(fields, asked)
-    asked = with_products(asked)
-    bare = frozenset({"items", "claims", "swaps"} - dict(asked).keys())
-    fields = in_order((*DEFAULT_FIELDS, *TOTALS)) if totals else DEFAULT_FIELDS
-    return order(FULL if totals else LISTED, bare), Selection(fields, merge(asked, tree(sorted(bare))))
+    defaults = keeps_defaults(query)
+    fields = selected(ORDER, query, DEFAULT_FIELDS, () if totals else ("created_at",))
+    summed = set(fields) & set(TOTALS)
+    bare = defaults and "expand" in query and "items" not in named_in(query)
+    if defaults or summed:
+        asked = with_products(asked)
+    asked = shown(asked, query, defaults=defaults)
+    if totals:
+        extra = RAW if "returnable_items" in dict(asked) else LISTED
+        return order(FULL if defaults else RAW, extra, bare=bare), Selection(in_order((*fields, *TOTALS)), asked)
+    if defaults:
+        return order(FULL if summed else LISTED, bare=bare), Selection(fields, asked)
+    if summed:
+        return order(SUMMED if summed & {"subtotal", "total"} else "", ""), Selection(fields, asked)
+    blank = ("tax_rate",) if query.get("fields") == "" else ()
+    return order(RAW), Selection(in_order((*fields, *blank, *TOTALS)), asked)
 
 
 def with_products(asked: Tree) -> Tree:
@@ -285,7 +281,7 @@ def in_order(names: tuple[str, ...]) -> tuple[str, ...]:
 def written_order_view(query: Query, *, returnable: bool = False) -> tuple[Resource, Selection]:
     """What the answer to a write shows of an order. A total among the fields brings along what it is made of."""
     asked = merge(WRITTEN, chosen_relations(query, returnable=returnable))
-    narrowed = "fields" in query
+    narrowed = not keeps_defaults(query)
     fields = selected(ORDER, query, DEFAULT_FIELDS)
     if not narrowed or set(fields) & set(TOTALS):
         fields, asked = (*fields, "tax_rate"), with_products(asked)

@@ -25,11 +25,11 @@ class RefundBody(Body):
     no_notification: bool | None = None
 
 
-# Payments that can give something back, the one that can give most first: one is enough where one can be.
+# Payments that can give something back, the newest first. Also what was captured for a swap that was canceled then.
 REFUNDABLE = """
 select id from payments
-where order_id = $1 and captured_at is not null and canceled_at is null and amount > amount_refunded
-order by amount - amount_refunded desc, id
+where order_id = $1 and captured_at is not null and amount > amount_refunded
+order by created_at desc, id desc
 """
 
 

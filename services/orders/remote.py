@@ -120,9 +120,14 @@ async def undo_fulfill(app: web.Application, key: str, fulfillment_id: str, undo
     return await send(app, "inventory", "undo_fulfill", {"fulfillment_id": fulfillment_id, "undoes": undoes}, key)
 
 
-async def cancel_fulfillment(app: web.Application, key: str, fulfillment_id: str) -> Reply:
-    """Stock comes back, reservations do not."""
-    return await send(app, "inventory", "cancel_fulfillment", {"fulfillment_id": fulfillment_id}, key)
+async def cancel_fulfillment(
+    app: web.Application, key: str, fulfillment_id: str, order_id: str, items: list[dict[str, Any]]
+) -> Reply:
+    """Stock comes back, and is reserved for these lines of the order; reservations do not come back as they were."""
+    body: dict[str, Any] = {"fulfillment_id": fulfillment_id}
+    if items:
+        body |= {"order_id": order_id, "reserve": items}
+    return await send(app, "inventory", "cancel_fulfillment", body, key)
 
 
 async def restock(
@@ -139,8 +144,14 @@ async def undo_restock(app: web.Application, key: str, receipt_id: str, undoes: 
     return await send(app, "inventory", "undo_restock", {"return_id": receipt_id, "undoes": undoes}, key)
 
 
+async def line_mark(app: web.Application, line_item_id: str) -> Any:
+    """To be read before the line is, and given to `reserve_line`."""
+    return (await send(app, "inventory", "line_mark", {"line_item_id": line_item_id}))["mark"]
+
+
 async def reserve_line(app: web.Application, key: str, wanted: dict[str, Any]) -> Reply:
-    """{"reservation"} at a location that the merchant chose. NotFound where it is not stocked."""
+    """{"reservation"} at a location that the merchant chose. NotFound where it is not stocked, Conflict when the line
+    is no longer as it was read."""
     return await send(app, "inventory", "reserve_line", wanted, key)
 
 

@@ -38,7 +38,13 @@ REGION = document(
 )
 SALES_CHANNEL = document("sales_channel", "{p}.sales_channel_id")
 SHIPPING_OPTION = document(
-    "shipping_option", "{p}.shipping_option_id", profile=Nested(), region=Nested(), requirements=Nested()
+    "shipping_option",
+    "{p}.shipping_option_id and {t}.body ->> 'deleted_at' is null",
+    profile=Nested(),
+    region=Nested(),
+    requirements=Nested(),
+    # An option names a provider that is installed; the copy has its name.
+    provider=Value("json_build_object('id', {p}.body ->> 'provider_id', 'is_installed', true)"),
 )
 COUNTRY = document("country", "{p}.country_code")
 # The product's copy says which profile it has, the profile's what that is: one event for a profile that is renamed,
@@ -55,15 +61,15 @@ VARIANT = document("variant", "{p}.variant_id", product=PRODUCT)
 CURRENCY = Value("select c.related -> 'currency' from copies c where c.kind = 'region' and c.id = {p}.region_id")
 
 
-def discounts(table: str, column: str) -> Many:
-    """The discounts of a cart or an order, in the order in which they were given."""
+def discounts(table: str, column: str, *, rules: bool = True) -> Many:
+    """The discounts of a cart or an order, in the order in which they were given; with their `rules` whatever else."""
     return Many(
         Resource(
             f"(select d.{column}, d.position, c.body, c.related from {table} d "  # noqa: S608 - names from below
             "join copies c on c.kind = 'discount' and c.id = d.discount_id)",
             relations={"rule": Nested(), "regions": Nested(), "parent_discount": Nested()},
             document=True,
-            always=tree(["rule"]),
+            always=tree(["rule"] if rules else []),
         ),
         f"{{t}}.{column} = {{p}}.id",
         BY_POSITION,
@@ -77,6 +83,7 @@ ADDRESS_COLUMNS = (
     "metadata created_at@ updated_at@ deleted_at@"
 )
 ADDRESS = Resource("addresses", cols(ADDRESS_COLUMNS), {"country": COUNTRY})
+GROUP = Resource("customer_groups", cols("id name metadata created_at@ updated_at@ deleted_at@"))
 CUSTOMER_COLUMNS = (
     "id email first_name last_name billing_address_id phone has_account metadata created_at@ updated_at@ deleted_at@"
 )
@@ -88,17 +95,6 @@ CUSTOMER = Resource(
         "shipping_addresses": Many(ADDRESS, "{t}.customer_id = {p}.id and {t}.deleted_at is null"),
     },
 )
-PAYMENT = Resource(
-    "payments",
-    cols(
-        "id swap_id cart_id order_id amount currency_code amount_refunded provider_id data captured_at@ canceled_at@ "
-        "created_at@ updated_at@ metadata idempotency_key"
-    ),
-)
-REFUND = Resource(
-    "refunds",
-    cols("id order_id payment_id amount note reason metadata idempotency_key created_at@ updated_at@"),
-)
 PAYMENT_SESSION = Resource(
     "payment_sessions",
     cols(
@@ -107,6 +103,11 @@ PAYMENT_SESSION = Resource(
     ),
 )
 ADJUSTMENT = Resource("line_item_adjustments", cols("id item_id description discount_id amount metadata"))
+FULFILLMENT_ITEM = Resource("fulfillment_items", cols("fulfillment_id item_id quantity"))
+TRACKING_LINK = Resource(
+    "tracking_links",
+    cols("id url tracking_number fulfillment_id idempotency_key created_at@ updated_at@ deleted_at@ metadata"),
+)
 FULFILLMENT = Resource(
     "fulfillments",
     cols(
@@ -114,21 +115,8 @@ FULFILLMENT = Resource(
         "shipped_at@ canceled_at@ idempotency_key created_at@ updated_at@"
     ),
     {
-        "items": Many(
-            Resource("fulfillment_items", cols("fulfillment_id item_id quantity")),
-            "{t}.fulfillment_id = {p}.id",
-            "{t}.item_id",
-        ),
-        "tracking_links": Many(
-            Resource(
-                "tracking_links",
-                cols(
-                    "id url tracking_number fulfillment_id idempotency_key created_at@ updated_at@ deleted_at@ metadata"
-                ),
-            ),
-            "{t}.fulfillment_id = {p}.id",
-            BY_POSITION,
-        ),
+        "items": Many(FULFILLMENT_ITEM, "{t}.fulfillment_id = {p}.id", "{t}.item_id"),
+        "tracking_links": Many(TRACKING_LINK, "{t}.fulfillment_id = {p}.id", BY_POSITION),
     },
     always=tree(["items"]),
 )
@@ -137,23 +125,82 @@ ORDER_COLUMNS = (
     "currency_code tax_rate sales_channel_id canceled_at@ created_at@ updated_at@ metadata no_notification "
     "billing_address_id shipping_address_id external_id idempotency_key"
 )
-# An order without relations, as it is shown inside something else.
+CART_COLUMNS = (
+    "id email billing_address_id shipping_address_id region_id customer_id payment_id type completed_at@ "
+    "payment_authorized_at@ idempotency_key context sales_channel_id metadata created_at@ updated_at@ deleted_at@"
+)
+SWAP_COLUMNS = (
+    "id fulfillment_status payment_status order_id difference_due shipping_address_id cart_id allow_backorder "
+    "no_notification idempotency_key metadata confirmed_at@ canceled_at@ created_at@ updated_at@ deleted_at@"
+)
+CLAIM_COLUMNS = (
+    "id type payment_status fulfillment_status order_id shipping_address_id refund_amount no_notification "
+    "idempotency_key metadata canceled_at@ created_at@ updated_at@ deleted_at@"
+)
+RETURN_COLUMNS = (
+    "id status swap_id claim_order_id order_id shipping_data refund_amount location_id no_notification "
+    "idempotency_key metadata received_at@ created_at@ updated_at@"
+)
+# As they are shown inside something else: without totals. Their relations go in circles, see relations.py.
 PLAIN_ORDER = Resource("orders", cols(ORDER_COLUMNS, object="'order'"))
+BARE_CART = Resource(
+    "carts",
+    cols(CART_COLUMNS, object="'cart'"),
+    omit={"payment_session": "not exists (select from payment_sessions s where s.cart_id = {t}.id and s.is_selected)"},
+)
+PLAIN_SWAP = Resource("swaps", cols(SWAP_COLUMNS))
+PLAIN_CLAIM = Resource("claims", cols(CLAIM_COLUMNS))
+PLAIN_RETURN = Resource("returns", cols(RETURN_COLUMNS), always=tree(["items"]))
+PLAIN_EDIT = Resource(
+    "order_edits",
+    cols(
+        "id order_id internal_note created_by requested_by requested_at@ confirmed_by confirmed_at@ declined_by "
+        "declined_at@ declined_reason canceled_by canceled_at@ payment_collection_id created_at@ updated_at@",
+        status="case when {t}.canceled_at is not null then 'canceled' "
+        "when {t}.confirmed_at is not null then 'confirmed' when {t}.declined_at is not null then 'declined' "
+        "when {t}.requested_at is not null then 'requested' else 'created' end",
+    ),
+)
 DRAFT_COLUMNS = (
     "id status display_id cart_id order_id canceled_at@ created_at@ updated_at@ metadata no_notification_order"
 )
+PAYMENT_COLUMNS = (
+    "id swap_id cart_id order_id amount currency_code amount_refunded provider_id data captured_at@ canceled_at@ "
+    "created_at@ updated_at@ metadata idempotency_key"
+)
+PAYMENT = Resource(
+    "payments",
+    cols(PAYMENT_COLUMNS),
+    {
+        "cart": One(BARE_CART, "{t}.id = {p}.cart_id"),
+        "currency": Value(
+            "select c.related -> 'currency' from orders o join copies c on c.kind = 'region' and c.id = o.region_id "
+            "where o.id = {p}.order_id"
+        ),
+        "order": One(PLAIN_ORDER, "{t}.id = {p}.order_id"),
+        "swap": One(PLAIN_SWAP, "{t}.id = {p}.swap_id"),
+    },
+)
+REFUND = Resource(
+    "refunds",
+    cols("id order_id payment_id amount note reason metadata idempotency_key created_at@ updated_at@"),
+    {
+        "order": One(PLAIN_ORDER, "{t}.id = {p}.order_id"),
+        "payment": One(PAYMENT, "{t}.id = {p}.payment_id"),
+    },
+)
 
 
-def tax_lines(table: str, key: str, *, frozen: bool) -> Value:
+def tax_lines(table: str, key: str, *, frozen: bool, stored: bool = False) -> Value:
     """Frozen tax lines are rows of their own; those of the moment, which are all that carts show, have neither id nor
-    times."""
+    times, and are not there where only what is `stored` is shown."""
     own = f"x.rate, x.name, x.code, x.{key}"
     times = ", ".join(f"{STAMP.format(t='x') % name} as {name}" for name in ("created_at", "updated_at"))
     return Value(
         f"select coalesce(json_agg(case when {'x.frozen' if frozen else 'false'} "  # noqa: S608 - names from below
         f"then (select row_to_json(r) from (select x.id, {own}, x.metadata, {times}) r) "
         f"else (select row_to_json(r) from (select {own}) r) end order by x.position), '[]'::json) "
-        f"from {table} x where x.{key} = {{p}}.id"
+        f"from {table} x where x.{key} = {{p}}.id{' and x.frozen' if stored else ''}"
     )
 
 
@@ -165,7 +212,12 @@ def line(totals: str = "", *, frozen: bool = True) -> Resource:
         cols(f"{LINE_COLUMNS} {totals}"),
         {
             "adjustments": Many(ADJUSTMENT, "{t}.item_id = {p}.id", BY_POSITION),
-            "tax_lines": tax_lines("line_item_tax_lines", "item_id", frozen=frozen),
+            "cart": One(BARE_CART, "{t}.id = {p}.cart_id"),
+            "claim_order": One(PLAIN_CLAIM, "{t}.id = {p}.claim_order_id"),
+            "order": One(PLAIN_ORDER, "{t}.id = {p}.order_id"),
+            "order_edit": One(PLAIN_EDIT, "{t}.id = {p}.order_edit_id"),
+            "swap": One(PLAIN_SWAP, "{t}.id = {p}.swap_id"),
+            "tax_lines": tax_lines("line_item_tax_lines", "item_id", frozen=frozen, stored=not totals),
             "variant": VARIANT,
         },
         omit={"tax_lines": "not {t}.has_tax_lines"},
@@ -176,8 +228,6 @@ def line(totals: str = "", *, frozen: bool = True) -> Resource:
 EXTRA_LINE = Resource(
     "line_items", line("refundable").columns, line("refundable").relations, always=tree(["adjustments", "tax_lines"])
 )
-# What is shown of lines where only what can be refunded is asked for.
-REFUNDABLE = Resource("line_items", cols("refundable"))
 
 
 @cache
@@ -187,7 +237,12 @@ def method(totals: str = "", *, frozen: bool = True) -> Resource:
         "shipping_methods",
         cols(f"{METHOD_COLUMNS} {totals}"),
         {
+            "cart": One(BARE_CART, "{t}.id = {p}.cart_id"),
+            "claim_order": One(PLAIN_CLAIM, "{t}.id = {p}.claim_order_id"),
+            "order": One(PLAIN_ORDER, "{t}.id = {p}.order_id"),
+            "return_order": One(PLAIN_RETURN, "{t}.id = {p}.return_id"),
             "shipping_option": SHIPPING_OPTION,
+            "swap": One(PLAIN_SWAP, "{t}.id = {p}.swap_id"),
             "tax_lines": tax_lines("shipping_method_tax_lines", "shipping_method_id", frozen=frozen),
         },
     )
@@ -226,28 +281,27 @@ RETURN_ITEM = Resource(
     cols("return_id item_id quantity is_requested requested_quantity received_quantity reason_id note metadata"),
     {
         "reason": One(RETURN_REASON, "{t}.id = {p}.reason_id"),
-        "item": One(line("refundable"), "{t}.id = {p}.item_id"),
+        "item": One(line(), "{t}.id = {p}.item_id"),
+        "return_order": One(PLAIN_RETURN, "{t}.id = {p}.return_id"),
     },
 )
 RETURN = Resource(
     "returns",
-    cols(
-        "id status swap_id claim_order_id order_id shipping_data refund_amount location_id no_notification "
-        "idempotency_key metadata received_at@ created_at@ updated_at@"
-    ),
+    cols(RETURN_COLUMNS),
     {
+        "claim_order": One(PLAIN_CLAIM, "{t}.id = {p}.claim_order_id"),
         "items": Many(RETURN_ITEM, "{t}.return_id = {p}.id", BY_POSITION),
+        "order": One(PLAIN_ORDER, "{t}.id = {p}.order_id"),
         "shipping_method": One(method(), "{t}.return_id = {p}.id"),
+        "swap": One(PLAIN_SWAP, "{t}.id = {p}.swap_id"),
     },
     always=tree(["items"]),
 )
 SWAP = Resource(
     "swaps",
-    cols(
-        "id fulfillment_status payment_status order_id difference_due shipping_address_id cart_id allow_backorder "
-        "no_notification idempotency_key metadata confirmed_at@ canceled_at@ created_at@ updated_at@ deleted_at@"
-    ),
+    cols(SWAP_COLUMNS),
     {
+        "cart": One(BARE_CART, "{t}.id = {p}.cart_id"),
         "additional_items": Many(EXTRA_LINE, "{t}.swap_id = {p}.id", BY_POSITION),
         "return_order": One(RETURN, "{t}.swap_id = {p}.id"),
         # Those of the last time that it was packed: what was unpacked before is not shown any more.
@@ -269,6 +323,7 @@ CLAIM_ITEM = Resource(
     "claim_items",
     cols("id claim_order_id item_id variant_id reason note quantity metadata created_at@ updated_at@ deleted_at@"),
     {
+        "claim_order": One(PLAIN_CLAIM, "{t}.id = {p}.claim_order_id"),
         "item": One(line(), "{t}.id = {p}.item_id"),
         "images": Many(
             Resource("claim_images", cols(CLAIM_CHILD)),
@@ -287,10 +342,7 @@ CLAIM_ITEM = Resource(
 )
 CLAIM = Resource(
     "claims",
-    cols(
-        "id type payment_status fulfillment_status order_id shipping_address_id refund_amount no_notification "
-        "idempotency_key metadata canceled_at@ created_at@ updated_at@ deleted_at@"
-    ),
+    cols(CLAIM_COLUMNS),
     {
         "additional_items": Many(EXTRA_LINE, "{t}.claim_order_id = {p}.id", BY_POSITION),
         "claim_items": Many(CLAIM_ITEM, "{t}.claim_order_id = {p}.id and {t}.deleted_at is null", BY_POSITION),
@@ -302,13 +354,37 @@ CLAIM = Resource(
     },
     always=tree(["additional_items"]),
 )
+EDIT_CHANGE = Resource(
+    "order_item_changes",
+    cols(
+        "id type order_edit_id line_item_id original_line_item_id created_at@ updated_at@",
+        deleted_at="null::text",  # a change that is taken back is gone
+    ),
+    {
+        "line_item": One(line(), "{t}.id = {p}.line_item_id"),
+        "original_line_item": One(line(), "{t}.id = {p}.original_line_item_id"),
+        "order_edit": One(PLAIN_EDIT, "{t}.id = {p}.order_edit_id"),
+    },
+)
+# Nothing under /admin pays a collection.
+PAYMENT_COLLECTION = document(
+    "payment_collection",
+    "{p}.payment_collection_id",
+    currency=Value(
+        "select c.related -> 'currency' from copies c where c.kind = 'region' and c.id = {p}.body ->> 'region_id'"
+    ),
+    payment_sessions=Value("'[]'::json"),
+    payments=Value("'[]'::json"),
+    region=One(REGION.to, "{t}.kind = 'region' and {t}.id = {p}.body ->> 'region_id'"),
+)
+# Inside an order; by itself an edit has totals, too (edit_reads.py).
 ORDER_EDIT = Resource(
     "order_edits",
-    cols(
-        "id order_id internal_note created_by requested_by requested_at@ confirmed_by confirmed_at@ declined_by "
-        "declined_at@ declined_reason canceled_by canceled_at@ payment_collection_id created_at@ updated_at@",
-        status="case when {t}.canceled_at is not null then 'canceled' "
-        "when {t}.confirmed_at is not null then 'confirmed' when {t}.declined_at is not null then 'declined' "
-        "when {t}.requested_at is not null then 'requested' else 'created' end",
-    ),
+    PLAIN_EDIT.columns,
+    {
+        "changes": Many(EDIT_CHANGE, "{t}.order_edit_id = {p}.id", BY_POSITION),
+        "items": Many(line(), "{t}.order_edit_id = {p}.id", "{t}.created_at, {t}.position"),
+        "order": One(PLAIN_ORDER, "{t}.id = {p}.order_id"),
+        "payment_collection": PAYMENT_COLLECTION,
+    },
 )

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
+from services.chassis.http import json_bytes
 from services.chassis.idempotency import HEADER
 
 
@@ -17,3 +18,10 @@ def keyed(request: web.Request) -> tuple[web.Request, str]:
     headers = request.headers.copy()
     headers[HEADER] = key = str(uuid4())
     return request.clone(headers=headers), key
+
+
+def keyed_json(request: web.Request, key: str, text: str) -> web.Response:
+    """The answer, sent with the key."""
+    answer = json_bytes(request, text)
+    answer.headers[HEADER] = key
+    return answer

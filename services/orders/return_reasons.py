@@ -14,7 +14,7 @@ from aiohttp import web
 from services.chassis.db import Db, reading, transaction
 from services.chassis.embed import Many, One, Resource, Selection, cols, one_json, page_sql, tree
 from services.chassis.errors import Duplicate, InvalidData, NotFound
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.outbox import emit
 from services.orders.resources import RETURN_REASON
@@ -43,10 +43,10 @@ class ReasonBody(Body):
 
 
 class ReasonUpdate(Body):
-    """What is left out, or null, stays as it is. A reason does not move to another group."""
+    """What is left out stays as it is. A reason does not move to another group."""
 
-    value: str | None = None
-    label: str | None = None
+    value: str = ABSENT
+    label: str = ABSENT
     description: str | None = None
     metadata: dict[str, Any] | None = None
 
@@ -64,8 +64,9 @@ values ($1, $2, $3, $4, $5, $6::text::jsonb)
 LOCK = "select true from return_reasons where id = $1 and deleted_at is null for update"
 UPDATE = """
 update return_reasons set
-    value = coalesce($2, value), label = coalesce($3, label), description = coalesce($4, description),
-    metadata = case when $5::text is null then metadata else merged_metadata(metadata, $5::text::jsonb) end,
+    value = coalesce($2, value), label = coalesce($3, label),
+    description = case when $5 then $4 else description end,
+    metadata = case when $6::text is null then metadata else merged_metadata(metadata, $6::text::jsonb) end,
     updated_at = now()
 where id = $1
 """
@@ -103,7 +104,8 @@ async def update_reason(db: Db, reason_id: str, body: ReasonUpdate) -> None:
     """Raises NotFound, Duplicate."""
     await access_reason(db, reason_id)
     with one_per_value():
-        await db.execute(UPDATE, reason_id, body.value, body.label, body.description, metadata_of(body))
+        described = "description" in body.model_fields_set
+        await db.execute(UPDATE, reason_id, body.value, body.label, body.description, described, metadata_of(body))
     await emit(db, "return-reason.updated", reason_id, {"id": reason_id})
 
 

@@ -14,8 +14,8 @@ from aiohttp import web
 from pydantic import Field
 
 from services.chassis.db import Db, transaction
-from services.chassis.embed import One, Resource, Selection, one_json, tree
-from services.chassis.errors import ApiError, NotAllowed, NotFound
+from services.chassis.embed import Selection, one_json, tree
+from services.chassis.errors import ApiError, InvalidData, NotAllowed, NotFound
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.outbox import emit
@@ -27,22 +27,10 @@ from services.orders.payment_copies import apply_payments
 from services.orders.reads import returned_order_json
 from services.orders.refund_amounts import Received, after_return, once_each, opened
 from services.orders.refunds import REFUNDABLE
-from services.orders.resources import PLAIN_ORDER, RETURN, SWAP
+from services.orders.resources import RETURN
 from services.orders.totals import LARGEST, Line, refundable
 
 MOST = 2**31 - 1
-
-# As lists and receipts show it, with the plain order and swap that it is of.
-WHOLE_RETURN = Resource(
-    "returns",
-    RETURN.columns,
-    {
-        **RETURN.relations,
-        "order": One(PLAIN_ORDER, "{t}.id = {p}.order_id"),
-        "swap": One(Resource("swaps", SWAP.columns), "{t}.id = {p}.swap_id"),
-    },
-    always=RETURN.always,
-)
 
 
 class ReceivedItem(Body):
@@ -67,8 +55,8 @@ class ReturnLine:
 
 # Access
 
-# One at a time comes back for an order, and not while a claim is made of what did not come back yet.
-RECEIPTS = ("cancel_order", "create_claim", "receive_return", "return_now")
+# One at a time comes back for an order, and not while a swap or a claim is made of what did not come back yet.
+RECEIPTS = ("cancel_order", "create_claim", "create_swap", "receive_return", "return_now")
 FIND = """
 select coalesce(r.order_id, s.order_id, c.order_id) as order_id
 from returns r left join swaps s on s.id = r.swap_id left join claims c on c.id = r.claim_order_id
@@ -202,6 +190,8 @@ async def plan_receipt(db: Db, return_id: str, body: ReceiveBody) -> dict[str, A
     """The state of a saga that receives, the order locked. Raises NotFound, NotAllowed, InvalidData or Conflict."""
     return_, order = await access_return(db, return_id)
     check_receivable(return_)
+    if not body.items:
+        raise InvalidData("items: name what came back; cancel a return of which nothing comes.")
     lines = await returnable_lines(db, order["id"])
     requested = {row["item_id"]: row["requested_quantity"] for row in await db.fetch(REQUESTED, return_id)}
     found = once_each((item.item_id, item.quantity) for item in body.items)
@@ -218,7 +208,7 @@ async def plan_receipt(db: Db, return_id: str, body: ReceiveBody) -> dict[str, A
         "receipt_id": new_id("rcpt"),
         "items": [asdict(item) for item in came],
         "restock": stocked(lines, found),
-        "location_id": return_["location_id"] if body.location_id is None else body.location_id,
+        "location_id": body.location_id or return_["location_id"],
         "refund": refund,
         "amount": wanted if enough else 0,
         "action_required": wanted > 0 and not enough,
@@ -302,7 +292,7 @@ SAGAS = {"receive_return": RECEIVE_RETURN}
 
 # Handlers
 
-RECEIVED = Selection(tuple(WHOLE_RETURN.columns), tree(["items", "swap"]))
+RECEIVED = Selection(tuple(RETURN.columns), tree(["items", "swap"]))
 
 
 async def post_receipt(request: web.Request) -> web.Response:
@@ -313,7 +303,7 @@ async def post_receipt(request: web.Request) -> web.Response:
             saga = await begin(db, "receive_return", return_id, state, request)
     await run(request.app, RECEIVE_RETURN, saga)
     async with transaction(request) as db:
-        found = await one_json(db, WHOLE_RETURN, RECEIVED, "{t}.id = $1", return_id)
+        found = await one_json(db, RETURN, RECEIVED, "{t}.id = $1", return_id)
         return json_bytes(request, f'{{"return":{found}}}')
 
 

@@ -13,7 +13,6 @@ from services.chassis.db import Db, reading, transaction
 from services.chassis.embed import page_json, page_query, tree
 from services.chassis.errors import InvalidData, NotFound
 from services.chassis.http import Body, json_bytes, parse
-from services.chassis.idempotency import HEADER
 from services.chassis.ids import new_id
 from services.chassis.outbox import emit
 from services.chassis.params import query_of
@@ -26,11 +25,11 @@ from services.orders.orders import access_order
 from services.orders.quotes import Basket, Row, question, store_copies
 from services.orders.reads import check_order_query, written_order_json
 from services.orders.refund_amounts import check_left, once_each, return_refund
-from services.orders.retry_keys import keyed
+from services.orders.resources import RETURN
+from services.orders.retry_keys import keyed, keyed_json
 from services.orders.return_reasons import check_reasons
 from services.orders.return_receipts import (
     RECEIPTS,
-    WHOLE_RETURN,
     count_returned,
     restock,
     return_event,
@@ -186,49 +185,72 @@ async def write_return(db: Db, plan: Row) -> None:
         await emit(db, "order.return_requested", plan["order_id"], event)
 
 
-# With receive_now, or with a label that a provider is asked for over a network: a saga
+# A label that a provider is asked for over a network: a step of the saga that makes the return, alone (the saga's state
+# is the return then) or as a part of a swap or a claim (`return` in its state).
 
 
-def provider_of(plan: Row) -> str | None:
-    """Who makes the label, if somebody has to be asked for it."""
-    found = plan["label"] and plan["label"]["provider_id"]
-    return found if found and is_remote(found) else None
+def must_ask(label: Row | None) -> bool:
+    """Whether the label is asked for over a network."""
+    return label is not None and is_remote(label["provider_id"])
+
+
+def return_of(saga: Saga) -> Row | None:
+    """The return that the saga makes, if it makes one."""
+    found: Row | None = saga.state.get("return", saga.state)
+    return found
 
 
 async def order_label(app: web.Application, saga: Saga) -> dict[str, Any]:
     """The provider's label, for `shipping_data`."""
-    plan = saga.state
-    found = provider_of(plan)
-    if found is None:
+    plan = return_of(saga)
+    if plan is None or not must_ask(plan["label"]):
         return {}
+    found = plan["label"]["provider_id"]
     items = [{name: item[name] for name in ("item_id", "quantity")} for item in plan["items"]]
-    asking = {"id": plan["id"], "order": {"id": plan["order_id"]}, "items": items, "method": plan["label"]}
+    asking = {"id": plan["id"], "order": {"id": saga.state["order_id"]}, "items": items, "method": plan["label"]}
     return await answered(found, provider(found).create_return(asking, saga.key("label")))
 
 
 async def cancel_label(app: web.Application, saga: Saga) -> None:
-    found = provider_of(saga.state)
-    if found is not None:
-        label = {"id": saga.state["id"], "data": saga.results.get("label")}
+    plan = return_of(saga)
+    if plan is not None and must_ask(plan["label"]):
+        found, label = plan["label"]["provider_id"], {"id": plan["id"], "data": saga.results.get("label")}
         await answered(found, provider(found).cancel_return(label, saga.key("unlabel")))
 
 
-async def commit_return_now(db: Db, saga: Saga) -> dict[str, Any]:
-    """Check again, for the order may have changed meanwhile, and write."""
-    plan = saga.state
-    order = await access_order(db, plan["order_id"], unless=RECEIPTS, saga_id=saga.id)
+LABEL = Step("label", do=order_label, undo=cancel_label)
+
+
+def labelled(plan: Row, saga: Saga) -> Row:
+    """The return as it is to be written, with what the provider said."""
+    return plan | ({"shipping_data": saga.results.get("label") or {}} if plan["label"] else {})
+
+
+async def check_again(db: Db, saga: Saga, items: list[Row]) -> Row:
+    """The order, locked: it may have changed while the label was asked for. Raises NotFound, NotAllowed or Conflict."""
+    order_id = saga.state["order_id"]
+    order: Row = await access_order(db, order_id, unless=RECEIPTS, saga_id=saga.id)
     status.check_alive(order["status"], "returned")
-    lines = await returnable_lines(db, plan["order_id"])
-    came = {item["item_id"]: item["quantity"] for item in plan["items"]}
-    for item_id, quantity in came.items():
-        if item_id not in lines:
-            raise NotFound(f"This order has no line {item_id}.")
-        check_left(item_id, lines[item_id].amounts, quantity)
-    await write_return(db, plan | ({"shipping_data": saga.results.get("label") or {}} if plan["label"] else {}))
+    lines = await returnable_lines(db, order_id)
+    for item in items:
+        if item["item_id"] not in lines:
+            raise NotFound(f"This order has no line {item['item_id']}.")
+        check_left(item["item_id"], lines[item["item_id"]].amounts, item["quantity"])
+    return order
+
+
+# With receive_now, or with such a label: a saga
+
+
+async def commit_return_now(db: Db, saga: Saga) -> dict[str, Any]:
+    """Check again, and write."""
+    plan = saga.state
+    await check_again(db, saga, plan["items"])
+    await write_return(db, labelled(plan, saga))
     if not plan.get("receive_now", True):
         return {"return_id": plan["id"]}
     await db.execute(RECEIVE_NOW, plan["id"])
-    await count_returned(db, came)
+    await count_returned(db, {item["item_id"]: item["quantity"] for item in plan["items"]})
     event = return_event(plan["order_id"], plan["id"], plan["no_notification"])
     await emit(db, "order.items_returned", plan["order_id"], event)
     return {"return_id": plan["id"]}
@@ -236,7 +258,7 @@ async def commit_return_now(db: Db, saga: Saga) -> dict[str, Any]:
 
 RETURN_NOW = (
     Step("restock", do=restock, undo=unstock),
-    Step("label", do=order_label, undo=cancel_label),
+    LABEL,
     Step("rows", commit=commit_return_now),
 )
 SAGAS = {"return_now": RETURN_NOW}
@@ -257,7 +279,7 @@ async def post_return(request: web.Request) -> web.Response:
         if order is None:
             raise NotFound(f"There is no order {order_id}.")
         label = await quote_label(request.app, order, body.return_shipping)
-    apart = bool(body.receive_now or (label and is_remote(label["method"]["provider_id"])))
+    apart = body.receive_now or must_ask(label and label["method"])
     if apart:
         async with intention(request) as (db, saga):
             if saga is None:
@@ -272,15 +294,13 @@ async def post_return(request: web.Request) -> web.Response:
             plan = await plan_return(db, order_id, body, label, key)
             await store_copies(db, label["copies"] if label else {})
             await write_return(db, plan)
-        answer = json_bytes(request, await written_order_json(db, order_id, query))
-    answer.headers[HEADER] = key
-    return answer
+        return keyed_json(request, key, await written_order_json(db, order_id, query))
 
 
 async def get_returns(request: web.Request) -> web.Response:
     """Newest first."""
     page = page_query(
-        WHOLE_RETURN,
+        RETURN,
         query_of(request),
         {},
         limit=50,

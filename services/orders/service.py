@@ -97,6 +97,7 @@ SERVICE = Service(
         **fulfillments.SAGAS,
         **returns.SAGAS,
         **return_receipts.SAGAS,
+        **swaps.SAGAS,
         **edit_requests.SAGAS,
         **edit_confirmations.SAGAS,
         **cart_completions.SAGAS,

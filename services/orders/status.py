@@ -95,9 +95,10 @@ def after_shipment(lines: Iterable[Line]) -> str:
 def payment_status(current: str, payments: Iterable[Mapping[str, Any]], refunded: int) -> str:
     """Payment status that follows from the payments; the current one where nothing follows.
 
-    An order without payments (it cost nothing), and one whose payments were given up, stay as they are.
+    An order without payments (it cost nothing), and one whose payments were given up, stay as they are. What was
+    captured counts also when it was given up with a swap: it can still be refunded.
     """
-    alive = [p for p in payments if not p["canceled"]]
+    alive = [p for p in payments if p["captured"] or not p["canceled"]]
     if current == "canceled" or not alive:
         return current
     if refunded > 0:

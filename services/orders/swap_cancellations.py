@@ -1,5 +1,8 @@
 """Canceling a swap: its payment is given up, what was reserved for it is released, its rows say so. A recorded saga,
 `cancel_swap`, tried until it is done: giving up a payment cannot be taken back.
+
+A difference that was captured is not given back by this, as in the reference (reference/after-sales.md, "Swaps"): it
+counts as paid for the order, and is refunded like that, in the order or by its payment.
 """
 
 from typing import Any
@@ -62,7 +65,7 @@ async def plan_cancel(db: Db, order_id: str, swap_id: str) -> Row | None:
 
 
 async def void_payment(app: web.Application, saga: Saga) -> Row:
-    """Also a captured one: the provider decides what that means."""
+    """Also a captured one, where the provider allows that; one that does not allows it once all was refunded."""
     payment_id = saga.state["payment_id"]
     if payment_id is None:
         return {"payments": []}
@@ -99,7 +102,8 @@ SAGAS: dict[str, tuple[Step, ...]] = {"cancel_swap": CANCEL_SWAP}
 
 
 async def post_cancel_swap(request: web.Request) -> web.Response:
-    """What holds neither money nor stock elsewhere is canceled here."""
+    """A difference that was captured can be refunded before and after it. One that a provider such as Stripe has
+    captured has to be refunded before it."""
     order_id, swap_id, query = request.match_info["id"], request.match_info["swap_id"], query_of(request)
     check_order_query(query)
     await parse(request, NoBody)
@@ -107,7 +111,7 @@ async def post_cancel_swap(request: web.Request) -> web.Response:
         if saga is None and (state := await plan_cancel(db, order_id, swap_id)):
             if state["payment_id"] or state["line_item_ids"]:
                 saga = await begin(db, "cancel_swap", swap_id, state, request)
-            else:
+            else:  # it holds neither money nor stock elsewhere
                 await write_cancel(db, state)
     if saga is not None:
         await run(request.app, CANCEL_SWAP, saga)

@@ -284,7 +284,8 @@ async def store_methods(db: Db, cart_id: str, methods: Sequence[Row], *, frozen:
     await db.execute(STORE_METHODS, cart_id, dumps(methods))
     rows = tax_rows(methods, "smtl", "shipping_method_id", frozen=frozen)
     await db.execute(STORE_METHOD_TAXES, [method["id"] for method in methods], dumps(rows))
-    await db.execute(SHIPPED, cart_id)
+    if methods:
+        await db.execute(SHIPPED, cart_id)
 
 
 async def store_taxes(db: Db, lines: Sequence[Row]) -> None:

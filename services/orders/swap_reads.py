@@ -4,11 +4,14 @@ from services.chassis.db import Db
 from services.chassis.embed import Many, One, Page, Resource, Selection, Tree, cols, one_json, page_query, tree
 from services.chassis.errors import NotFound
 from services.chassis.params import Query
-from services.orders.reads import CART, CART_COLUMNS, EMPTY_LIST
+from services.orders.reads import CART
+from services.orders.relations import GIFT_CARDS
 from services.orders.resources import (
     ADDRESS,
     BY_POSITION,
+    CART_COLUMNS,
     PLAIN_ORDER,
+    PLAIN_SWAP,
     REGION,
     RETURN,
     SWAP,
@@ -35,7 +38,7 @@ SWAP_CART = Resource(
     ),
     {
         "discounts": discounts("cart_discounts", "cart_id"),
-        "gift_cards": EMPTY_LIST,
+        "gift_cards": GIFT_CARDS,
         "items": lines("cart_id", ITEM_PARTS),
         "region": REGION,
         "shipping_address": One(ADDRESS, "{t}.id = {p}.shipping_address_id"),
@@ -78,7 +81,6 @@ SHOWN = Selection(
         ]
     ),
 )
-LISTED_SWAP = Resource("swaps", SWAP.columns)
 CONFIRMED_SWAP = Resource("swaps", SWAP.columns, {"shipping_address": SHOWN_SWAP.relations["shipping_address"]})
 CONFIRMED = Selection(tuple(CONFIRMED_SWAP.columns), tree(["shipping_address"]))
 STORE_CART = Selection(
@@ -113,7 +115,7 @@ async def swap_json(db: Db, swap_id: str) -> str:
 
 def swaps_page(query: Query) -> Page:
     """A checked list request. Raises InvalidData."""
-    return page_query(LISTED_SWAP, query, {}, limit=50, where="{t}.deleted_at is null", knows=("limit", "offset"))
+    return page_query(PLAIN_SWAP, query, {}, limit=50, where="{t}.deleted_at is null", knows=("limit", "offset"))
 
 
 async def store_cart_json(db: Db, cart_id: str) -> str:

@@ -2,8 +2,10 @@
 confirms it through the cart (carts.py), and then the difference that is due is settled (swap_payments.py).
 
 The catalog is asked before the transaction: for the prices of what the customer gets, and for the label of the return.
+With a label that a provider is asked for over a network, making a swap is a recorded saga.
 """
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import orjson
@@ -12,22 +14,33 @@ from pydantic import Field
 
 from services.chassis.db import Db, reading, transaction
 from services.chassis.embed import page_json
-from services.chassis.errors import InvalidData, NotAllowed, NotFound
+from services.chassis.errors import Duplicate, InvalidData, NotAllowed, NotFound
 from services.chassis.http import Body, json_bytes, parse
-from services.chassis.idempotency import HEADER
 from services.chassis.ids import new_id
 from services.chassis.outbox import emit
 from services.chassis.params import query_of
+from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import quotes, remote
 from services.orders.amounts import dumps
 from services.orders.orders import access_order
 from services.orders.quotes import STORE_DISCOUNTS, Basket, Quote, Row, store_copies
 from services.orders.reads import check_order_query, written_order_json
-from services.orders.retry_keys import keyed
-from services.orders.returns import ReturnBody, ReturnItem, ReturnShipping, plan_return, quote_label, write_return
+from services.orders.retry_keys import keyed, keyed_json
+from services.orders.returns import (
+    LABEL,
+    ReturnBody,
+    ReturnItem,
+    ReturnShipping,
+    check_again,
+    labelled,
+    must_ask,
+    plan_return,
+    quote_label,
+    write_return,
+)
 from services.orders.swap_carts import add_lines, label_line, new_line, returned_line, store_totals, totalled
 from services.orders.swap_reads import swap_json, swaps_page
-from services.orders.totals import LARGEST
+from services.orders.totals import LARGEST, Totals
 
 MOST = 2**31 - 1
 Id = Annotated[str, Field(min_length=1)]
@@ -59,7 +72,7 @@ class SwapBody(Body):
     sales_channel_id: str | None = None
     return_location_id: str | None = None
     no_notification: bool | None = None
-    allow_backorder: bool | None = None
+    allow_backorder: bool = True
 
 
 # What is known before the transaction
@@ -88,11 +101,12 @@ def check_swappable(order: Any) -> None:
 
 async def check_offer(app: web.Application, region_id: str, body: SwapBody) -> dict[str, list[Row]]:
     """The documents of the shipping options that staff offer, and of the sales channel. Raises NotFound for one that is
-    not there, InvalidData for an option of another region or a channel that is closed."""
+    not there, Duplicate, InvalidData for an option of another region or a channel that is closed."""
     option_ids = [option.option_id for option in body.custom_shipping_options or []]
     if len(set(option_ids)) < len(option_ids):
-        raise InvalidData("custom_shipping_options: an option is named twice.")
-    wanted = {"shipping_option": option_ids, "sales_channel": [body.sales_channel_id] if body.sales_channel_id else []}
+        raise Duplicate("custom_shipping_options: an option is named twice.")
+    channel_ids = [] if body.sales_channel_id is None else [body.sales_channel_id]
+    wanted = {"shipping_option": option_ids, "sales_channel": channel_ids}
     if not any(wanted.values()):
         return {}
     copies: dict[str, list[Row]] = (await remote.documents(app, {k: v for k, v in wanted.items() if v}))["copies"]
@@ -156,41 +170,72 @@ async def original_lines(db: Db, ids: list[str]) -> dict[str, Row]:
     return {row["id"]: row for row in rows}
 
 
-async def create_swap(db: Db, order_id: str, body: SwapBody, quote: Quote, label: Row | None, key: str) -> None:
-    """Write the swap with its return and its cart. Raises NotFound, NotAllowed, InvalidData, Duplicate or Conflict."""
+async def plan_swap(db: Db, order_id: str, body: SwapBody, quote: Quote, label: Row | None, key: str) -> Row:
+    """What is to be written, the order locked. Raises NotFound, NotAllowed, InvalidData, Duplicate or Conflict."""
     wanted = ReturnBody(
         items=body.return_items, location_id=body.return_location_id, no_notification=body.no_notification
     )
-    plan = await plan_return(db, order_id, wanted, label, key)
+    back = await plan_return(db, order_id, wanted, label, key)
     check_swappable(await access_order(db, order_id))
     originals = await original_lines(db, [item.item_id for item in body.return_items])
-    swap_id, cart_id = new_id("swap"), new_id("cart")
-    quiet, offered = plan["no_notification"], body.custom_shipping_options or []
-    await db.execute(
-        WRITE,
-        swap_id,
-        order_id,
-        cart_id,
-        quiet,
-        body.allow_backorder is not False,
-        key,
-        body.sales_channel_id or quote.sales_channel_id,
-        dumps({"swap_id": swap_id, "parent_order_id": order_id}),
-        [option.option_id for option in offered],
-        [option.price for option in offered],
-    )
+    swap_id = new_id("swap")
     lines = [
         *(line | {"swap_id": swap_id} for line in quote.lines),
         *([label_line(label["method"])] if label else []),
         *(returned_line(originals[item.item_id], item.quantity) for item in body.return_items),
     ]
     lines, _, total = totalled(lines, [], taxed=False)
-    await add_lines(db, cart_id, lines)
-    discounts = quote.discounts
+    return {
+        "id": swap_id,
+        "order_id": order_id,
+        "cart_id": new_id("cart"),
+        "no_notification": back["no_notification"],
+        "allow_backorder": body.allow_backorder,
+        "idempotency_key": key,
+        "sales_channel_id": body.sales_channel_id or quote.sales_channel_id,
+        "offered": [option.model_dump() for option in body.custom_shipping_options or []],
+        "lines": lines,
+        "total": asdict(total),
+        "discounts": quote.discounts,
+        "return": back | {"order_id": None, "swap_id": swap_id, "idempotency_key": None},
+    }
+
+
+async def write_swap(db: Db, plan: Row) -> None:
+    """Write the swap with its return and its cart, and say so. The order is locked, all is checked."""
+    swap_id, order_id, cart_id, quiet = plan["id"], plan["order_id"], plan["cart_id"], plan["no_notification"]
+    offered, discounts = plan["offered"], plan["discounts"]
+    await db.execute(
+        WRITE,
+        swap_id,
+        order_id,
+        cart_id,
+        quiet,
+        plan["allow_backorder"],
+        plan["idempotency_key"],
+        plan["sales_channel_id"],
+        dumps({"swap_id": swap_id, "parent_order_id": order_id}),
+        [option["option_id"] for option in offered],
+        [option["price"] for option in offered],
+    )
+    await add_lines(db, cart_id, plan["lines"])
     await db.execute(STORE_DISCOUNTS, cart_id, [d["id"] for d in discounts], [d["code"] for d in discounts])
-    await store_totals(db, cart_id, lines, total)
-    await write_return(db, plan | {"order_id": None, "swap_id": swap_id, "idempotency_key": None})
+    await store_totals(db, cart_id, plan["lines"], Totals(**plan["total"]))
+    await write_return(db, plan["return"])
     await emit(db, "swap.created", swap_id, {"id": swap_id, "order_id": order_id, "no_notification": quiet})
+
+
+async def commit_swap(db: Db, saga: Saga) -> Row:
+    """Check again, and write."""
+    plan, items = saga.state, saga.state["return"]["items"]
+    check_swappable(await check_again(db, saga, items))
+    await original_lines(db, [item["item_id"] for item in items])
+    await write_swap(db, plan | {"return": labelled(plan["return"], saga)})
+    return {"swap_id": plan["id"]}
+
+
+CREATE_SWAP = (LABEL, Step("rows", commit=commit_swap))
+SAGAS = {"create_swap": CREATE_SWAP}
 
 
 # Handlers
@@ -214,14 +259,24 @@ async def post_swap(request: web.Request) -> web.Response:
         asked = ReturnShipping(option_id=body.return_shipping.option_id, price=body.return_shipping.price)
         label = await quote_label(app, order, asked)
     copies = await check_offer(app, order["region_id"], body)
-    async with transaction(request) as db:
+
+    async def plan(db: Db) -> Row:
         await store_copies(db, quote.copies)
         await store_copies(db, label["copies"] if label else {})
         await store_copies(db, copies)
-        await create_swap(db, order_id, body, quote, label, key)
-        answer = json_bytes(request, await written_order_json(db, order_id, query, returnable=True))
-    answer.headers[HEADER] = key
-    return answer
+        return await plan_swap(db, order_id, body, quote, label, key)
+
+    apart = must_ask(label and label["method"])
+    if apart:
+        async with intention(request) as (db, saga):
+            if saga is None:
+                state = await plan(db)
+                saga = await begin(db, "create_swap", state["id"], state, request)
+        await run(app, CREATE_SWAP, saga)
+    async with transaction(request) as db:
+        if not apart:
+            await write_swap(db, await plan(db))
+        return keyed_json(request, key, await written_order_json(db, order_id, query, returnable=True))
 
 
 async def get_swaps(request: web.Request) -> web.Response:

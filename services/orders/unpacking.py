@@ -1,7 +1,8 @@
 """A fulfillment is canceled: what it was packed of can be packed again (parcels.py).
 
 A provider that is asked over a network is told first, and may refuse; what was packed at a location goes back into
-stock there. Both happen in a recorded saga that is tried until it is done.
+stock there: for the same lines, in an installation that reserves when orders are placed. Both happen in a recorded saga
+that is tried until it is done.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from aiohttp import web
 
 from services.chassis.db import Db, transaction
 from services.chassis.http import json_bytes
-from services.chassis.keys import POOL
+from services.chassis.keys import POOL, SETTINGS
 from services.chassis.outbox import emit
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote, status
@@ -54,6 +55,10 @@ async def write_unpack(db: Db, owner: Owner, order_id: str, owner_id: str, parce
     await emit(db, f"{owner.noun}.fulfillment_canceled", owner_id, data)
 
 
+ITEMS = """
+select l.id as line_item_id, l.variant_id, i.quantity from fulfillment_items i join line_items l on l.id = i.item_id
+where i.fulfillment_id = $1 and l.variant_id is not null order by l.id
+"""
 DATA = "select provider_id, data::text from fulfillments where id = $1"
 
 
@@ -70,7 +75,10 @@ async def tell_provider(app: web.Application, saga: Saga) -> dict[str, Any]:
 async def return_stock(app: web.Application, saga: Saga) -> dict[str, Any]:
     if not saga.state.get("located", True):
         return {}
-    return await remote.cancel_fulfillment(app, saga.key("stock"), saga.state["fulfillment_id"])
+    state = saga.state
+    return await remote.cancel_fulfillment(
+        app, saga.key("stock"), state["fulfillment_id"], state["order_id"], state.get("reserve", [])
+    )
 
 
 async def commit_unpack(db: Db, saga: Saga) -> dict[str, Any]:
@@ -100,8 +108,16 @@ async def answer_unpacking(
             parcel = await check_unpack(db, owner, order_id, owner_id, parcel_id)
             located = parcel["location_id"] is not None
             if located or is_remote(parcel["provider_id"]):
-                state = {"owner": owner.noun, "owner_id": owner_id, "order_id": order_id, "fulfillment_id": parcel_id}
-                saga = await begin(db, "cancel_fulfillment", parcel_id, state | {"located": located}, request)
+                keeps = located and request.app[SETTINGS].reserve_stock == "on_placement"
+                state = {
+                    "owner": owner.noun,
+                    "owner_id": owner_id,
+                    "order_id": order_id,
+                    "fulfillment_id": parcel_id,
+                    "located": located,
+                    "reserve": [dict(row) for row in await db.fetch(ITEMS, parcel_id)] if keeps else [],
+                }
+                saga = await begin(db, "cancel_fulfillment", parcel_id, state, request)
     if saga is not None:
         await run(request.app, CANCEL_FULFILLMENT, saga)
     async with transaction(request) as db:

@@ -156,8 +156,23 @@ async def test_nothing_is_done_to_an_order_until_its_stock_has_followed(
         assert (status, answer["type"]) == (409, "conflict"), other
     assert (await api.post("/admin/order-edits", {"order_id": order["id"]}))[0] == 409
     assert await stock(stack, house) == [(10, 5), (10, 4)]
+    # Of the 5 only 3 are reserved under the new line's id as yet; the others follow.
+    item = (await api.ok("GET", f"/admin/variants/{house.shop.small}/inventory"))["variant"]["inventory"][0]["id"]
+    by_hand = {"location_id": house.location, "inventory_item_id": item, "line_item_id": line(edit, 1000)}
+    held = (await api.ok("GET", f"{path}/reservations"))["reservations"][0]
+    more: tuple[tuple[str, Row], ...] = (
+        (f"{path}/line-items/{line(edit, 1000)}/reserve", {"location_id": house.location, "quantity": 2}),
+        ("/admin/reservations", by_hand | {"quantity": 2}),
+        (f"/admin/reservations/{held['id']}", {"quantity": held["quantity"] + 1}),
+    )
+    for other, wanted in more:
+        status, answer = await api.post(other, wanted)
+        assert (status, answer["type"]) == (409, "conflict"), other
+    assert await stock(stack, house) == [(10, 5), (10, 4)]
     await kill.restart("orders")
     assert await stock(stack, house) == [(10, 5), (10, 2)]
+    status, answer = await api.post("/admin/reservations", by_hand | {"quantity": 1})
+    assert (status, answer["type"]) == (400, "invalid_data")
     await api.ok("POST", f"{path}/fulfillment", body)
     assert await stock(stack, house) == [(5, 0), (10, 2)]
     await done(api, await begun(api, order), "cancel")

@@ -2,7 +2,6 @@
 finished or undone, in all services, and the same request again is answered.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -14,66 +13,33 @@ from services.orders.swap_payments import PROCESS_SWAP_PAYMENT
 from services.orders.unpacking import CANCEL_FULFILLMENT
 from tests.conftest import Client, Stack, until
 from tests.kills import Kill, points, undone
-from tests.shop import Shop, place, set_up
-from tests.swaps import Swapping, swap_of
+from tests.swaps import Depot, Swapping, depot_of
 
 Row = dict[str, Any]
 STOCK = 10
 
 
-@dataclass
-class Depot:
-    """A shop whose large variant is counted: 10 pieces at one location."""
-
-    api: Client
-    stack: Stack
-    shop: Shop
-    location: str
-    item: str
-
-    async def level(self) -> tuple[int, int]:
-        """(stocked, reserved)."""
-        found = await self.api.ok("GET", f"/admin/inventory-items/{self.item}/location-levels")
-        level = found["inventory_item"]["location_levels"][0]
-        return level["stocked_quantity"], level["reserved_quantity"]
-
-    async def swap(self, *, back: int = 1, new: int = 2) -> Swapping:
-        """So many of the small variant (10.00) for so many of the large (15.00); all is chosen, nothing confirmed."""
-        order = await place(self.api, self.shop, items=[{"variant_id": self.shop.small, "quantity": 4}])
-        packed = {"items": [{"item_id": order["items"][0]["id"], "quantity": 4}]}
-        order = (await self.api.ok("POST", f"/admin/orders/{order['id']}/fulfillment", packed))["order"]
-        wanted = {"back": {self.shop.small: back}, "new": {self.shop.large: new}, "shipping": 0}
-        swap = await swap_of(self.api, self.stack, self.shop, order, **wanted)
-        await swap.choose()
-        return swap
-
-    async def books(self, swap: Swapping) -> list[tuple[int, int, bool, bool]]:
-        """(amount, refunded, captured, canceled) of the order's payments that payments has, by their ids; what orders
-        shows of them is the same, but for those that it has never heard of."""
-        sql = (
-            "select id, amount, amount_refunded, captured_at is not null, canceled_at is not null from payments "
-            "where order_id = $1 order by id"
-        )
-
-        async def agree() -> Any:
-            theirs, ours = [
-                [tuple(row) for row in await self.stack.pool(name).fetch(sql, swap.order["id"])]
-                for name in ("payments", "orders")
-            ]
-            return [row[1:] for row in theirs] if theirs == ours else None
-
-        return list(await until(agree))
-
-
 @pytest.fixture
-async def depot(api: Client, stack: Stack, uid: str) -> Depot:
-    shop = await set_up(api, manage_inventory=True)
-    location = (await api.ok("POST", "/admin/stock-locations", {"name": f"D {uid}"}))["stock_location"]["id"]
-    await api.ok("POST", f"/admin/sales-channels/{shop.channel}/stock-locations", {"location_id": location})
-    item = (await api.ok("GET", f"/admin/variants/{shop.large}/inventory"))["variant"]["inventory"][0]["id"]
-    level = {"location_id": location, "stocked_quantity": STOCK}
-    await api.ok("POST", f"/admin/inventory-items/{item}/location-levels", level)
-    return Depot(api, stack, shop, location, item)
+async def depot(api: Client, stack: Stack) -> Depot:
+    return await depot_of(api, stack, STOCK)
+
+
+async def books(depot: Depot, swap: Swapping) -> list[tuple[int, int, bool, bool]]:
+    """(amount, refunded, captured, canceled) of the order's payments that payments has, by their ids; what orders shows
+    of them is the same, but for those that it has never heard of."""
+    sql = (
+        "select id, amount, amount_refunded, captured_at is not null, canceled_at is not null from payments "
+        "where order_id = $1 order by id"
+    )
+
+    async def agree() -> Any:
+        theirs, ours = [
+            [tuple(row) for row in await depot.stack.pool(name).fetch(sql, swap.order["id"])]
+            for name in ("payments", "orders")
+        ]
+        return [row[1:] for row in theirs] if theirs == ours else None
+
+    return list(await until(agree))
 
 
 async def again(depot: Depot, path: str, key: str, body: Any = None) -> int:
@@ -91,7 +57,7 @@ async def test_completing(depot: Depot, kill: Kill, point: str) -> None:
     if undone(point):
         assert (shown["payment_status"], shown["difference_due"], shown["payment"]) == ("not_paid", None, None)
         assert (order["paid_total"], await depot.level()) == (4500, (STOCK, 0))
-        assert all(canceled for amount, _, _, canceled in await depot.books(swap) if amount == 2000)
+        assert all(canceled for amount, _, _, canceled in await books(depot, swap) if amount == 2000)
         assert await again(depot, path, key) == 200
         shown, order = await swap.shown(), await swap.order_now()
     else:
@@ -99,7 +65,7 @@ async def test_completing(depot: Depot, kill: Kill, point: str) -> None:
     assert (shown["payment_status"], shown["difference_due"]) == ("awaiting", 2000)
     assert (order["paid_total"], order["refundable_amount"]) == (6500, 6500)
     assert (shown["payment"]["amount"], await depot.level()) == (2000, (STOCK, 2))
-    alive = [(amount, captured) for amount, _, captured, canceled in await depot.books(swap) if not canceled]
+    alive = [(amount, captured) for amount, _, captured, canceled in await books(depot, swap) if not canceled]
     assert alive == [(4500, True), (2000, False)]
 
 
@@ -111,14 +77,14 @@ async def test_settling(depot: Depot, kill: Kill, point: str, back: int) -> None
     await swap.visitor.ok("POST", f"/store/carts/{swap.cart}/complete")
     key = await kill("orders", "process_swap_payment", point, f"{swap.path}/process-payment")
     owed = [(4500, 0, True, False), (2000, 0, True, False)]
-    assert await depot.books(swap) == (owed if back == 1 else [(4500, 1000, True, False)])
+    assert await books(depot, swap) == (owed if back == 1 else [(4500, 1000, True, False)])
     order = await swap.order_now()
     assert (order["refunded_total"], [r["amount"] for r in order["refunds"]]) == (
         (0, []) if back == 1 else (1000, [1000])
     )
     assert (await swap.shown())["payment_status"] == ("captured" if back == 1 else "difference_refunded")
     assert await again(depot, f"{swap.path}/process-payment", key) == 200
-    assert await depot.books(swap) == (owed if back == 1 else [(4500, 1000, True, False)])
+    assert await books(depot, swap) == (owed if back == 1 else [(4500, 1000, True, False)])
 
 
 @pytest.mark.parametrize("point", points(CANCEL_SWAP))
@@ -128,18 +94,37 @@ async def test_canceling(depot: Depot, kill: Kill, point: str) -> None:
     await swap.cancel_return()
     assert await depot.level() == (STOCK, 2)
     key = await kill("orders", "cancel_swap", point, f"{swap.path}/cancel")
-    assert await depot.books(swap) == [(4500, 0, True, False), (2000, 0, False, True)]
+    assert await books(depot, swap) == [(4500, 0, True, False), (2000, 0, False, True)]
     assert await depot.level() == (STOCK, 0)
     shown = await swap.shown()
     assert (shown["payment_status"], shown["fulfillment_status"]) == ("canceled", "canceled")
     assert await again(depot, f"{swap.path}/cancel", key) == 200
 
 
+@pytest.mark.parametrize("point", points(CANCEL_SWAP))
+async def test_canceling_what_was_paid(depot: Depot, kill: Kill, point: str) -> None:
+    """What was captured is given up once, gives nothing back by itself, and can be refunded, once, after it."""
+    swap = await depot.swap()
+    await swap.visitor.ok("POST", f"/store/carts/{swap.cart}/complete")
+    payment = (await swap.ok("process-payment"))["payment"]["id"]
+    await swap.cancel_return()
+    key = await kill("orders", "cancel_swap", point, f"{swap.path}/cancel")
+    assert await books(depot, swap) == [(4500, 0, True, False), (2000, 0, True, True)]
+    assert await depot.level() == (STOCK, 0)
+    assert await again(depot, f"{swap.path}/cancel", key) == 200
+    body = {"amount": 2000, "reason": "swap"}
+    path = f"/admin/payments/{payment}/refund"
+    assert [(await swap.api.post(path, body))[0] for _ in range(2)] == [200, 400]
+    assert await books(depot, swap) == [(4500, 0, True, False), (2000, 2000, True, True)]
+    order = await swap.order_now()
+    assert (order["paid_total"], order["refunded_total"], order["refundable_amount"]) == (6500, 2000, 4500)
+
+
 @pytest.mark.parametrize("point", points(FULFILL, "stock", "rows"))
 async def test_packing(depot: Depot, kill: Kill, point: str) -> None:
     swap = await depot.swap()
     await swap.visitor.ok("POST", f"/store/carts/{swap.cart}/complete")
-    body = {"location_id": depot.location}
+    body = {"location_id": depot.house.location}
     key = await kill("orders", "fulfill", point, f"{swap.path}/fulfillments", body)
     if undone(point):
         assert (await depot.level(), (await swap.shown())["fulfillments"]) == ((STOCK, 2), [])
@@ -154,7 +139,7 @@ async def test_packing(depot: Depot, kill: Kill, point: str) -> None:
 async def test_unpacking(depot: Depot, kill: Kill, point: str) -> None:
     swap = await depot.swap()
     await swap.visitor.ok("POST", f"/store/carts/{swap.cart}/complete")
-    parcel = (await swap.ok("fulfillments", {"location_id": depot.location}))["fulfillments"][0]["id"]
+    parcel = (await swap.ok("fulfillments", {"location_id": depot.house.location}))["fulfillments"][0]["id"]
     assert await depot.level() == (STOCK - 2, 0)
     path = f"{swap.path}/fulfillments/{parcel}/cancel"
     key = await kill("orders", "cancel_fulfillment", point, path)

@@ -1,15 +1,10 @@
 """What the tests of claims start from: a shipped order, claims of it, and the books that have to agree afterwards."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
-import aio_pika
-import orjson
-
-from tests.conftest import Client, Stack, rabbitmq_url
-from tests.shop import Shop, place, set_up
+from tests.books import Warehouse
+from tests.conftest import Client
+from tests.shop import Shop, place
 
 Row = dict[str, Any]
 
@@ -97,52 +92,7 @@ async def books(api: Client, order: Row) -> tuple[int, list[tuple[int, str]]]:
     return found["refunded_total"], refunds
 
 
-@dataclass
-class Warehouse:
-    """A shop whose stock counts, with 5 of the small variant at one location."""
-
-    api: Client
-    shop: Shop
-    location: str
-    levels_path: str
-
-    async def levels(self) -> tuple[int, int]:
-        """(stocked, reserved) of the small variant."""
-        levels = (await self.api.ok("GET", self.levels_path))["inventory_item"]["location_levels"]
-        level = next(level for level in levels if level["location_id"] == self.location)
-        return level["stocked_quantity"], level["reserved_quantity"]
-
-    async def order(self, quantity: int = 2) -> Row:
-        """Shipped, without stock having moved: from elsewhere."""
-        return await ship(self.api, await place(self.api, self.shop, items=[self.small(quantity)]))
-
-    def small(self, quantity: int) -> Row:
-        return {"variant_id": self.shop.small, "quantity": quantity}
-
-
-async def warehouse(api: Client, uid: str) -> Warehouse:
-    shop = await set_up(api, manage_inventory=True)
-    location = (await api.ok("POST", "/admin/stock-locations", {"name": f"W {uid}"}))["stock_location"]["id"]
-    await api.ok("POST", f"/admin/sales-channels/{shop.channel}/stock-locations", {"location_id": location})
-    small = (await api.ok("GET", f"/admin/variants/{shop.small}/inventory"))["variant"]["inventory"][0]["id"]
-    levels = f"/admin/inventory-items/{small}/location-levels"
-    await api.ok("POST", levels, {"location_id": location, "stocked_quantity": 5})
-    return Warehouse(api, shop, location, levels)
-
-
-@asynccontextmanager
-async def hearing(stack: Stack, *keys: str) -> AsyncIterator[list[Row]]:
-    """The events with these routing keys, as they are published while the block runs."""
-    events: list[Row] = []
-    connection = await aio_pika.connect(rabbitmq_url())
-    async with connection:
-        channel = await connection.channel()
-        queue = await channel.declare_queue(exclusive=True)
-        for key in keys:
-            await queue.bind(f"{stack.namespace}.events", key)
-
-        async def note(message: aio_pika.abc.AbstractIncomingMessage) -> None:
-            events.append(orjson.loads(message.body))
-
-        await queue.consume(note, no_ack=True)
-        yield events
+async def sold(house: Warehouse, quantity: int = 2) -> Row:
+    """An order of the small variant, shipped without stock having moved: from elsewhere."""
+    small = {"variant_id": house.shop.small, "quantity": quantity}
+    return await ship(house.api, await place(house.api, house.shop, items=[small]))

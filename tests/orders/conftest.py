@@ -7,6 +7,7 @@ import pytest
 
 from tests.conftest import Client, Stack, listening, until
 from tests.shop import Shop, place, set_up
+from tests.smtp import Mailbox, installed
 
 Order = dict[str, Any]
 
@@ -55,6 +56,13 @@ async def awaiting(stack: Stack, ordered: Callable[..., Awaitable[Order]]) -> Or
 
 @pytest.fixture
 async def heard(stack: Stack) -> AsyncIterator[list[dict[str, Any]]]:
-    """All events about orders and swaps published while the test runs, as they come."""
-    async with listening(stack, "order.#", "swap.#") as events:
+    """All events about orders, swaps and claims published while the test runs, as they come."""
+    async with listening(stack, "order.#", "swap.#", "claim.#") as events:
         yield events
+
+
+@pytest.fixture
+async def mailbox(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Mailbox]:
+    """A mail server, by which customers are told."""
+    async with installed(monkeypatch, "smtp://127.0.0.1:{port}?from=shop@example.com&tls=none") as box:
+        yield box

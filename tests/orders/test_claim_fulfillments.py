@@ -10,20 +10,19 @@ from services.chassis.sagas import begin
 from services.orders.claim_cancellations import plan_cancel
 from services.orders.claim_fulfillments import ClaimFulfillmentBody, plan_claim_fulfillment
 from services.orders.packing import begin_packing
-from tests.conftest import Client, Stack, until
+from tests.books import Warehouse, warehouse
+from tests.conftest import Client, Stack, listening, until
 from tests.orders.claims import (
     Row,
-    Warehouse,
     again,
     books,
     claim,
-    hearing,
     path_of,
     refund_of,
     replacement,
     shipped,
     shown,
-    warehouse,
+    sold,
 )
 from tests.shop import Shop
 
@@ -34,8 +33,9 @@ async def order(api: Client, shop: Shop) -> Row:
 
 
 @pytest.fixture
-async def stock(api: Client, uid: str) -> Warehouse:
-    return await warehouse(api, uid)
+async def stock(api: Client) -> Warehouse:
+    """5 pieces of the small variant."""
+    return await warehouse(api, 5)
 
 
 def of(order: Row, made: Row) -> str:
@@ -49,7 +49,7 @@ def counters(made: Row) -> list[tuple[int | None, int | None]]:
 
 async def test_packed_and_shipped(api: Client, stack: Stack, shop: Shop, order: Row) -> None:
     made = await claim(api, order, replacement(shop, order, (1000, 1), quantity=2, no_notification=True))
-    async with hearing(stack, "claim.#") as heard:
+    async with listening(stack, "claim.#") as heard:
         await api.ok("POST", f"{of(order, made)}/fulfillments", {"no_notification": False})
         now = await again(api, order, made)
         (parcel,) = now["fulfillments"]
@@ -169,7 +169,7 @@ async def test_a_canceled_claim(api: Client, stack: Stack, shop: Shop, order: Ro
     status, answer = await api.post(f"{of(order, made)}/cancel")
     assert (status, answer["type"]) == (400, "not_allowed")  # its return stands
     await api.ok("POST", f"/admin/returns/{made['return_order']['id']}/cancel")
-    async with hearing(stack, "claim.canceled") as heard:
+    async with listening(stack, "claim.canceled") as heard:
         await api.ok("POST", f"{of(order, made)}/cancel")
         now = await again(api, order, made)
         assert (now["fulfillment_status"], now["payment_status"]) == ("canceled", "na")
@@ -202,35 +202,35 @@ async def test_a_claim_that_gave_money_back_stands(api: Client, order: Row) -> N
 
 
 async def test_stock_is_taken_and_given_back(api: Client, stock: Warehouse) -> None:
-    order = await stock.order()
+    order = await sold(stock)
     made = await claim(api, order, replacement(stock.shop, order, (1000, 1), quantity=3))
-    assert await stock.levels() == (5, 3)
+    assert await stock.level() == (5, 3)
     await api.ok("POST", f"{of(order, made)}/fulfillments", {"location_id": stock.location})
-    assert await stock.levels() == (2, 0)
+    assert await stock.level() == (2, 0)
     now = await again(api, order, made)
     assert (now["fulfillment_status"], now["fulfillments"][0]["location_id"]) == ("fulfilled", stock.location)
     await api.ok("POST", f"{of(order, made)}/fulfillments/{now['fulfillments'][0]['id']}/cancel")
-    assert await stock.levels() == (5, 0)
+    assert await stock.level() == (5, 0)
     assert (await again(api, order, made))["fulfillment_status"] == "canceled"
 
 
 async def test_too_little_stock_to_send(api: Client, stock: Warehouse) -> None:
-    order = await stock.order()
+    order = await sold(stock)
     made = await claim(api, order, replacement(stock.shop, order, (1000, 1), quantity=6))
     before = await shown(api, order)
     for location in (stock.location, "sloc_x"):
         status, answer = await api.post(f"{of(order, made)}/fulfillments", {"location_id": location})
         assert (status, answer["type"]) == (400, "not_allowed")
-    assert (await shown(api, order), await stock.levels()) == (before, (5, 6))
+    assert (await shown(api, order), await stock.level()) == (before, (5, 6))
 
 
 async def test_canceling_gives_back_what_was_reserved(api: Client, stock: Warehouse) -> None:
-    order = await stock.order()
+    order = await sold(stock)
     kept = await claim(api, order, replacement(stock.shop, order, (1000, 1), quantity=1))
     made = await claim(api, order, replacement(stock.shop, order, (1000, 1), quantity=3))
-    assert await stock.levels() == (5, 4)
+    assert await stock.level() == (5, 4)
     await api.ok("POST", f"{of(order, made)}/cancel")
-    assert await stock.levels() == (5, 1)
+    assert await stock.level() == (5, 1)
     assert (await again(api, order, kept))["canceled_at"] is None
 
 
@@ -240,9 +240,9 @@ async def test_canceling_gives_back_what_was_reserved(api: Client, stock: Wareho
 @pytest.mark.parametrize("located", [True, False])
 async def test_canceled_and_packed_at_once(api: Client, stock: Warehouse, located: bool) -> None:
     """One wins: what is canceled has no parcel and no stock, what is packed is not canceled."""
-    order = await stock.order()
+    order = await sold(stock)
     for _ in range(3):
-        (stocked, reserved) = await stock.levels()
+        (stocked, reserved) = await stock.level()
         made = await claim(api, order, replacement(stock.shop, order, (1000, 1)))
         body = {"location_id": stock.location} if located else {}
         answers = await asyncio.gather(
@@ -260,9 +260,9 @@ async def test_canceled_and_packed_at_once(api: Client, stock: Warehouse, locate
             ("canceled", [(None, None)]) if canceled else ("fulfilled", [(1, None)])
         )
         if canceled:
-            assert await stock.levels() == (stocked, reserved)
+            assert await stock.level() == (stocked, reserved)
         else:
-            assert await stock.levels() == ((stocked - 1, reserved) if located else (stocked, reserved + 1))
+            assert await stock.level() == ((stocked - 1, reserved) if located else (stocked, reserved + 1))
 
 
 async def test_shipped_and_unpacked_at_once(api: Client, shop: Shop, order: Row) -> None:
@@ -282,7 +282,7 @@ async def test_shipped_and_unpacked_at_once(api: Client, shop: Shop, order: Row)
 
 async def test_while_a_claim_is_packed(api: Client, stack: Stack, stock: Warehouse) -> None:
     """It cannot be canceled: the stock that was reserved for it is being taken."""
-    order = await stock.order()
+    order = await sold(stock)
     made = await claim(api, order, replacement(stock.shop, order, (1000, 1), quantity=2))
     body = ClaimFulfillmentBody(location_id=stock.location)
     async with stack.apps["orders"][POOL].acquire() as db, db.transaction():
@@ -295,12 +295,12 @@ async def test_while_a_claim_is_packed(api: Client, stack: Stack, stock: Warehou
         return bool((await again(api, order, made))["fulfillments"])
 
     await until(packed)
-    assert await stock.levels() == (3, 0)
+    assert await stock.level() == (3, 0)
 
 
 async def test_while_a_claim_is_canceled(api: Client, stack: Stack, stock: Warehouse) -> None:
     """It cannot be packed or changed; afterwards it is canceled and its stock is back."""
-    order = await stock.order()
+    order = await sold(stock)
     made = await claim(api, order, replacement(stock.shop, order, (1000, 1), quantity=2))
     async with stack.apps["orders"][POOL].acquire() as db, db.transaction():
         state = await plan_cancel(db, order["id"], made["id"])
@@ -321,4 +321,4 @@ async def test_while_a_claim_is_canceled(api: Client, stack: Stack, stock: Wareh
         return (await again(api, order, made))["canceled_at"] is not None
 
     await until(canceled)
-    assert await stock.levels() == (5, 0)
+    assert await stock.level() == (5, 0)

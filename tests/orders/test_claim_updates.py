@@ -5,13 +5,12 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Client, Stack, until
+from tests.conftest import Client, Stack, listening, until
 from tests.orders.claims import (
     Row,
     again,
     claim,
     claimed,
-    hearing,
     path_of,
     refund_of,
     replacement,
@@ -60,7 +59,7 @@ async def test_everything_at_once(api: Client, stack: Stack, order: Row, made: R
         "metadata": {"ticket": 2, "agent": "", "priority": "high"},
         "claim_items": [change],
     }
-    async with hearing(stack, "claim.updated", "claim_item.updated") as heard:
+    async with listening(stack, "claim.updated", "claim_item.updated") as heard:
         now = await update(api, order, made, body)
 
         async def told() -> Any:

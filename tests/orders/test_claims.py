@@ -12,22 +12,21 @@ from services.chassis.keys import POOL, SETTINGS
 from services.chassis.sagas import Saga, begin
 from services.chassis.service import make_app
 from services.orders.claims import ClaimBody, plan_claim, release, reserve
-from tests.conftest import Client, Stack, serve, until
+from tests.books import Warehouse, warehouse
+from tests.conftest import Client, Stack, listening, serve, until
 from tests.orders.claims import (
     Row,
-    Warehouse,
     again,
     books,
     claim,
     claimed,
-    hearing,
     item,
     path_of,
     refund_of,
     replacement,
     shipped,
     shown,
-    warehouse,
+    sold,
 )
 from tests.orders.conftest import uncapture
 from tests.shop import Shop
@@ -41,8 +40,9 @@ async def order(api: Client, shop: Shop) -> Row:
 
 
 @pytest.fixture
-async def stock(api: Client, uid: str) -> Warehouse:
-    return await warehouse(api, uid)
+async def stock(api: Client) -> Warehouse:
+    """5 pieces of the small variant."""
+    return await warehouse(api, 5)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ async def test_a_replacement_with_every_field(api: Client, stack: Stack, shop: S
         "no_notification": True,
         "metadata": {"ticket": 4711},
     }
-    async with hearing(stack, "claim.#", "claim_item.#", "order.return_requested") as heard:
+    async with listening(stack, "claim.#", "claim_item.#", "order.return_requested") as heard:
         made = await claim(api, order, body)
 
         async def told() -> list[Row]:
@@ -131,6 +131,10 @@ async def test_a_replacement_with_every_field(api: Client, stack: Stack, shop: S
         (item(order, 1000), 2),
         (item(order, 1500), 1),
     ]
+    query = {"fields": "id", "expand": "returns.claim_order.claim_items,returns.items.return_order"}
+    [whole] = (await api.ok("GET", f"/admin/orders/{order['id']}", query=query))["order"]["returns"]
+    assert (whole["claim_order"]["id"], len(whole["claim_order"]["claim_items"])) == (made["id"], 2)
+    assert {each["return_order"]["id"] for each in whole["items"]} == {back["id"]}
     address = made["shipping_address"]
     assert (address["first_name"], address["country_code"], address["metadata"]) == ("Arno", "us", {"car": "white"})
     left = (
@@ -179,7 +183,7 @@ async def test_a_method_of_the_order_is_shared(api: Client, shop: Shop, order: R
     [({}, 2500), ({"refund_amount": 450}, 450), ({"refund_amount": 0}, 0), ({"refund_amount": 4000}, 4000)],
 )
 async def test_money_is_given_back(api: Client, stack: Stack, order: Row, body: Row, amount: int) -> None:
-    async with hearing(stack, "claim.#", "order.refund_created") as heard:
+    async with listening(stack, "claim.#", "order.refund_created") as heard:
         made = await claim(api, order, refund_of(order, (1000, 1), (1500, 1), no_notification=True, **body))
 
         async def told() -> list[Row]:
@@ -450,45 +454,48 @@ def back_item(order: Row) -> Row:
 
 async def test_what_will_be_sent_is_reserved(api: Client, stock: Warehouse) -> None:
     """Reserved by hand otherwise, claims reserve all the same, also what is not there."""
-    order = await stock.order()
+    order = await sold(stock)
     made = await claim(api, order, replacement(stock.shop, order, (1000, 1), quantity=7))
-    assert await stock.levels() == (5, 7)
+    assert await stock.level() == (5, 7)
     (row,) = (await api.ok("GET", "/admin/reservations", query={"location_id[]": stock.location}))["reservations"]
     assert (row["line_item_id"], row["quantity"]) == (made["additional_items"][0]["id"], 7)
 
 
 async def test_what_no_location_stocks(api: Client, stock: Warehouse) -> None:
-    order = await stock.order()
+    order = await sold(stock)
+    large = f"/admin/inventory-items/{stock.items[stock.shop.large]}/location-levels/{stock.location}"
+    await api.ok("DELETE", large)
     before = await shown(api, order)
     body = replacement(stock.shop, order, (1000, 1), additional_items=[{"variant_id": stock.shop.large, "quantity": 1}])
     status, answer = await api.post(f"{path_of(order)}/claims", body)
     assert (status, answer["type"]) == (400, "invalid_data")
-    assert (await shown(api, order), await stock.levels()) == (before, (5, 0))
+    assert (await shown(api, order), await stock.level()) == (before, (5, 0))
 
 
 @pytest.mark.usefixtures("reserving")
 async def test_too_little_in_stock(api: Client, stock: Warehouse) -> None:
-    order = await stock.order()
-    taken = (await stock.levels())[1]
+    order = await sold(stock)
+    taken = (await stock.level())[1]
     before = await shown(api, order)
     path = f"{path_of(order)}/claims"
     status, answer = await api.post(path, replacement(stock.shop, order, (1000, 1), quantity=6 - taken))
     assert (status, answer["type"], answer["code"]) == (400, "not_allowed", "insufficient_inventory")
-    assert (await shown(api, order), await stock.levels()) == (before, (5, taken))
+    assert (await shown(api, order), await stock.level()) == (before, (5, taken))
     answers = await asyncio.gather(
         *(api.post(path, replacement(stock.shop, order, (1000, 1), quantity=5 - taken)) for _ in range(4))
     )
     assert [status for status, _ in answers if status == 200] == [200]
     assert {status for status, _ in answers} <= {200, 400, 409}
-    assert await stock.levels() == (5, 5)
+    assert await stock.level() == (5, 5)
     assert len((await shown(api, order))["claims"]) == 1
 
 
 async def test_a_refused_refund_gives_the_stock_back(api: Client, stack: Stack, stock: Warehouse) -> None:
     """Another refund was faster, when the stock was reserved already: there is no claim."""
-    order = await stock.order()
-    body = refund_of(order, (1000, 2), refund_amount=2000) | {"additional_items": [stock.small(3)]}
-    saga = await begun(api, stack, order, body, reserved=[{"variant_id": stock.shop.small, "quantity": 3}])
+    order = await sold(stock)
+    new = [{"variant_id": stock.shop.small, "quantity": 3}]
+    body = refund_of(order, (1000, 2), refund_amount=2000) | {"additional_items": new}
+    saga = await begun(api, stack, order, body, reserved=new)
     await api.ok("POST", f"/admin/payments/{order['payments'][0]['id']}/refund", {"amount": 1000, "reason": "other"})
     await die(stack, saga)
 
@@ -498,7 +505,7 @@ async def test_a_refused_refund_gives_the_stock_back(api: Client, stack: Stack, 
 
     await until(undone)
     assert (await shown(api, order))["claims"] == []
-    assert await stock.levels() == (5, 0)
+    assert await stock.level() == (5, 0)
     assert (await books(api, order))[1] == [(1000, "other")]
 
 
@@ -511,17 +518,17 @@ async def test_stock_is_not_reserved_for_what_was_given_up(api: Client, stack: S
     with pytest.raises(ApiError, match="undone before it came") as refused:
         await reserve(stack.apps["orders"], saga)
     assert refused.value.status == 409
-    assert await stock.levels() == (5, 0)
+    assert await stock.level() == (5, 0)
 
 
 async def test_replaced_goods_come_back_into_stock(api: Client, stock: Warehouse) -> None:
-    order = await stock.order()
+    order = await sold(stock)
     label = {"option_id": stock.shop.shipping_option, "price": 0}
     body = replacement(stock.shop, order, (1000, 2), return_shipping=label, return_location_id=stock.location)
     made = await claim(api, order, body)
     receipt = {"items": [{"item_id": item(order, 1000), "quantity": 2}], "refund": 0}
     await api.ok("POST", f"/admin/returns/{made['return_order']['id']}/receive", receipt)
-    assert await stock.levels() == (7, 1)
+    assert await stock.level() == (7, 1)
     assert await books(api, order) == (0, [])
     assert (await shown(api, order))["fulfillment_status"] == "returned"
 

@@ -148,7 +148,7 @@ async def test_unknown_groups_and_bad_batches(orders: Client, uid: str) -> None:
             status, answer = await send(batch, body)
             assert (status, answer["type"]) == (400, "invalid_data")
     assert await members(orders, "cgrp_missing") == []
-    assert (await orders.get("/admin/customer-groups/x/customers", {"order": "email"}))[0] == 400
+    assert (await orders.get("/admin/customer-groups/x/customers", {"order": "nothing"}))[0] == 400
 
 
 async def test_batches_at_the_same_time(orders: Client, uid: str) -> None:
@@ -159,3 +159,28 @@ async def test_batches_at_the_same_time(orders: Client, uid: str) -> None:
     answers = await asyncio.gather(*(orders.post(batch, body) for body in bodies))
     assert [status for status, _ in answers] == [200] * 8
     assert await members(orders, club["id"]) == sorted(ids)
+
+
+async def test_members_are_found_as_customers_are(orders: Client, uid: str) -> None:
+    club, other = await make(orders, f"Club {uid}"), await make(orders, f"Other {uid}")
+    ids = [await customer(orders, f"{name}-{uid}@example.com") for name in ("b", "a")]
+    path = f"/admin/customer-groups/{club['id']}/customers"
+    await orders.ok("POST", f"{path}/batch", {"customer_ids": [{"id": id_} for id_ in ids]})
+
+    async def found(**query: str) -> list[str]:
+        return [each["id"] for each in (await orders.ok("GET", path, query=query))["customers"]]
+
+    assert await found(order="email") == ids[::-1]
+    assert await found(order="-email", fields="id", limit="1") == ids[:1]
+    assert await found(has_account="false") == []
+    assert await found(**{"created_at[lt]": "2020-01-01"}) == []
+    # Whose members they are stands in the path.
+    assert await found(**{"groups[]": other["id"], "order": "email"}) == ids[::-1]
+
+
+async def test_a_name_is_never_null(orders: Client, uid: str) -> None:
+    club = await make(orders, f"Club {uid}")
+    path = f"/admin/customer-groups/{club['id']}"
+    status, answer = await orders.post(path, {"name": None, "metadata": {"a": 1}})
+    assert (status, answer["type"]) == (400, "invalid_data")
+    assert await orders.ok("GET", path) == {"customer_group": club}

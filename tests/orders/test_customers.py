@@ -231,3 +231,21 @@ async def test_a_list_by_groups_shows_those_groups(orders: Client, uid: str) -> 
 async def test_bad_lists_are_refused(orders: Client, query: dict[str, str]) -> None:
     status, answer = await orders.get("/admin/customers", query)
     assert (status, answer["type"]) == (400, "invalid_data")
+
+
+async def test_an_email_is_never_null(orders: Client, uid: str) -> None:
+    guest = await register(orders, f"a-{uid}@example.com", password="")
+    path = f"/admin/customers/{guest['id']}"
+    status, answer = await orders.post(path, {"email": None, "phone": "1"})
+    assert (status, answer["type"]) == (400, "invalid_data")
+    kept = (await orders.ok("GET", path))["customer"]
+    assert (kept["email"], kept["phone"]) == (guest["email"], None)
+
+
+async def test_an_empty_expand_is_none(orders: Client, uid: str) -> None:
+    path = f"/admin/customers/{(await register(orders, f'a-{uid}@example.com'))['id']}"
+    for shown in (
+        await orders.ok("GET", path, query={"expand": ""}),
+        await orders.ok("POST", path, {}, query={"expand": ""}),
+    ):
+        assert shown["customer"].keys() == COLUMNS | {"orders", "shipping_addresses"}

@@ -329,3 +329,73 @@ async def test_regions_can_go_while_drafts_stay(api: Client, shop: Shop) -> None
     draft = await make(api, shop)
     await free_countries(api)
     assert (await shown(api, draft))["cart"]["total"] == draft["cart"]["total"]
+
+
+async def test_what_was_chosen_stays_whatever_becomes_of_it(api: Client, shop: Shop, uid: str) -> None:
+    rule = {"type": "percentage", "value": 10, "allocation": "total"}
+    await api.ok("POST", "/admin/discounts", {"code": uid, "rule": rule, "regions": [shop.region]})
+    cart = (draft := await make(api, shop, discounts=[{"code": uid}]))["cart"]
+    assert cart["discount_total"] > 0 and cart["shipping_total"] > 0
+    for product_id in {line["variant"]["product_id"] for line in cart["items"] if line["variant"]}:
+        await api.ok("POST", f"/admin/products/{product_id}", {"discountable": False})
+    option = f"/admin/shipping-options/{shop.shipping_option}"
+    dear = {"amount": 7777, "requirements": [{"type": "min_subtotal", "amount": 1_000_000}]}
+    await api.ok("POST", option, dear)
+    body = shop.draft()
+    assert (await api.post("/admin/draft-orders", body))[0] == 400
+    names = ("total", "discount_total", "shipping_total")
+    changed = await api.ok("POST", ID.format(draft["id"]), {"email": f"new-{uid}@example.com"})
+    assert {name: changed["draft_order"]["cart"][name] for name in names} == {name: cart[name] for name in names}
+    await api.ok("DELETE", option)
+    assert (await api.post("/admin/draft-orders", body))[0] == 404
+    changed = await api.ok("POST", ID.format(draft["id"]), {"email": f"newer-{uid}@example.com"})
+    assert {name: changed["draft_order"]["cart"][name] for name in names} == {name: cart[name] for name in names}
+    order = (await api.ok("POST", ID.format(draft["id"]) + "/pay"))["order"]
+    assert {name: order[name] for name in names} == {name: cart[name] for name in names}
+    assert order["shipping_methods"][0]["shipping_option_id"] == shop.shipping_option
+
+
+async def test_a_draft_is_open_whatever_is_said(api: Client, shop: Shop) -> None:
+    draft = await make(api, shop, status="completed")
+    assert draft["status"] == "open"
+    await api.ok("POST", f"{ID.format(draft['id'])}/pay")
+
+
+async def test_an_empty_variant_is_none(api: Client, shop: Shop) -> None:
+    draft = await make(api, shop, items=[{"variant_id": "", "quantity": 1}])
+    assert [(line["title"], line["variant_id"]) for line in draft["cart"]["items"]] == [("Custom item", None)]
+    path = f"{ID.format(draft['id'])}/line-items"
+    added = (await api.ok("POST", path, {"variant_id": "", "quantity": 2, "unit_price": 7}))["draft_order"]["cart"]
+    assert sorted((line["variant_id"], line["unit_price"]) for line in added["items"]) == [(None, 0), (None, 7)]
+    named = (await api.ok("POST", f"{path}/{added['items'][0]['id']}", {"title": ""}))["draft_order"]["cart"]
+    assert sorted(line["title"] for line in named["items"]) == ["", "Custom item"]
+
+
+async def test_the_region_that_it_is_in_keeps_the_shipping(api: Client, shop: Shop) -> None:
+    address = {"country_code": "de", "metadata": {"gate": 7, "floor": 1}}
+    items = [{"variant_id": shop.small, "quantity": 1, "unit_price": 5}]
+    draft = await make(api, shop, items=items, shipping_address=address)
+    path = ID.format(draft["id"])
+    body: Draft = {"region_id": shop.region, "customer_id": ""}
+    cart = (await api.ok("POST", path, body))["draft_order"]["cart"]
+    assert ([m["total"] for m in cart["shipping_methods"]], cart["items"][0]["unit_price"]) == ([500], 1000)
+    assert (cart["customer_id"], cart["shipping_address"]["city"]) == (draft["cart"]["customer_id"], None)
+    # What is sent of an address's metadata takes the place of all of it.
+    body = {"shipping_address": {"country_code": "de", "metadata": {"gate": "", "bell": 2}}}
+    cart = (await api.ok("POST", path, body))["draft_order"]["cart"]
+    assert cart["shipping_address"]["metadata"] == {"gate": "", "bell": 2}
+
+
+@pytest.mark.parametrize("body", [{"email": None}, {"email": ""}])
+async def test_an_email_is_never_nothing(api: Client, shop: Shop, body: Draft) -> None:
+    draft = await make(api, shop)
+    status, answer = await api.post(ID.format(draft["id"]), body | {"no_notification_order": True})
+    assert (status, answer["type"]) == (400, "invalid_data")
+    kept = await shown(api, draft)
+    assert (kept["cart"]["email"], kept["no_notification_order"]) == (draft["cart"]["email"], None)
+
+
+async def test_a_region_is_named(api: Client, shop: Shop, stack: Stack, uid: str) -> None:
+    status, answer = await api.post("/admin/draft-orders", shop.draft(region_id="", email=f"r-{uid}@example.com"))
+    assert (status, answer["type"]) == (400, "invalid_data")
+    assert await drafts_of(stack, f"r-{uid}@example.com") == 0

@@ -1,78 +1,25 @@
 """A carrier of one's own: found as an installed package, asked over HTTP, once, whatever dies in between."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from services.chassis.keys import POOL
 from services.orders import fulfillment_providers
 from tests.conftest import Client, Stack, until
-from tests.courier import URL, Depot, open_depot
+from tests.courier import URL, Depot
+from tests.courier_shop import option, served
 from tests.processes import another
-from tests.shop import Shop, place, set_up
+from tests.shop import Shop, place
 from tests.stalls import stalled, waits
 
 Order = dict[str, Any]
 
 
 @pytest.fixture
-async def depot(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Depot]:
-    """The carrier's server; its provider is installed here, and in processes that are started now."""
-    info = tmp_path / "mercer_courier-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mercer-courier\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[mercer.fulfillment_providers]\ncourier = tests.courier:Courier\n")
-    async with open_depot() as found:
-        monkeypatch.setenv(URL, found.url)
-        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-        with monkeypatch.context() as patch:
-            patch.syspath_prepend(tmp_path)
-            fulfillment_providers.providers.cache_clear()
-            assert sorted(fulfillment_providers.providers()) == ["courier", "manual"]
-            await tell(stack)
-            yield found
-        fulfillment_providers.providers.cache_clear()
-        await tell(stack)
-
-
-async def tell(stack: Stack) -> None:
-    """The catalog hears which providers there are."""
-    async with stack.apps["orders"][POOL].acquire() as db, db.transaction():
-        await fulfillment_providers.announce(db)
-    names = sorted(fulfillment_providers.providers())
-
-    async def known() -> bool:
-        query = "select array(select id from fulfillment_providers where is_installed order by id)"
-        return bool(await stack.pool("catalog").fetchval(query) == names)
-
-    await until(known)
-
-
-@pytest.fixture
 async def shop(api: Client, depot: Depot) -> Shop:
     """A shop that sends everything by the carrier, and counts its stock."""
-    made = await set_up(api, manage_inventory=True)
-    await api.ok("POST", f"/admin/regions/{made.region}/fulfillment-providers", {"provider_id": "courier"})
-    return made
-
-
-async def option(api: Client, shop: Shop, name: str = "express", *, returns: bool = False) -> str:
-    profiles = (await api.ok("GET", "/admin/shipping-profiles"))["shipping_profiles"]
-    body = {
-        "name": name,
-        "region_id": shop.region,
-        "profile_id": next(p["id"] for p in profiles if p["type"] == "default"),
-        "provider_id": "courier",
-        "price_type": "flat_rate",
-        "amount": 700,
-        "is_return": returns,
-        "data": {"id": name},
-    }
-    made: str = (await api.ok("POST", "/admin/shipping-options", body))["shipping_option"]["id"]
-    return made
+    return await served(api)
 
 
 @pytest.fixture

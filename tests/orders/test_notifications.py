@@ -1,7 +1,7 @@
 """Customers are told what happened: which mail comes to whom, once, whatever the mail server does in between."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -9,40 +9,13 @@ import pytest
 from services.chassis import deliveries
 from services.orders.notifications import run_notifications
 from tests.conftest import Client, Stack, until
+from tests.orders.mails import received, sent, told
 from tests.processes import another
 from tests.shop import Shop, place
-from tests.smtp import Mailbox, installed, text_of
+from tests.smtp import Mailbox, text_of
 
 Order = dict[str, Any]
 Ordered = Callable[..., Awaitable[Order]]
-URL = "smtp://127.0.0.1:{port}?from=shop@example.com&tls=none"
-
-
-@pytest.fixture
-async def mailbox(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Mailbox]:
-    async with installed(monkeypatch, URL) as box:
-        yield box
-
-
-async def told(api: Client, resource_id: str, **query: str) -> list[dict[str, Any]]:
-    """The notifications about something, the oldest first."""
-    fields = "id,event_name,resource_type,resource_id,customer_id,to,parent_id,provider_id,data"
-    asked = {"resource_id": resource_id, "fields": fields} | query
-    page = await api.ok("GET", "/admin/notifications", query=asked)
-    return list(reversed(page["notifications"]))
-
-
-async def sent(api: Client, resource_id: str, event_name: str) -> dict[str, Any]:
-    """The notification about an event, once it was sent."""
-
-    async def found() -> Any:
-        rows = await told(api, resource_id, event_name=event_name)
-        return rows and rows[0]["data"]["status"] == "sent" and rows
-
-    rows = await until(found)
-    assert len(rows) == 1
-    row: dict[str, Any] = rows[0]
-    return row
 
 
 async def test_a_new_order(api: Client, ordered: Ordered, mailbox: Mailbox) -> None:
@@ -154,17 +127,6 @@ async def test_a_gift_card_comes_to_its_buyer(
     assert sorted(texts) == sorted(f"{said}{code}\n" for code in codes)
     kept = await stack.pool("orders").fetch('select data::text from notifications where "to" = $1', order["email"])
     assert not any(code in row["data"] for row in kept for code in codes)
-
-
-async def received(stack: Stack, heard: list[dict[str, Any]], name: str, subject: str) -> None:
-    """Wait until this service has taken its own event."""
-
-    async def taken() -> bool:
-        ids = [event["id"] for event in heard if (event["type"], event["subject"]) == (name, subject)]
-        query = "select true from inbox where message_id = any($1::text[])"
-        return bool(ids and await stack.pool("orders").fetchval(query, ids))
-
-    await until(taken)
 
 
 async def test_who_is_not_to_be_told_is_not(

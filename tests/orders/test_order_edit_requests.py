@@ -55,6 +55,9 @@ async def test_what_an_edit_costs_more_is_collected(api: Client, stack: Stack, s
     }
     assert await shown(api, edit) == requested
     assert await collections(stack, edit) == [(collection["id"], 3000)]
+    deep = {"expand": ",".join(f"payment_collection.{name}" for name in ("region.currency", "payments"))}
+    found = (await api.ok("GET", path_of(edit), query=deep))["order_edit"]["payment_collection"]
+    assert (found["region"]["id"], found["region"]["currency"]["code"], found["payments"]) == (shop.region, "eur", [])
     # It can be changed, and asked for again: by then it costs something else.
     await resized(api, edit, 1000, 1)
     again = await done(api, edit, "request", {})

@@ -190,6 +190,32 @@ async def test_an_address_is_made_where_there_is_none(api: Client, shop: Shop) -
     assert (address["country_code"], address["city"], address["first_name"]) == ("dk", "Aarhus", None)
 
 
+async def test_metadata_of_addresses(api: Client, ordered: Ordered) -> None:
+    order = await ordered()
+
+    async def changed(name: str, metadata: Any) -> Any:
+        body = {name: {"country_code": "de", "metadata": metadata}}
+        return (await api.ok("POST", path_of(order), body))["order"][name]["metadata"]
+
+    # As the reference has it: that of the billing address is merged, that of the shipping address replaced.
+    assert await changed("billing_address", {"vat": 1, "floor": 2}) == {"vat": 1, "floor": 2}
+    assert await changed("billing_address", {"floor": "", "bell": 3}) == {"vat": 1, "bell": 3}
+    assert await changed("shipping_address", {"vat": 1, "floor": 2}) == {"vat": 1, "floor": 2}
+    assert await changed("shipping_address", {"floor": "", "bell": 3}) == {"floor": "", "bell": 3}
+    for name in ("billing_address", "shipping_address"):
+        kept = (await api.ok("POST", path_of(order), {name: {"country_code": "de"}}))["order"][name]["metadata"]
+        assert kept["bell"] == 3
+        assert await changed(name, None) is None
+
+
+async def test_being_told_is_only_switched_off(api: Client, ordered: Ordered) -> None:
+    order = await ordered()
+    answers = []
+    for body in ({"no_notification": False}, {"no_notification": True}, {"no_notification": False}):
+        answers.append((await api.ok("POST", path_of(order), body))["order"]["no_notification"])
+    assert answers == [None, True, True]
+
+
 async def test_a_new_customer_gets_the_order(api: Client, ordered: Ordered, uid: str) -> None:
     order = await ordered()
     body = {"email": f"owner-{uid}@example.com", "first_name": "O", "last_name": "W", "password": "x"}

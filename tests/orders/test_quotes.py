@@ -150,7 +150,8 @@ def test_news_are_told_from_what_is_known() -> None:
     [
         (DraftUpdate(email="a@example.com"), ["disc_1"], [1000, 333, 100], 1),
         (DraftUpdate(customer_id="cus_1"), ["disc_1"], [None, None, 100], 1),
-        (DraftUpdate(region_id="reg_1"), ["disc_1"], [None, None, 100], 0),
+        # Prices are asked for again, but the region that it is in already keeps the shipping methods.
+        (DraftUpdate(region_id="reg_1"), ["disc_1"], [None, None, 100], 1),
         (DraftUpdate(region_id="reg_2"), [], [None, None, 100], 0),
         (DraftUpdate(discounts=[]), [], [1000, 333, 100], 1),
     ],

@@ -64,6 +64,8 @@ async def test_one(api: Client, ordered: Ordered) -> None:
     assert line["variant"]["product"]["profile"]["id"] == line["variant"]["product"]["profile_id"]
     assert got["shipping_methods"][0]["shipping_option"]["id"] == got["shipping_methods"][0]["shipping_option_id"]
     assert "country" not in got["shipping_address"]
+    shown = await one(api, order, expand="shipping_methods.shipping_option.provider")
+    assert shown["shipping_methods"][0]["shipping_option"]["provider"] == {"id": "manual", "is_installed": True}
 
 
 async def test_one_without_relations(api: Client, ordered: Ordered) -> None:
@@ -87,8 +89,12 @@ async def test_one_with_fields(api: Client, ordered: Ordered) -> None:
     got = await one(api, order, fields="id", expand="items.variant.product.profiles")
     product = got["items"][0]["variant"]["product"]
     assert product["profiles"] == [product["profile"]] and product["profile"]["id"] == product["profile_id"]
-    assert (await one(api, order, fields="-metadata", expand="")).keys() == (OWN - {"metadata"}) | SUMS
-    assert "external_id" in await one(api, order, fields="+external_id", expand="")
+    # What only changes the default fields leaves those of the lines.
+    lines = {"items", "claims", "swaps"}
+    assert (await one(api, order, fields="-metadata", expand="")).keys() == (OWN - {"metadata"}) | SUMS | lines
+    got = await one(api, order, fields="+external_id", expand="")
+    assert got.keys() == OWN | {"external_id"} | SUMS | lines
+    assert {frozenset(line) for line in got["items"]} == {frozenset({"refundable"})}
 
 
 async def test_one_expanded(api: Client, ordered: Ordered) -> None:

@@ -54,6 +54,8 @@ async def test_an_update_changes_what_is_sent(api: Client, uid: str) -> None:
     assert child["parent_return_reason"]["metadata"] == {"b": 2, "c": 3}
     await api.ok("POST", path, {"value": f"a-{uid}", "description": ""})
     assert (await shown(api, reason["id"]))["description"] == ""
+    await api.ok("POST", path, {"description": None})
+    assert (await shown(api, reason["id"]))["description"] is None
 
 
 async def test_deleting_a_group_deletes_its_reasons(api: Client, uid: str) -> None:
@@ -86,6 +88,8 @@ async def test_refusals_change_nothing(api: Client, uid: str) -> None:
         (f"{PATH}/{leaf['id']}", {"value": f"g-{uid}"}, 422, "duplicate_error"),
         (f"{PATH}/{leaf['id']}", {"parent_return_reason_id": None}, 400, "invalid_data"),
         (f"{PATH}/{leaf['id']}", {"label": 7}, 400, "invalid_data"),
+        (f"{PATH}/{leaf['id']}", {"label": None}, 400, "invalid_data"),
+        (f"{PATH}/{leaf['id']}", {"value": None}, 400, "invalid_data"),
         (f"{PATH}/rr_missing", {"label": "x"}, 404, "not_found"),
     ):
         got, answer = await api.post(path, body)

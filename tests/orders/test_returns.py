@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -12,8 +11,10 @@ from services.chassis.keys import POOL
 from services.chassis.sagas import Saga, begin
 from services.chassis.service import make_app
 from services.orders.return_receipts import ReceiveBody, give_back, plan_receipt, restock
+from tests import books
+from tests.books import Warehouse
 from tests.conftest import Client, Stack, serve, until
-from tests.shop import Shop, place, set_up
+from tests.shop import Shop, place
 
 Order = dict[str, Any]
 Ordered = Callable[..., Awaitable[Order]]
@@ -297,6 +298,7 @@ async def test_refused_receipts_change_nothing(api: Client, ordered: Ordered) ->
         (asked(order, (1000, 1), (1000, 1)), 422, "duplicate_error"),
         (asked(order, (1000, 1), refund=1.5), 400, "invalid_data"),
         (asked(order, (1000, 1), note="x"), 400, "invalid_data"),
+        ({"items": []}, 400, "invalid_data"),
     ):
         got, answer = await api.post(path, body)
         assert (got, answer["type"]) == (status, type_), body
@@ -415,52 +417,36 @@ async def test_another_refund_was_faster(api: Client, stack: Stack, ordered: Ord
 # Stock
 
 
-@dataclass
-class Warehouse:
-    """A location with 10 of the small variant, whose stock counts."""
-
-    api: Client
-    shop: Shop
-    location: str
-    small: str
-
-    async def order(self) -> Order:
-        """3 of the small variant, and a custom line of 3.00."""
-        items = [
-            {"variant_id": self.shop.small, "quantity": 3},
-            {"title": "Wrapping", "unit_price": 300, "quantity": 1},
-        ]
-        return await place(self.api, self.shop, items=items)
-
-    async def level(self) -> int:
-        path = f"/admin/inventory-items/{self.small}/location-levels"
-        levels = (await self.api.ok("GET", path))["inventory_item"]["location_levels"]
-        return int(next(level["stocked_quantity"] for level in levels if level["location_id"] == self.location))
-
-
 @pytest.fixture
-async def warehouse(api: Client, uid: str) -> Warehouse:
-    shop = await set_up(api, manage_inventory=True)
-    location = (await api.ok("POST", "/admin/stock-locations", {"name": f"W {uid}"}))["stock_location"]["id"]
-    await api.ok("POST", f"/admin/sales-channels/{shop.channel}/stock-locations", {"location_id": location})
-    small = (await api.ok("GET", f"/admin/variants/{shop.small}/inventory"))["variant"]["inventory"][0]["id"]
-    body = {"location_id": location, "stocked_quantity": 10}
-    await api.ok("POST", f"/admin/inventory-items/{small}/location-levels", body)
-    return Warehouse(api, shop, location, small)
+async def warehouse(api: Client) -> Warehouse:
+    """10 pieces of the small variant."""
+    return await books.warehouse(api)
+
+
+async def sold(warehouse: Warehouse) -> Order:
+    """3 of the small variant, and a custom line of 3.00."""
+    small = {"variant_id": warehouse.shop.small, "quantity": 3}
+    return await place(
+        warehouse.api, warehouse.shop, items=[small, {"title": "Wrapping", "unit_price": 300, "quantity": 1}]
+    )
+
+
+async def stocked(warehouse: Warehouse) -> int:
+    return (await warehouse.level())[0]
 
 
 async def test_stock_grows_by_what_came(api: Client, warehouse: Warehouse) -> None:
-    order = await warehouse.order()
+    order = await sold(warehouse)
     made = await request_return(api, order, (1000, 2), (300, 1), location_id="sloc_elsewhere")
     got = await receive(api, order, made, (1000, 1), (300, 1), location_id=warehouse.location)
-    assert (got["location_id"], await warehouse.level()) == (warehouse.location, 11)
+    assert (got["location_id"], await stocked(warehouse)) == (warehouse.location, 11)
     await request_return(api, order, (1000, 1), location_id=warehouse.location, receive_now=True)
-    assert await warehouse.level() == 12
+    assert await stocked(warehouse) == 12
 
 
 @pytest.mark.parametrize("location", [None, "sloc_missing"])
 async def test_counted_goods_need_a_place(api: Client, warehouse: Warehouse, location: str | None) -> None:
-    order = await warehouse.order()
+    order = await sold(warehouse)
     made = await request_return(api, order, (1000, 1))
     before = await shown(api, order)
     more = {} if location is None else {"location_id": location}
@@ -471,9 +457,9 @@ async def test_counted_goods_need_a_place(api: Client, warehouse: Warehouse, loc
         status, answer = await api.post(path, body)
         assert (status, answer["type"]) == (404, "not_found")
     assert await shown(api, order) == before
-    assert (await warehouse.level(), (await money(api, order))[2]) == (10, 0)
+    assert (await stocked(warehouse), (await money(api, order))[2]) == (10, 0)
     await receive(api, order, made, (1000, 1), location_id=warehouse.location)
-    assert (await warehouse.level(), (await money(api, order))[2]) == (11, 1000)
+    assert (await stocked(warehouse), (await money(api, order))[2]) == (11, 1000)
 
 
 # Crashes
@@ -495,7 +481,7 @@ async def die(stack: Stack, saga: Saga) -> None:
 async def test_a_receipt_that_was_cut_off_is_finished_once(
     api: Client, stack: Stack, warehouse: Warehouse, steps: int
 ) -> None:
-    order = await warehouse.order()
+    order = await sold(warehouse)
     made = await request_return(api, order, (1000, 2), location_id=warehouse.location)
     saga = await begun(stack, made, asked(order, (1000, 2)))
     for step in (restock, give_back)[:steps]:
@@ -514,11 +500,11 @@ async def test_a_receipt_that_was_cut_off_is_finished_once(
 
     await until(done)
     assert await money(api, order) == ("partially_returned", "captured", 2000, [(2000, "return")])
-    assert (returned(await shown(api, order))[1000], await warehouse.level()) == ((2, 1000), 12)
+    assert (returned(await shown(api, order))[1000], await stocked(warehouse)) == ((2, 1000), 12)
 
 
 async def test_without_the_broker(api: Client, stack: Stack, warehouse: Warehouse) -> None:
-    order = await warehouse.order()
+    order = await sold(warehouse)
     from services.orders.service import SERVICE
 
     unreachable = stack.settings["orders"].model_copy(
@@ -543,4 +529,4 @@ async def test_without_the_broker(api: Client, stack: Stack, warehouse: Warehous
     finally:
         await runner.cleanup()
     assert (await money(api, order))[:3] == ("partially_returned", "captured", 0)
-    assert await warehouse.level() == 10
+    assert await stocked(warehouse) == 10

@@ -4,7 +4,6 @@ changes in all services, and what a refusal leaves behind.
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -13,9 +12,9 @@ from pydantic import SecretStr
 from services.chassis.service import make_app
 from services.orders.service import SERVICE
 from tests.conftest import Client, Stack, serve, until
-from tests.shop import Shop, place, set_up
+from tests.shop import Shop
 from tests.stalls import stalled, waits
-from tests.swaps import Swapping, sent_order, swap_of
+from tests.swaps import Depot, Swapping, depot_of, sent_order, swap_of
 
 Row = dict[str, Any]
 
@@ -198,6 +197,18 @@ async def test_nothing_is_due(api: Client, stack: Stack, shop: Shop) -> None:
     assert await held(stack, swap) == []
 
 
+async def test_nothing_is_sent(api: Client, stack: Stack, shop: Shop) -> None:
+    """Without a shipping method, nothing is said about whether the lines have one."""
+    order = await sent_order(api, shop)
+    swap = await swap_of(api, stack, shop, order, back={shop.large: 1}, new={shop.small: 1})
+    await swap.visitor.ok("POST", f"/store/carts/{swap.cart}/complete")
+    shown = await swap.shown()
+    assert (shown["difference_due"], shown["shipping_methods"]) == (-500, [])
+    assert {line["has_shipping"] for line in shown["cart"]["items"]} == {None}
+    status, answer = await swap.post("fulfillments", {})
+    assert (status, answer["type"]) == (400, "not_allowed")
+
+
 async def test_what_cannot_be_completed(api: Client, stack: Stack, swap: Swapping) -> None:
     path = f"/store/carts/{swap.cart}"
     before = await swap.shown(), await swap.order_now()
@@ -303,58 +314,31 @@ async def test_without_the_broker(stack: Stack, swap: Swapping) -> None:
 # Stock
 
 
-@dataclass
-class Depot:
-    """5 pieces of the large variant, whose stock is counted; and a process of orders that reserves on placement."""
-
-    api: Client
-    stack: Stack
-    shop: Shop
-    location: str
-    item: str
-    reserving: Client
-
-    async def level(self) -> tuple[int, int]:
-        """(stocked, reserved)."""
-        found = await self.api.ok("GET", f"/admin/inventory-items/{self.item}/location-levels")
-        level = found["inventory_item"]["location_levels"][0]
-        return level["stocked_quantity"], level["reserved_quantity"]
-
-    async def swap(self, quantity: int, *, back: int = 1, **more: Any) -> Swapping:
-        """Some of the small variant for this many of the large."""
-        order = await place(self.api, self.shop, items=[{"variant_id": self.shop.small, "quantity": 9}])
-        packed = [{"item_id": order["items"][0]["id"], "quantity": 9}]
-        order = (await self.api.ok("POST", f"/admin/orders/{order['id']}/fulfillment", {"items": packed}))["order"]
-        wanted = {"back": {self.shop.small: back}, "new": {self.shop.large: quantity}, "shipping": 0}
-        made = await swap_of(self.api, self.stack, self.shop, order, **wanted, **more)
-        await made.choose()
-        return made
+@pytest.fixture
+async def depot(api: Client, stack: Stack) -> Depot:
+    """5 pieces of what swaps send."""
+    return await depot_of(api, stack, 5)
 
 
 @pytest.fixture
-async def depot(api: Client, stack: Stack, uid: str) -> AsyncIterator[Depot]:
-    shop = await set_up(api, manage_inventory=True)
-    location = (await api.ok("POST", "/admin/stock-locations", {"name": f"D {uid}"}))["stock_location"]["id"]
-    await api.ok("POST", f"/admin/sales-channels/{shop.channel}/stock-locations", {"location_id": location})
-    item = (await api.ok("GET", f"/admin/variants/{shop.large}/inventory"))["variant"]["inventory"][0]["id"]
-    level = {"location_id": location, "stocked_quantity": 5}
-    await api.ok("POST", f"/admin/inventory-items/{item}/location-levels", level)
+async def reserving(stack: Stack) -> AsyncIterator[Client]:
+    """A process of orders that reserves on placement."""
     settings = stack.settings["orders"].model_copy(update={"reserve_stock": "on_placement", "port": 0})
     runner, base = await serve(make_app(SERVICE, settings))
     try:
-        yield Depot(api, stack, shop, location, item, Client(stack.session, base, stack.service("orders").headers))
+        yield Client(stack.session, base, stack.service("orders").headers)
     finally:
         await runner.cleanup()
 
 
-async def test_new_goods_are_reserved(depot: Depot) -> None:
+async def test_new_goods_are_reserved(depot: Depot, reserving: Client) -> None:
     paying = await depot.swap(2)
     await paying.visitor.ok("POST", f"/store/carts/{paying.cart}/complete")
     assert await depot.level() == (5, 2)
-    repaid = await depot.swap(1, back=5)  # the customer pays nothing: reserved where placements reserve
-    await depot.reserving.ok("POST", f"/store/carts/{repaid.cart}/complete")
+    repaid = await depot.swap(1, back=5, bought=5)  # the customer pays nothing: reserved where placements reserve
+    await reserving.ok("POST", f"/store/carts/{repaid.cart}/complete")
     assert await depot.level() == (5, 3)
-    by_hand = await depot.swap(1, back=5)
+    by_hand = await depot.swap(1, back=5, bought=5)
     await by_hand.visitor.ok("POST", f"/store/carts/{by_hand.cart}/complete")
     assert await depot.level() == (5, 3)
     await paying.cancel_return()

@@ -103,6 +103,15 @@ async def test_nothing_is_due(api: Client, stack: Stack, shop: Shop) -> None:
     assert await books(stack, swap) == [(4000, 0, True, False)]
 
 
+async def test_the_newest_payment_gives_back_first(api: Client, stack: Stack, owed: Swapping) -> None:
+    await owed.ok("process-payment")
+    path = f"/admin/orders/{owed.order['id']}/refund"
+    await api.ok("POST", path, {"amount": 2000, "reason": "other"})
+    assert await books(stack, owed) == [(4000, 0, True, False), (2250, 2000, True, False)]
+    await api.ok("POST", path, {"amount": 1000, "reason": "other"})
+    assert await books(stack, owed) == [(4000, 750, True, False), (2250, 2250, True, False)]
+
+
 async def test_there_is_not_enough_left_to_give_back(
     api: Client, stack: Stack, owing: Swapping, heard: list[Row]
 ) -> None:
@@ -131,6 +140,26 @@ async def test_the_provider_will_not(stack: Stack, owed: Swapping, heard: list[R
         return told(heard, "swap.payment_capture_failed")
 
     assert len(await until(heard_of_it)) == 1
+
+
+async def test_what_the_payment_is_of(api: Client, owed: Swapping) -> None:
+    """Told by either service."""
+    payment = (await owed.shown())["payment"]["id"]
+    query = {"fields": "id", "expand": "cart,swap"}
+    shown = (await api.ok("GET", f"/admin/payments/{payment}", query=query))["payment"]
+    assert (shown["cart"]["id"], shown["cart"]["type"]) == (owed.cart, "swap")
+    assert (shown["swap"]["id"], shown["swap"]["payment_status"]) == (owed.id, "awaiting")
+    await owed.ok("process-payment")
+    shown = (await api.ok("GET", f"/admin/payments/{payment}", query=query))["payment"]
+    assert shown["swap"]["payment_status"] == "captured"
+    query = {"fields": "id", "expand": "swaps.cart,swaps.payment.cart,swaps.payment.swap,swaps.return_order.swap"}
+    [swap] = (await api.ok("GET", f"/admin/orders/{owed.order['id']}", query=query))["order"]["swaps"]
+    assert (swap["payment"]["cart"], swap["payment"]["swap"], swap["cart"]) == (
+        shown["cart"],
+        shown["swap"],
+        shown["cart"],
+    )
+    assert swap["return_order"]["swap"] == shown["swap"]
 
 
 async def process_at_once(swap: Swapping) -> None:
@@ -340,6 +369,42 @@ async def test_canceled(stack: Stack, owed: Swapping, heard: list[Row]) -> None:
         return told(heard, "swap.canceled")
 
     assert await until(heard_of_it) == [{"id": owed.id, "order_id": owed.order["id"], "no_notification": None}]
+
+
+@pytest.mark.parametrize("way", ["order", "payment"])
+async def test_what_was_captured_for_a_canceled_swap_is_refunded(
+    api: Client, stack: Stack, owed: Swapping, way: str
+) -> None:
+    """Canceling gives nothing back by itself; the money counts as paid for the order and is within reach."""
+    await owed.ok("process-payment")
+    await owed.cancel_return()
+    payment = (await owed.ok("cancel"))["payment"]
+    assert (payment["captured_at"] is not None, payment["canceled_at"] is not None) == (True, True)
+    assert await books(stack, owed) == [(4000, 0, True, False), (2250, 0, True, True)]
+    order = await owed.order_now()
+    assert (order["paid_total"], order["refundable_amount"], order["payment_status"]) == (6250, 6250, "captured")
+    if way == "payment":
+        path, rest, status = f"/admin/payments/{payment['id']}/refund", 2250, "captured"
+    else:
+        path, rest, status = f"/admin/orders/{owed.order['id']}/refund", 6250, "refunded"
+    assert (await api.post(path, {"amount": rest + 1, "reason": "swap"}))[0] == 400
+    assert await books(stack, owed) == [(4000, 0, True, False), (2250, 0, True, True)]
+    await api.ok("POST", path, {"amount": rest, "reason": "swap"})
+    assert await books(stack, owed) == [(4000, rest - 2250, True, False), (2250, 2250, True, True)]
+    order = await owed.order_now()
+    assert (order["refundable_amount"], order["payment_status"]) == (6250 - rest, status)
+
+
+async def test_refunding_at_once_what_was_captured_for_a_canceled_swap(
+    api: Client, stack: Stack, owed: Swapping
+) -> None:
+    await owed.ok("process-payment")
+    await owed.cancel_return()
+    payment = (await owed.ok("cancel"))["payment"]
+    body = {"amount": 1000, "reason": "swap"}
+    answers = await asyncio.gather(*(api.post(f"/admin/payments/{payment['id']}/refund", body) for _ in range(5)))
+    assert sorted(status for status, _ in answers) == [200, 200, 400, 400, 400]
+    assert await books(stack, owed) == [(4000, 0, True, False), (2250, 2000, True, True)]
 
 
 async def test_an_open_swap_is_canceled(api: Client, stack: Stack, shop: Shop) -> None:

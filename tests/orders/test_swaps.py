@@ -170,8 +170,10 @@ async def test_what_cannot_be_swapped(api: Client, stack: Stack, shop: Shop) -> 
         ({"custom_shipping_options": [{"option_id": shop.shipping_option}]}, 400, "invalid_data"),
         ({"custom_shipping_options": [{"option_id": shop.shipping_option, "price": -1}]}, 400, "invalid_data"),
         ({"custom_shipping_options": [{"option_id": "so_missing", "price": 1}]}, 404, "not_found"),
-        ({"custom_shipping_options": [{"option_id": shop.shipping_option, "price": 1}] * 2}, 400, "invalid_data"),
+        ({"custom_shipping_options": [{"option_id": shop.shipping_option, "price": 1}] * 2}, 422, "duplicate_error"),
         ({"sales_channel_id": "sc_missing"}, 404, "not_found"),
+        ({"sales_channel_id": ""}, 404, "not_found"),
+        ({"allow_backorder": None}, 400, "invalid_data"),
         ({"no_notification": "yes"}, 400, "invalid_data"),
         ({"surprise": 1}, 400, "invalid_data"),
     ):
