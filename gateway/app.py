@@ -129,7 +129,7 @@ async def known_caller(request: web.Request) -> Caller | None:
     path = request.path
     if not path.startswith("/admin/") and path != "/admin":
         return None
-    if (request.method, path) in OPEN:
+    if (request.method, path.removesuffix("/")) in OPEN:
         return None
     caller = await request.app[PARTS].identity.caller(request)
     if caller is None:
@@ -208,6 +208,8 @@ def make_app(settings: GatewaySettings) -> web.Application:
     )
     for route in ROUTES:
         app.router.add_route(route.method, route.path, at_the_edge(route.handler))
+        if route.path.startswith("/admin/"):  # a slash at the end means nothing, as with what is forwarded
+            app.router.add_route(route.method, route.path + "/", at_the_edge(route.handler))
     app.router.add_route("*", r"/{rest:[\s\S]*}", at_the_edge(forward))  # a dot would not match a newline
     app[docs.DOCUMENTATION] = docs.Documentation(ROUTES, OPEN)
     let_in(app, settings.cors_origins)

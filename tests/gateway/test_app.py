@@ -51,6 +51,17 @@ async def test_health_when_a_service_is_not_ready(start: Start, services: dict[s
     }
 
 
+async def test_a_slash_at_the_end_means_nothing(edge: Edge, uid: str) -> None:
+    user = await edge.make_user(uid)
+    for path in ("/admin/auth", "/admin/invites", f"/admin/users/{user['id']}"):
+        plain, slashed = await edge.get(path), await edge.get(path + "/")
+        assert (plain.status, slashed.status, slashed.body) == (200, 200, plain.body)
+    sent = {"email": user["email"], "password": "secret"}
+    assert (await edge.post("/admin/auth/token/", sent, anonymous=True)).status == 200
+    assert (await edge.get("/admin/users/", anonymous=True)).status == 401
+    assert (await edge.get("/admin/users//")).status == 404
+
+
 async def test_metrics(edge: Edge, uid: str) -> None:
     await edge.get(f"/admin/orders/{uid}")
     await edge.get(f"/admin/nothing/{uid}")
