@@ -82,7 +82,6 @@ def check_status(order: dict[str, Any], payments: list[dict[str, Any]], refunded
     assert (status == "canceled") == (order["status"] == "canceled"), order
     if status == "canceled":
         assert not alive, payments
-        assert refunded == 0
     elif status == "awaiting":
         assert not all(row["captured"] for row in alive)
         assert alive
@@ -106,6 +105,7 @@ async def check_stock(stack: Stack) -> None:
 class Warehouse:
     """A shop whose stock is counted: both variants, at one location."""
 
+    api: Client
     shop: Shop
     location: str
     items: dict[str, str]  # inventory item by variant
@@ -120,6 +120,12 @@ class Warehouse:
         found = {row["item"]: (row["stocked_quantity"], row["reserved_quantity"]) for row in rows}
         return {variant: found[item] for variant, item in self.items.items()}
 
+    async def level(self) -> tuple[int, int]:
+        """(stocked, reserved) of the small variant, as the API shows it."""
+        path = f"/admin/inventory-items/{self.items[self.shop.small]}/location-levels"
+        (level,) = (await self.api.ok("GET", path))["inventory_item"]["location_levels"]
+        return level["stocked_quantity"], level["reserved_quantity"]
+
 
 async def warehouse(api: Client, pieces: int = 10, **more: Any) -> Warehouse:
     """Made through the API."""
@@ -133,4 +139,4 @@ async def warehouse(api: Client, pieces: int = 10, **more: Any) -> Warehouse:
         items[variant] = found["variant"]["inventory"][0]["id"]
         body = {"location_id": location, "stocked_quantity": pieces}
         await api.ok("POST", f"/admin/inventory-items/{items[variant]}/location-levels", body)
-    return Warehouse(shop, location, items)
+    return Warehouse(api, shop, location, items)

@@ -173,8 +173,8 @@ class Stack:
 
         def note(record: asyncpg.connection.LoggedQuery) -> None:
             known = structlog.contextvars.get_contextvars()
-            # Not what the service does beside, nor a listener, to the news of what went before.
-            if "request_id" in known and "event" not in known:
+            # Not what the service does beside, nor a listener or a command, to the news of what went before.
+            if "request_id" in known and not known.keys() & {"event", "command"}:
                 seen.append(record.query)
 
         # The pool has no public way to reach its idle connections.
@@ -217,6 +217,8 @@ async def stack(databases: dict[str, str]) -> AsyncIterator[Stack]:
                     secret=SecretStr(SECRET),
                     namespace=namespace,
                     reserve_stock="manual",
+                    # All services share this process: on a busy machine an answer takes its time.
+                    command_deadline=20.0,
                 )
                 apps[name] = make_app(importlib.import_module(f"services.{name}.service").SERVICE, settings[name])
                 runner, urls[name] = await serve(apps[name])
@@ -347,6 +349,15 @@ async def stripe() -> AsyncIterator[Any]:
 
     async with installed_stripe() as stand_in:
         yield stand_in
+
+
+@pytest.fixture
+async def depot(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
+    """A carrier: its server, and its provider as an installed package: tests/courier_shop.py."""
+    from tests.courier_shop import installed_courier
+
+    async with installed_courier(stack, tmp_path, monkeypatch) as found:
+        yield found
 
 
 @pytest.fixture

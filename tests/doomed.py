@@ -1,6 +1,7 @@
 """Services that die where a test wants them to: a nursery that forks a process of a service for each line it reads.
 
-A line is JSON: `service`, `environment`, and, for one that is to die, `kind` (of saga) and `point` (tests/kills.py).
+A line is JSON: `service`, `environment`, and, for one that is to die, `kind` (of saga) and `point` (tests/kills.py);
+with `first`, it gets the commands to its service as long as it lives.
 The answer is a line with the new process's id. All of them die with the nursery, which ends when its input does.
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
+import aio_pika
 import orjson
 
 from services.chassis import sagas
@@ -77,14 +79,29 @@ def doom(kind: str, point: str) -> None:
     sagas._forward, sagas._undo = forward_to_death, undo_to_death
 
 
-def be(service: Service, environment: dict[str, str], kind: str | None, point: str | None) -> NoReturn:
+def come_first() -> None:
+    """Commands come to this process while it lives, not to another one of the service."""
+    consume = aio_pika.Queue.consume
+
+    async def consume_first(queue: aio_pika.Queue, receive: Any, **options: Any) -> Any:
+        if queue.name.endswith(".commands"):
+            options["arguments"] = {"x-priority": 1}
+        return await consume(queue, receive, **options)
+
+    setattr(aio_pika.Queue, "consume", consume_first)  # noqa: B010 - mypy knows it as a method
+
+
+def be(service: Service, environment: dict[str, str], kind: str | None, point: str | None, *, first: bool) -> NoReturn:
     """What a fork does: it is that service until it dies."""
     status = 1
     try:
         os.environ.update(environment)
+        sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))  # what is installed since
         sagas.RESUME_SECONDS = RESUME_SECONDS
         if kind is not None and point is not None:
             doom(kind, point)
+        if first:
+            come_first()
         sys.argv = [service.name]
         main(service)
         status = 0
@@ -101,7 +118,8 @@ def nurse() -> None:
     for line in sys.stdin.buffer:
         wanted = orjson.loads(line)
         if (pid := os.fork()) == 0:
-            be(services[wanted["service"]], wanted["environment"], wanted["kind"], wanted["point"])
+            service = services[wanted["service"]]
+            be(service, wanted["environment"], wanted["kind"], wanted["point"], first=wanted["first"])
         children.append(pid)
         print(pid, flush=True)
     for pid in children:

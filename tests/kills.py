@@ -115,15 +115,18 @@ class Kill:
 
     @asynccontextmanager
     async def process(
-        self, service: str, kind: str | None = None, point: str | None = None
+        self, service: str, kind: str | None = None, point: str | None = None, *, first: bool = False
     ) -> AsyncIterator[tuple[Client, int]]:
-        """A process of the service, beside the one of the tests: a client of it and its id. Killed at the end."""
+        """A process of the service, beside the one of the tests: a client of it and its id. Killed at the end.
+
+        With `first`, what others command the service comes to it, as long as it lives."""
         port = free_port()
         wanted = {
             "service": service,
             "environment": environment(self.stack, service, port) | self.environment,
             "kind": kind,
             "point": point,
+            "first": first,
         }
         pid = await asyncio.to_thread(self.nursery.fork, wanted)
         client = Client(self.stack.session, f"http://127.0.0.1:{port}", self.stack.service(service).headers)

@@ -168,7 +168,7 @@ class Books(RuleBasedStateMachine):
     @precondition(lambda self: self.orders)
     def refund_payment(self, picked: int, amount: int) -> None:
         order = self.order(picked)
-        allowed = not order.canceled and amount <= order.left
+        allowed = amount <= order.left  # what was captured can go back, whatever has become of its order
         body = {"amount": amount, "reason": "other"}
         self.world.post(f"/admin/payments/{order.payment}/refund", body, allowed=allowed)
         if allowed:
@@ -292,7 +292,7 @@ class Books(RuleBasedStateMachine):
 def test_books_agree(world: World) -> None:
     Books.world = world
     books = settings(
-        max_examples=max(OPERATIONS // STEPS, 1),
+        max_examples=OPERATIONS * 6 // (STEPS * 5) + 1,  # some are cut short
         stateful_step_count=STEPS,
         deadline=None,
         database=None,
