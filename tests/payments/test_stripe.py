@@ -235,37 +235,35 @@ def test_without_a_key_there_is_no_such_provider(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_regions_offer_the_providers_there_are(stack: Stack, api: Client, stripe: StripeStandIn) -> None:
-    async def offered() -> set[str]:
-        listed = await api.ok("GET", "/admin/store/payment-providers")
-        return {provider["id"] for provider in listed["payment_providers"]}
+    there = providers.providers()
 
-    async def announced() -> None:
-        async with stack.pool("payments").acquire() as db, db.transaction():
-            await db.execute("delete from announced_providers")  # what others have said of theirs
-            await providers.announce(db)
+    async def offered(*expected: str) -> None:
+        """Payments says what there is, and the catalog hears of it."""
+
+        async def heard() -> bool:
+            # Again, for what was said before, at a start or by a process of another test, may come after it.
+            async with stack.pool("payments").acquire() as db, db.transaction():
+                await db.execute("delete from announced_providers")
+                await providers.announce(db)
+            listed = await api.ok("GET", "/admin/store/payment-providers")
+            return {provider["id"] for provider in listed["payment_providers"]} == {*expected}
+
+        await until(heard, every=0.2)
 
     region = {"name": "Stripes", "currency_code": "usd", "tax_rate": 0, "countries": [], "fulfillment_providers": []}
     region |= {"payment_providers": ["stripe"]}
+    here = there.pop("stripe")
+    await offered("manual")
     assert (await api.post("/admin/regions", region))[0] == 400
-
-    async def installed() -> bool:
-        # Again, for what payments said when it started may come after it.
-        await announced()
-        return await offered() == {"manual", "stripe"}
-
-    await until(installed, every=0.2)
+    there["stripe"] = here
+    await offered("manual", "stripe")
     made = (await api.ok("POST", "/admin/regions", region))["region"]
     assert [provider["id"] for provider in made["payment_providers"]] == ["stripe"]
     await api.ok("DELETE", f"/admin/regions/{made['id']}")
-    here = providers.providers().pop("stripe")
-    await announced()
-    providers.providers()["stripe"] = here
-
-    async def gone() -> bool:
-        return await offered() == {"manual"}
-
-    await until(gone)
+    del there["stripe"]
+    await offered("manual")
     assert (await api.post("/admin/regions", region))[0] == 400
+    there["stripe"] = here
 
 
 async def test_what_was_authorised_before_is_found(stripe: StripeStandIn) -> None:
