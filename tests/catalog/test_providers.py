@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from services.catalog.providers import OPTIONS
 from services.chassis.commands import call, run_commands, tell_until_heard
 from services.chassis.keys import BUS
 from tests.conftest import Client, Stack, until
@@ -35,7 +36,7 @@ async def test_told_at_the_start_of_payments(api: Client, stack: Stack, as_befor
 
 
 async def test_told_at_the_start_of_orders(stack: Stack, as_before: None) -> None:
-    offers = {"manual": [], "tests": [{"id": "express"}]}
+    offers = {"manual": OPTIONS["manual"], "tests": [{"id": "express"}]}
     assert await call(stack.apps["orders"][BUS], "catalog", "fulfillment_providers", {"providers": offers}) == {}
     query = "select body ->> 'options' from copies where kind = 'fulfillment_provider' and id = 'tests'"
     assert await stack.pool("catalog").fetchval(query) == '[{"id": "express"}]'
