@@ -8,6 +8,7 @@ ends while Mercer runs is reported and started again, later each time.
 """
 
 import argparse
+import json
 import os
 import secrets
 import shlex
@@ -29,6 +30,8 @@ CACHES = (".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".import
 # The environment each command needs, in uv's words; the others get by with the bare Python.
 GROUPS = {"up": ("--no-dev", "--group", "replay"), "test": (), "lint": ()}
 UNDER_VENV = "MERCER_UNDER_VENV"
+TESTS_FAILED = 1  # what pytest ends with then; all else is worse
+MOST_AGAIN = 2
 
 
 def up() -> int:
@@ -70,7 +73,7 @@ def test(paths: list[str], expression: str, extra: list[str]) -> int:
             stack.wait_for_servers()
             # It waits for background work most of its time, so that it costs the tests beside it little.
             with _replay(stack) if not paths or CONFORMANCE in paths else nullcontext() as replay:
-                if paths != [CONFORMANCE] and _foreground(stack, *_pytest_arguments(paths, expression), *extra):
+                if paths != [CONFORMANCE] and _suite(stack, paths, expression, extra):
                     failed.append("pytest")
                 # Last, so that what differs is what stands at the end.
                 if replay and replay.finish(stack.children):
@@ -93,6 +96,23 @@ def _replay(stack: Stack) -> AbstractContextManager[Job]:
         records=stack.home.records,
         output=stack.home.logs / "conformance.log",
     )
+
+
+def _suite(stack: Stack, paths: list[str], expression: str, extra: list[str]) -> int:
+    """The status of pytest. After a whole run one or two tests that failed are tried once more, by themselves, so that
+    one that depends on its neighbours stops nobody; it is named as what has to be mended."""
+    kept = CHECKOUT / ".pytest_cache" / "v" / "cache" / "lastfailed"
+    whole = not (paths or expression or extra)
+    if whole:
+        kept.unlink(missing_ok=True)  # what failed in the runs before
+    status = _foreground(stack, *_pytest_arguments(paths, expression), *extra)
+    again = sorted(json.loads(kept.read_text())) if whole and status == TESTS_FAILED and kept.exists() else []
+    if not 0 < len(again) <= MOST_AGAIN:
+        return status
+    status = _foreground(stack, "-m", "pytest", *again)
+    if status == 0:
+        say.line(f"To be mended, for it passed by itself only: {', '.join(again)}")
+    return status
 
 
 def _pytest_arguments(paths: Sequence[str], expression: str) -> list[str]:

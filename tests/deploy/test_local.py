@@ -1,8 +1,10 @@
 """The commands of `deploy/local.py`, as far as they start nothing."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,6 +47,49 @@ def test_a_part_of_the_suite(monkeypatch: pytest.MonkeyPatch) -> None:
         *("-m", "pytest", "-n", "4", "-k", "placed or paid", "tests/orders"),
     ]
     assert local._pytest_arguments([], "") == ["-m", "pytest", "-n", "4"]
+
+
+@pytest.mark.parametrize(
+    ("failed", "paths", "statuses", "expected", "runs"),
+    [
+        ([], [], [0], 0, 1),
+        (["tests/test_a.py::test_x[a b]"], [], [1, 0], 0, 2),
+        (["tests/test_a.py::test_x[a b]"], [], [1, 1], 1, 2),
+        (["a", "b", "c"], [], [1], 1, 1),
+        (["a"], ["tests/orders"], [1], 1, 1),
+        (["a"], [], [2], 2, 1),
+        ([], [], [1], 1, 1),
+    ],
+)
+def test_few_that_failed_are_tried_once_more(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    failed: list[str],
+    paths: list[str],
+    statuses: list[int],
+    expected: int,
+    runs: int,
+) -> None:
+    cache = tmp_path / ".pytest_cache" / "v" / "cache"
+    cache.mkdir(parents=True)
+    (cache / "lastfailed").write_text('{"of a run before": true}')
+    asked: list[tuple[str, ...]] = []
+
+    def foreground(stack: object, *arguments: str) -> int:
+        asked.append(arguments)
+        if failed:
+            (cache / "lastfailed").write_text(json.dumps(dict.fromkeys(failed, True)))
+        return statuses[len(asked) - 1]
+
+    monkeypatch.setattr(local, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(local, "_foreground", foreground)
+    stack: Any = None
+    assert local._suite(stack, paths, "", []) == expected
+    assert len(asked) == runs
+    assert asked[1:] == [("-m", "pytest", *failed)] * (runs - 1)
+    said = "".join(capsys.readouterr())
+    assert ("To be mended" in said) == (expected == 0 and runs == 2)
 
 
 def test_an_old_or_absent_uv_is_not_used(tmp_path: Path) -> None:
