@@ -192,9 +192,12 @@ def numbers(sql: str) -> Filter:
 
 
 def search(sql: str) -> Filter:
-    """Free text: `sql` compares lower-cased columns with `like {q}`, `{q}` being the pattern of a substring."""
+    """Free text: `sql` compares lower-cased columns with `like {q}`, `{q}` being the pattern of a substring. An empty
+    text is in everything, also where the columns are null."""
 
     def condition(name: str, value: Any, bind: Bind) -> str:
+        if value == "":
+            return "true"
         escaped = re.sub(r"([\\%_])", r"\\\1", word(name, value).lower())
         return "(" + sql.replace("{q}", bind(f"%{escaped}%")) + ")"
 

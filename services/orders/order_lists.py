@@ -131,7 +131,7 @@ def orders_page(query: Query) -> OrdersPage:
         # Rounded up to a power of two, so that there are few texts.
         most=1 << max(limit + offset - 1, 0).bit_length() if limit + offset <= LARGE_PAGE else None,
     )
-    if "q" in query:
+    if query.get("q", "") != "":
         found = by_text(asked, word("q", query["q"]), values.bind)
     elif conditions.keys() <= TALLIED.keys() | {"created_at"}:
         found = by_count(asked, *edges(query.get("created_at")), values.bind)

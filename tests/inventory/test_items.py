@@ -180,6 +180,10 @@ async def test_list(inventory: Client, shop: Shop, uid: str) -> None:
     assert await found(("order", "-sku"), ("limit", "1")) == ["A"]
     assert await found(("q", "bowl_")) == ["A"]
     assert await found(("q", f"basin {uid}")) == ["B"]
+    nameless = await shop.shelf(1, sku=None, mid_code=f"BARE-{uid}")
+    query = {"mid_code": f"BARE-{uid}", "q": ""}
+    bare = (await inventory.ok("GET", "/admin/inventory-items", query=query))["inventory_items"]
+    assert [row["id"] for row in bare] == [nameless.item]
     assert await found(("id", first.item)) == ["A"]
     assert await found(("sku[]", f"BOWL_A-{uid}"), ("sku[]", "other")) == ["A"]
     assert await found(("hs_code", f"H-{uid}-1")) == ["A"]
