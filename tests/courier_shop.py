@@ -39,14 +39,13 @@ async def tell(stack: Stack) -> None:
     """The catalog hears which providers there are."""
     async with stack.pool("orders").acquire() as db, db.transaction():
         await fulfillment_providers.announce(db)
-    offers = {id_: found.options for id_, found in fulfillment_providers.providers().items()}
-    names, bus = sorted(offers), stack.apps["orders"][BUS]
+    offers, bus = fulfillment_providers.offers(), stack.apps["orders"][BUS]
 
     async def known() -> bool:
         # Again, for what orders said when it started may come after it.
         await call(bus, "catalog", "fulfillment_providers", {"providers": offers})
         query = "select array(select id from fulfillment_providers where is_installed order by id)"
-        return bool(await stack.pool("catalog").fetchval(query) == names)
+        return bool(await stack.pool("catalog").fetchval(query) == [*offers])
 
     await until(known)
 

@@ -130,9 +130,7 @@ async def reserve(app: web.Application, saga: Saga) -> Row:
 
 
 async def release(app: web.Application, saga: Saga) -> None:
-    line_item_ids = [item["line_item_id"] for item in saga.results["price"]["reserve"]]
-    if line_item_ids:
-        await remote.release(app, saga.key("release"), line_item_ids, undoes=saga.key("reserve"))
+    await remote.undo_reserve(app, saga, saga.results["price"]["reserve"])
 
 
 async def authorise(app: web.Application, saga: Saga) -> Row:

@@ -124,9 +124,7 @@ async def reserve(app: web.Application, saga: Saga) -> dict[str, Any]:
 
 
 async def release(app: web.Application, saga: Saga) -> None:
-    line_item_ids = [item["line_item_id"] for item in saga.state["reserve"]]
-    if line_item_ids:
-        await remote.release(app, saga.key("release"), line_item_ids, undoes=saga.key("reserve"))
+    await remote.undo_reserve(app, saga, saga.state["reserve"])
 
 
 async def commit_confirm(db: Db, saga: Saga) -> dict[str, Any]:

@@ -146,17 +146,20 @@ returning true
 """
 
 
+def offers() -> dict[str, list[Data]]:
+    """What each of them offers, by id."""
+    return {id_: found.options for id_, found in sorted(providers().items())}
+
+
 async def announce(db: Db) -> None:
     """Tell the others which providers there are, and what they offer, if that has changed."""
-    offers = {id_: found.options for id_, found in sorted(providers().items())}
-    if await db.fetchval(ANNOUNCE, orjson.dumps(offers).decode()):
-        await emit(db, "fulfillment_providers.changed", "fulfillment_providers", {"providers": offers})
+    if await db.fetchval(ANNOUNCE, orjson.dumps(offers()).decode()):
+        await emit(db, "fulfillment_providers.changed", "fulfillment_providers", {"providers": offers()})
 
 
 async def tell_catalog(app: web.Application) -> None:
     """So that regions can have them from the first start on."""
-    offers = {id_: found.options for id_, found in sorted(providers().items())}
-    await tell_until_heard(app, "catalog", "fulfillment_providers", {"providers": offers})
+    await tell_until_heard(app, "catalog", "fulfillment_providers", {"providers": offers()})
 
 
 open_providers = partial(plugins.kept_open, providers=providers, announce=announce)

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from services.chassis import commands
 from services.chassis.keys import BUS, SETTINGS
+from services.chassis.sagas import Saga
 
 Reply = dict[str, Any]
 
@@ -100,6 +101,13 @@ async def reserve(app: web.Application, key: str, wanted: dict[str, Any]) -> Rep
 async def release(app: web.Application, key: str, line_item_ids: list[str], undoes: str | None = None) -> Reply:
     """Reservations of these lines go away."""
     return await send(app, "inventory", "release", {"line_item_ids": line_item_ids, "undoes": undoes}, key)
+
+
+async def undo_reserve(app: web.Application, saga: Saga, items: list[dict[str, Any]]) -> None:
+    """What a saga's step `reserve` asked for these items never was, also if it has yet to come."""
+    if items:
+        line_item_ids = [item["line_item_id"] for item in items]
+        await release(app, saga.key("release"), line_item_ids, undoes=saga.key("reserve"))
 
 
 async def move_reservations(app: web.Application, key: str, order_id: str, moves: list[dict[str, Any]]) -> Reply:

@@ -134,17 +134,21 @@ returning true
 """
 
 
+def offered() -> list[str]:
+    """The ids of those that regions can offer."""
+    return sorted(set(providers()) - {"system"})
+
+
 async def announce(db: Db) -> None:
     """Tell the others which providers there are, if that has changed."""
-    ids = sorted(set(providers()) - {"system"})
+    ids = offered()
     if await db.fetchval(ANNOUNCE, ids):
         await emit(db, "payment_providers.changed", "payment_providers", {"ids": ids})
 
 
 async def tell_catalog(app: web.Application) -> None:
     """So that regions can offer them from the first start on."""
-    ids = sorted(set(providers()) - {"system"})
-    await tell_until_heard(app, "catalog", "payment_providers", {"ids": ids})
+    await tell_until_heard(app, "catalog", "payment_providers", {"ids": offered()})
 
 
 open_providers = partial(plugins.kept_open, providers=providers, announce=announce)
