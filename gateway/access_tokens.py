@@ -77,7 +77,7 @@ async def delete_token(request: web.Request) -> web.Response:
     return answer
 
 
-ROUTES = [
+OPERATIONS = [
     web.get("/admin/access-tokens", get_tokens),
     web.post("/admin/access-tokens", post_tokens),
     web.delete("/admin/access-tokens/{id}", delete_token),

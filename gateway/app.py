@@ -181,17 +181,17 @@ def route_of(request: web.Request) -> str:
     return resource.canonical if resource else "unknown"
 
 
-ROUTES = [
+OPERATIONS = [
     web.get("/health", get_health),
     web.get("/metrics", get_metrics),
-    *auth.ROUTES,
-    *resets.ROUTES,  # before users: /admin/users/{id} takes any word
-    *users.ROUTES,
-    *invites.ROUTES,
-    *access_tokens.ROUTES,
-    *shoplazza.ROUTES,
-    *apps.ROUTES,
-    *docs.ROUTES,
+    *auth.OPERATIONS,
+    *resets.OPERATIONS,  # before users: /admin/users/{id} takes any word
+    *users.OPERATIONS,
+    *invites.OPERATIONS,
+    *access_tokens.OPERATIONS,
+    *shoplazza.OPERATIONS,
+    *apps.OPERATIONS,
+    *docs.OPERATIONS,
 ]
 
 
@@ -206,12 +206,12 @@ def make_app(settings: GatewaySettings) -> web.Application:
             "max_field_size": MAX_LINE,
         },
     )
-    for route in ROUTES:
+    for route in OPERATIONS:
         app.router.add_route(route.method, route.path, at_the_edge(route.handler))
         if route.path.startswith("/admin/"):  # a slash at the end means nothing, as with what is forwarded
             app.router.add_route(route.method, route.path + "/", at_the_edge(route.handler))
     app.router.add_route("*", r"/{rest:[\s\S]*}", at_the_edge(forward))  # a dot would not match a newline
-    app[docs.DOCUMENTATION] = docs.Documentation(ROUTES, OPEN)
+    app[docs.DOCUMENTATION] = docs.Documentation(OPERATIONS, OPEN)
     let_in(app, settings.cors_origins)
     app.cleanup_ctx.append(lambda app: running(app, settings))
     return app

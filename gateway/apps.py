@@ -28,7 +28,7 @@ async def post_authorization(request: web.Request) -> web.Response:
     raise NotFound(f"There is no app {body.application_name}.")
 
 
-ROUTES = [
+OPERATIONS = [
     web.get("/admin/apps", get_apps),
     web.post("/admin/apps/authorizations", post_authorization),
 ]

@@ -143,7 +143,7 @@ async def post_token(request: web.Request) -> web.Response:
     return web.json_response({"access_token": request.app[PARTS].identity.bearer_token(user_id, version)})
 
 
-ROUTES = [
+OPERATIONS = [
     web.post("/admin/auth", post_auth),
     web.get("/admin/auth", get_auth),
     web.delete("/admin/auth", delete_auth),

@@ -56,7 +56,7 @@ class Documentation:
     """What is known of each part, in one gateway process."""
 
     def __init__(self, own: Sequence[web.RouteDef], open_paths: Iterable[tuple[str, str]]) -> None:
-        self._own = [route for route in own if route not in ROUTES]
+        self._own = [route for route in own if route not in OPERATIONS]
         self._open = frozenset(open_paths)
         self._known: dict[str, Document] = {}
         self._asked: dict[str, float] = {}
@@ -148,7 +148,7 @@ async def get_document(request: web.Request) -> web.Response:
 
 
 DOCUMENTATION: web.AppKey[Documentation] = web.AppKey("documentation", Documentation)
-ROUTES = [
+OPERATIONS = [
     web.get(PATH, get_document),
     web.get("/docs", get_page),
     web.get("/docs/{name}", get_asset),

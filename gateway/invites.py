@@ -212,7 +212,7 @@ async def delete_invite(request: web.Request) -> web.Response:
     return web.json_response({"id": invite_id, "object": "invite", "deleted": True})
 
 
-ROUTES = [
+OPERATIONS = [
     web.get("/admin/invites", get_invites),
     web.post("/admin/invites", post_invite),
     web.post("/admin/invites/accept", post_accept),

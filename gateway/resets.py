@@ -140,7 +140,7 @@ async def post_reset_password(request: web.Request) -> web.Response:
     return web.Response(text=found, content_type="application/json")
 
 
-ROUTES = [
+OPERATIONS = [
     web.post("/admin/users/password-token", post_password_token),
     web.post("/admin/users/reset-password", post_reset_password),
 ]

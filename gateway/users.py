@@ -264,7 +264,7 @@ async def delete_user(request: web.Request) -> web.Response:
     return web.json_response({"id": user_id, "object": "user", "deleted": True})
 
 
-ROUTES = [
+OPERATIONS = [
     web.get("/admin/users", get_users),
     web.post("/admin/users", post_users),
     web.get("/admin/users/{id}", get_user),

@@ -15,7 +15,7 @@ import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from services.chassis import deliveries, mail
-from services.orders import notification_providers
+from services.orders.notifications import providers as notification_providers
 from tests.conftest import until
 
 

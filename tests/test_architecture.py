@@ -51,8 +51,8 @@ def iterates(loop: ast.AST, call: ast.Call) -> bool:
 @pytest.mark.parametrize("name", SERVICES)
 def test_handlers_are_named_for_their_method(name: str) -> None:
     service = importlib.import_module(f"services.{name}.service").SERVICE
-    assert service.routes
-    for route in service.routes:
+    assert service.operations
+    for route in service.operations:
         assert isinstance(route, web.RouteDef)
         handler = getattr(route.handler, "__name__", "")
         assert handler.startswith(f"{route.method.lower()}_"), (route.path, handler)
@@ -62,7 +62,7 @@ def test_handlers_are_named_for_their_method(name: str) -> None:
 def test_every_operation_is_routed_once() -> None:
     seen: set[tuple[str, str]] = set()
     for name in SERVICES:
-        for route in importlib.import_module(f"services.{name}.service").SERVICE.routes:
+        for route in importlib.import_module(f"services.{name}.service").SERVICE.operations:
             key = (route.method, route.path)
             assert key not in seen, key
             seen.add(key)

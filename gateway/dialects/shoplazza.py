@@ -250,7 +250,7 @@ async def get_fulfillment(request: web.Request) -> web.Response:
     raise NotFound(f"There is no fulfillment {fulfillment_id}.")
 
 
-ROUTES = [
+OPERATIONS = [
     web.post(PREFIX, post_fulfillment),
     web.get(PREFIX, get_fulfillments),
     web.get(PREFIX + "/{id}", get_fulfillment),

@@ -4,7 +4,7 @@
 The gateway puts the parts together (gateway/docs.py). Made once, when it is first asked for.
 
 Where an answer cannot be told from the code, because its JSON comes out of a statement of its own, the noun's file says
-it beside its ROUTES, in `ANSWERS`: `{"get_tag_usage": {"tags": [{"id": str, "usage_count": str}]}}`. Types stand for
+it beside them, in `ANSWERS`: `{"get_tag_usage": {"tags": [{"id": str, "usage_count": str}]}}`. Types stand for
 their values, resources for rows. The tests hold every answer that they get against the document (tests/answers.py).
 """
 

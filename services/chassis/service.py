@@ -37,7 +37,7 @@ class Service:
 
     name: str
     folder: Path
-    routes: Sequence[web.AbstractRouteDef]
+    operations: Sequence[web.AbstractRouteDef]
     listeners: Mapping[str, Listener] = field(default_factory=dict)
     commands: Mapping[str, CommandHandler] = field(default_factory=dict)
     sagas: Mapping[str, Sequence[Step]] = field(default_factory=dict)
@@ -62,7 +62,7 @@ def make_app(service: Service, settings: Settings) -> web.Application:
     described = openapi.serving(
         service.name,
         f"{service.folder.parent.name}.{service.name}.",
-        service.routes,
+        service.operations,
         openapi.kinds_of(service.commands),
     )
     app.add_routes(
@@ -70,7 +70,7 @@ def make_app(service: Service, settings: Settings) -> web.Application:
             web.get("/health", get_health),
             web.get("/metrics", get_metrics),
             web.get(openapi.PATH, described),
-            *service.routes,
+            *service.operations,
         ]
     )
     app.cleanup_ctx.append(lambda app: running(service, app))

@@ -110,7 +110,7 @@ async def delete_channel_location(request: web.Request) -> web.Response:
     return json_bytes(request, orjson.dumps({"id": channel_id, "object": "stock-location", "deleted": True}))
 
 
-ROUTES = [
+OPERATIONS = [
     web.post("/admin/sales-channels/{id}/stock-locations", post_channel_location),
     web.delete("/admin/sales-channels/{id}/stock-locations", delete_channel_location),
 ]

@@ -322,7 +322,7 @@ async def delete_inventory_item(request: web.Request) -> web.Response:
     return json_bytes(request, orjson.dumps({"id": item_id, "object": "inventory_item", "deleted": True}))
 
 
-ROUTES = [
+OPERATIONS = [
     web.get("/admin/inventory-items", get_items),
     web.post("/admin/inventory-items", post_item),
     web.get("/admin/inventory-items/{id}", get_item),

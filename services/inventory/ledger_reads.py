@@ -58,4 +58,4 @@ async def get_ledger(request: web.Request) -> web.Response:
         return json_bytes(request, lines)
 
 
-ROUTES = [web.get("/admin/inventory-items/{id}/ledger", get_ledger)]
+OPERATIONS = [web.get("/admin/inventory-items/{id}/ledger", get_ledger)]

@@ -161,7 +161,7 @@ async def delete_location_level(request: web.Request) -> web.Response:
     return answer
 
 
-ROUTES = [
+OPERATIONS = [
     web.get("/admin/inventory-items/{id}/location-levels", get_levels),
     web.post("/admin/inventory-items/{id}/location-levels", post_level),
     web.post("/admin/inventory-items/{id}/location-levels/{location_id}", post_level_changes),

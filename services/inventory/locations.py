@@ -219,7 +219,7 @@ async def delete_stock_location(request: web.Request) -> web.Response:
     return json_bytes(request, answer)
 
 
-ROUTES = [
+OPERATIONS = [
     web.get("/admin/stock-locations", get_locations),
     web.post("/admin/stock-locations", post_location),
     web.get("/admin/stock-locations/{id}", get_location),

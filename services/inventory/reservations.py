@@ -244,7 +244,7 @@ async def delete_reservation_item(request: web.Request) -> web.Response:
     return json_bytes(request, orjson.dumps({"id": reservation_id, "object": "reservation", "deleted": True}))
 
 
-ROUTES = [
+OPERATIONS = [
     web.get("/admin/reservations", get_reservations),
     web.post("/admin/reservations", post_reservation),
     web.get("/admin/reservations/{id}", get_reservation),

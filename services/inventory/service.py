@@ -19,14 +19,14 @@ from services.inventory.ledger_rolls import run_rolls
 SERVICE = Service(
     name="inventory",
     folder=Path(__file__).parent,
-    routes=[
-        *items.ROUTES,
-        *ledger_reads.ROUTES,
-        *levels.ROUTES,
-        *reservations.ROUTES,
-        *locations.ROUTES,
-        *channels.ROUTES,
-        *variants.ROUTES,
+    operations=[
+        *items.OPERATIONS,
+        *ledger_reads.OPERATIONS,
+        *levels.OPERATIONS,
+        *reservations.OPERATIONS,
+        *locations.OPERATIONS,
+        *channels.OPERATIONS,
+        *variants.OPERATIONS,
     ],
     listeners=listeners.LISTENERS,
     commands=commands.COMMANDS,

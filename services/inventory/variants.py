@@ -27,4 +27,4 @@ async def get_variant_inventory(request: web.Request) -> web.Response:
     return json_bytes(request, f'{{"variant":{text}}}')
 
 
-ROUTES = [web.get("/admin/variants/{id}/inventory", get_variant_inventory)]
+OPERATIONS = [web.get("/admin/variants/{id}/inventory", get_variant_inventory)]

@@ -12,9 +12,10 @@ from services.chassis.db import Db
 from services.chassis.documents import documents_of
 from services.chassis.embed import One, Resource, aliases, object_sql, tree
 from services.chassis.errors import InvalidData, NotFound
-from services.orders import order_export, reservations
 from services.orders.documents import KINDS
-from services.orders.payment_copies import take_payment
+from services.orders.orders import export as order_export
+from services.orders.orders import reservations
+from services.orders.orders.payment_copies import take_payment
 from services.orders.resources import PLAIN_ORDER, line
 
 # Also of the additional lines of swaps and claims.

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from services.chassis.consumers import Event, Listener
 from services.chassis.copies import on_copies
 from services.chassis.db import Db
-from services.orders import notification_events
-from services.orders.payment_copies import take_payment
+from services.orders.notifications import events as notification_events
+from services.orders.orders.payment_copies import take_payment
 
 CATALOG = [
     f"{noun}.{what}"

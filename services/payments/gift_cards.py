@@ -254,7 +254,7 @@ def one_card(card_id: str) -> Page:
     return Page(GIFT_CARD, WHOLE, LIVE, "{t}.id", (card_id,), 1, 0)
 
 
-ROUTES = [
+OPERATIONS = [
     web.get("/admin/gift-cards", get_gift_cards),
     web.post("/admin/gift-cards", post_gift_cards),
     web.get("/admin/gift-cards/{id}", get_gift_card),

@@ -245,7 +245,7 @@ async def delete_payment_collection(request: web.Request) -> web.Response:
     return json_bytes(request, orjson.dumps(answer))
 
 
-ROUTES = [
+OPERATIONS = [
     web.get("/admin/payment-collections/{id}", get_payment_collection),
     web.post("/admin/payment-collections/{id}", post_payment_collection),
     web.delete("/admin/payment-collections/{id}", delete_payment_collection),

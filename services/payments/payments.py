@@ -234,7 +234,7 @@ async def post_capture(request: web.Request) -> web.Response:
         return json_bytes(request, f'{{"payment":{await payment_json(db, payment_id)}}}')
 
 
-ROUTES = [
+OPERATIONS = [
     web.get("/admin/payments/{id}", get_payment),
     web.post("/admin/payments/{id}/capture", post_capture),
 ]

@@ -179,4 +179,4 @@ async def post_refund(request: web.Request) -> web.Response:
         return json_bytes(request, f'{{"refund":{await refund_json(db, reply["refund"]["id"])}}}')
 
 
-ROUTES = [web.post("/admin/payments/{id}/refund", post_refund)]
+OPERATIONS = [web.post("/admin/payments/{id}/refund", post_refund)]

@@ -17,12 +17,12 @@ from services.payments import (
 SERVICE = Service(
     name="payments",
     folder=Path(__file__).parent,
-    routes=[
-        *payments.ROUTES,
-        *payment_collections.ROUTES,
-        *refunds.ROUTES,
-        *gift_cards.ROUTES,
-        *stripe_webhooks.ROUTES,
+    operations=[
+        *payments.OPERATIONS,
+        *payment_collections.OPERATIONS,
+        *refunds.OPERATIONS,
+        *gift_cards.OPERATIONS,
+        *stripe_webhooks.OPERATIONS,
     ],
     listeners=listeners.LISTENERS,
     commands=commands.COMMANDS,

@@ -137,4 +137,4 @@ async def post_stripe(request: web.Request) -> web.Response:
     return answer
 
 
-ROUTES = [web.post("/webhooks/stripe", post_stripe)]
+OPERATIONS = [web.post("/webhooks/stripe", post_stripe)]

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import aiohttp
 
-from services.catalog.carts import price_cart
+from services.catalog.pricing.carts import price_cart
 from services.chassis.db import create_pool
 
 SIZES = (1, 10, 100)

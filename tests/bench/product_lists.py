@@ -25,10 +25,11 @@ import aiohttp
 import asyncpg
 import orjson
 
-from services.catalog import product_lists, variant_lists
 from services.catalog.answers import listed
-from services.catalog.calculated_prices import context_of
-from services.catalog.product_reads import PRODUCT, PRODUCT_COLUMNS, PRODUCT_TREE
+from services.catalog.products import lists as product_lists
+from services.catalog.products import variant_lists
+from services.catalog.products.calculated_prices import context_of
+from services.catalog.products.reads import PRODUCT, PRODUCT_COLUMNS, PRODUCT_TREE
 from services.chassis.embed import Page, page_query, page_text
 from services.chassis.params import parse_query
 

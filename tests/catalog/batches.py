@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import FormData
 
-from services.catalog import storage
-from services.catalog.storage import new_key
+from services.catalog.files import storage
+from services.catalog.files.storage import new_key
 from tests.conftest import Client, until
 
 OVER = ("completed", "failed", "canceled")

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.catalog.batch_columns import PriceColumn, decimals, major, minor, price_column
-from services.catalog.batch_csv import ROWS_AT_ONCE, Table, cell, guarded, new_sheet, unguarded
-from services.catalog.batch_import_lines import Ids, list_of
-from services.catalog.batch_product_export import tags_cell
+from services.catalog.batch.columns import PriceColumn, decimals, major, minor, price_column
+from services.catalog.batch.csv_files import ROWS_AT_ONCE, Table, cell, guarded, new_sheet, unguarded
+from services.catalog.batch.import_lines import Ids, list_of
+from services.catalog.batch.product_export import tags_cell
 from services.chassis.errors import InvalidData
 
 DANGEROUS = "=+-@\t\r"

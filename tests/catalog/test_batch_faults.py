@@ -9,7 +9,18 @@ from typing import Any
 
 import pytest
 
-from services.catalog import batch_import_apply, batch_order_export, batch_product_import, batch_runner
+from services.catalog.batch import (
+    import_apply as batch_import_apply,
+)
+from services.catalog.batch import (
+    order_export as batch_order_export,
+)
+from services.catalog.batch import (
+    product_import as batch_product_import,
+)
+from services.catalog.batch import (
+    runner as batch_runner,
+)
 from services.chassis.errors import Unavailable
 from tests.catalog.batches import content, create, done, get, kept_in, names, reached, rows, table, upload
 from tests.catalog.products import make, shirt

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from services.catalog import batch_runner
+from services.catalog.batch import runner as batch_runner
 from tests.catalog.batches import create, done, exported, get, imported, kept_in, names, reached, table, upload
 from tests.catalog.products import make, one, shirt, variant
 from tests.catalog.settings import make_region

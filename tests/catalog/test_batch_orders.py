@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.catalog import batch_order_export
+from services.catalog.batch import order_export as batch_order_export
 from services.chassis.commands import call
 from services.chassis.errors import ApiError, InvalidData
 from services.chassis.keys import BUS

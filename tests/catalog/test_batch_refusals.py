@@ -285,7 +285,7 @@ async def test_what_a_constraint_refuses(
     async def nothing_wrong(*_: Any) -> None:
         return None
 
-    monkeypatch.setattr("services.catalog.batch_product_import.check", nothing_wrong)
+    monkeypatch.setattr("services.catalog.batch.product_import.check", nothing_wrong)
     job = await imported(catalog, table(boot(f"first{uid}"), boot(uid, **{"Variant SKU": f"S-{uid}"})))
     assert job["status"] == "failed"
     (said,) = job["result"]["errors"]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.catalog import currencies
-from services.catalog.currencies import CurrencyUpdate
+from services.catalog.regions import currencies
+from services.catalog.regions.currencies import CurrencyUpdate
 from tests.catalog.settings import events, make_region, reads, rolled_back
 from tests.conftest import Client, Stack
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.catalog.discount_allocation import DiscountedLine, allocate
+from services.catalog.pricing.allocation import DiscountedLine, allocate
 
 PRODUCTS = ["mug", "poster", "lamp"]
 

@@ -4,9 +4,9 @@ import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.catalog import discounts, dynamic_codes
-from services.catalog.discounts import DiscountBody, DiscountUpdate
-from services.catalog.dynamic_codes import DynamicCodeBody
+from services.catalog.discounts import discounts, dynamic_codes
+from services.catalog.discounts.discounts import DiscountBody, DiscountUpdate
+from services.catalog.discounts.dynamic_codes import DynamicCodeBody
 from tests.catalog.discounts import discount_body, make_discount, one
 from tests.catalog.settings import events, make_region, rolled_back
 from tests.conftest import Client, Stack

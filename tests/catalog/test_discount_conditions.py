@@ -3,8 +3,8 @@
 import asyncio
 from typing import Any
 
-from services.catalog import discount_conditions
-from services.catalog.discount_conditions import ConditionBody
+from services.catalog.discounts import conditions as discount_conditions
+from services.catalog.discounts.conditions import ConditionBody
 from tests.catalog.discounts import discount_body, make_discount, make_group, one
 from tests.catalog.settings import events, make_product, make_region, reads, rolled_back
 from tests.conftest import Client, Stack, until

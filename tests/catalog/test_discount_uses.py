@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.catalog.discount_uses import unuse_discounts, use_discounts
+from services.catalog.discounts.uses import unuse_discounts, use_discounts
 from services.chassis.commands import call
 from services.chassis.errors import ApiError, NotAllowed
 from services.chassis.ids import new_id

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from services.catalog import discounts
-from services.catalog.discounts import DiscountBody, DiscountUpdate
+from services.catalog.discounts import discounts
+from services.catalog.discounts.discounts import DiscountBody, DiscountUpdate
 from tests.catalog.discounts import TEN_PERCENT, discount_body, make_discount, one
 from tests.catalog.settings import another_region, events, make_region, reads, rolled_back
 from tests.conftest import Client, Stack

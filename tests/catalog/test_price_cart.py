@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.catalog.carts import price_cart
+from services.catalog.pricing.carts import price_cart
 from services.chassis.bus import Bus
 from services.chassis.commands import call
 from services.chassis.errors import ApiError

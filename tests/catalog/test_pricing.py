@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.catalog.pricing import LineAmounts, Price, Taxed, half_up, line_amounts, resolve, taxed, total_rate
+from services.catalog.prices import LineAmounts, Price, Taxed, half_up, line_amounts, resolve, taxed, total_rate
 
 EUR = Price(1000, "eur")
 HERE = Price(1200, "eur", region_id="reg_1")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.catalog.carts import price_cart
+from services.catalog.pricing.carts import price_cart
 from services.chassis.errors import Unavailable
 from tests.catalog.price_lists import Json, connected, euros, make_customer, make_group, make_list
 from tests.catalog.settings import another_region, make_product, make_region, reads
@@ -271,7 +271,7 @@ async def test_when_orders_cannot_be_asked(catalog: Client, mug: Json, monkeypat
     async def unreachable(*_: Any, **__: Any) -> Any:
         raise Unavailable("no broker")
 
-    monkeypatch.setattr("services.catalog.calculated_prices.call", unreachable)
+    monkeypatch.setattr("services.catalog.products.products.calculated_prices.call", unreachable)
     white = variant_of(mug)
     assert (await catalog.get("/admin/variants", {"id": white, "customer_id": "cus_x"}))[0] == 503
     assert (await catalog.get("/admin/variants", {"id": white, "cart_id": "c", "colour": "red"}))[0] == 400

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.catalog.stock import store_availability
+from services.catalog.products.stock import store_availability
 from tests.catalog.products import ids, make, one, shirt, variant
 from tests.conftest import Client, Stack
 

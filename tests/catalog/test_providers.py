@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.catalog.providers import OPTIONS
+from services.catalog.shipping.providers import OPTIONS
 from services.chassis.commands import call, run_commands, tell_until_heard
 from services.chassis.keys import BUS
 from tests.conftest import Client, Stack, until

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from services.catalog import region_links, regions
-from services.catalog.regions import RegionBody, RegionUpdate
+from services.catalog.regions import links as region_links
+from services.catalog.regions import regions
+from services.catalog.regions.regions import RegionBody, RegionUpdate
 from tests.catalog.settings import REGION, another_region, events, make_option, make_region, reads, rolled_back
 from tests.conftest import Client, Stack
 from tests.shop import free_countries

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from services.catalog import sales_channels
-from services.catalog.sales_channels import ChannelBody, ChannelUpdate
+from services.catalog.channels import sales_channels
+from services.catalog.channels.sales_channels import ChannelBody, ChannelUpdate
 from tests.catalog.settings import events, make_product, reads, rolled_back
 from tests.conftest import Client, Stack
 

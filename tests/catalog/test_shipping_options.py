@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from services.catalog import shipping_options
-from services.catalog.shipping_options import OptionBody, OptionUpdate
+from services.catalog.shipping import options as shipping_options
+from services.catalog.shipping.options import OptionBody, OptionUpdate
 from tests.catalog.settings import (
     OPTION,
     another_region,

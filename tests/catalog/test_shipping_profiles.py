@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from services.catalog import shipping_profiles
-from services.catalog.shipping_profiles import ProfileUpdate
+from services.catalog.shipping import profiles as shipping_profiles
+from services.catalog.shipping.profiles import ProfileUpdate
 from tests.catalog.settings import events, make_option, make_product, make_region, reads, rolled_back
 from tests.conftest import Client, Stack
 

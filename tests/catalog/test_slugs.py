@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.catalog.slugs import slug
+from services.catalog.products.slugs import slug
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 from pydantic import SecretStr
 
-from services.catalog import storage as module
-from services.catalog.storage import S3, Disk, FileSettings, Storage, blocks, is_key, new_key, plain_name
+from services.catalog.files import storage as module
+from services.catalog.files.storage import S3, Disk, FileSettings, Storage, blocks, is_key, new_key, plain_name
 from services.chassis.errors import NotFound, TooLarge, Unavailable
 from tests.conftest import Client
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from services.catalog import tax_rates
-from services.catalog.tax_rates import RateBody, RateUpdate
+from services.catalog.regions import tax_rates
+from services.catalog.regions.tax_rates import RateBody, RateUpdate
 from tests.catalog.settings import (
     another_region,
     events,

@@ -13,9 +13,9 @@ import aiohttp
 import pytest
 from aiohttp import FormData
 
-from services.catalog import storage as module
-from services.catalog import uploads
-from services.catalog.storage import Disk, new_key
+from services.catalog.files import storage as module
+from services.catalog.files import uploads
+from services.catalog.files.storage import Disk, new_key
 from services.chassis.errors import Unavailable
 from tests.conftest import Client, Stack
 

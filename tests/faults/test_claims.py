@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from services.orders.claim_cancellations import CANCEL_CLAIM
-from services.orders.claims import CREATE_CLAIM
+from services.orders.claims.cancellations import CANCEL_CLAIM
+from services.orders.claims.claims import CREATE_CLAIM
 from services.orders.service import SERVICE as ORDERS
 from tests.books import Warehouse, check_books, check_stock, warehouse
 from tests.conftest import Client, Stack

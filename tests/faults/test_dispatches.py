@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.orders.packing import FULFILL
+from services.orders.fulfillments.creations import FULFILL
 from tests.conftest import Client, until
 from tests.kills import Kill, points, undone
 from tests.shop import place, set_up

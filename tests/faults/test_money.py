@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from services.orders.cancellations import CANCEL_ORDER
-from services.orders.captures import CAPTURE
-from services.orders.placements import CAPTURE_PLACED, PLACE_ORDER
-from services.orders.refunds import REFUND
-from services.orders.return_receipts import RECEIVE_RETURN
-from services.orders.returns import RETURN_NOW
+from services.orders.drafts.placements import CAPTURE_PLACED, PLACE_ORDER
+from services.orders.orders.cancellations import CANCEL_ORDER
+from services.orders.orders.captures import CAPTURE
+from services.orders.orders.refunds import REFUND
+from services.orders.returns.receipts import RECEIVE_RETURN
+from services.orders.returns.returns import RETURN_NOW
 from services.orders.service import SERVICE as ORDERS
 from services.payments.payments import CAPTURE_ALL
 from services.payments.refunds import GIVE_BACK

@@ -8,8 +8,8 @@ import aiohttp
 import pytest
 
 from services.chassis.keys import SETTINGS
-from services.orders.edit_confirmations import CONFIRM_EDIT, SETTLE_EDIT
-from services.orders.edit_requests import REQUEST_EDIT
+from services.orders.edits.confirmations import CONFIRM_EDIT, SETTLE_EDIT
+from services.orders.edits.requests import REQUEST_EDIT
 from tests.books import Warehouse, check_books, check_stock, warehouse
 from tests.conftest import Client, Stack
 from tests.kills import Kill, points, undone

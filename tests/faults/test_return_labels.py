@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from services.orders.claims import CREATE_CLAIM
-from services.orders.returns import RETURN_NOW
-from services.orders.swaps import CREATE_SWAP
+from services.orders.claims.claims import CREATE_CLAIM
+from services.orders.returns.returns import RETURN_NOW
+from services.orders.swaps.swaps import CREATE_SWAP
 from tests.books import check_books
 from tests.conftest import Client, Stack
 from tests.courier import Depot

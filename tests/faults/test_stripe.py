@@ -13,8 +13,8 @@ import pytest
 
 from services.chassis.commands import call
 from services.chassis.keys import BUS
-from services.orders.cart_completions import COMPLETE_SWAP
-from services.orders.swap_cancellations import CANCEL_SWAP
+from services.orders.carts.completions import COMPLETE_SWAP
+from services.orders.swaps.cancellations import CANCEL_SWAP
 from services.payments.payments import AUTHORISE, GIVE_UP
 from tests.books import check_books, check_stock, news_heard
 from tests.conftest import Client, Stack, until

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from services.orders.cart_completions import COMPLETE_SWAP
-from services.orders.packing import FULFILL
-from services.orders.swap_cancellations import CANCEL_SWAP
-from services.orders.swap_payments import PROCESS_SWAP_PAYMENT
-from services.orders.unpacking import CANCEL_FULFILLMENT
+from services.orders.carts.completions import COMPLETE_SWAP
+from services.orders.fulfillments.cancellations import CANCEL_FULFILLMENT
+from services.orders.fulfillments.creations import FULFILL
+from services.orders.swaps.cancellations import CANCEL_SWAP
+from services.orders.swaps.payments import PROCESS_SWAP_PAYMENT
 from tests.conftest import Client, Stack, until
 from tests.kills import Kill, points, undone
 from tests.swaps import Depot, Swapping, depot_of

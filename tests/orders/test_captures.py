@@ -9,8 +9,8 @@ import pytest
 from services.chassis.ids import new_id
 from services.chassis.keys import POOL
 from services.chassis.sagas import begin
-from services.orders.captures import capture_payments, plan_capture
-from services.orders.refunds import RefundBody, plan_refund, refund_payments
+from services.orders.orders.captures import capture_payments, plan_capture
+from services.orders.orders.refunds import RefundBody, plan_refund, refund_payments
 from tests.conftest import Client, Stack, until
 from tests.orders.conftest import uncapture
 

@@ -7,9 +7,9 @@ import pytest
 
 from services.chassis.keys import POOL
 from services.chassis.sagas import begin
-from services.orders.claim_cancellations import plan_cancel
-from services.orders.claim_fulfillments import ClaimFulfillmentBody, plan_claim_fulfillment
-from services.orders.packing import begin_packing
+from services.orders.claims.cancellations import plan_cancel
+from services.orders.claims.fulfillments import ClaimFulfillmentBody, plan_claim_fulfillment
+from services.orders.fulfillments.creations import begin_packing
 from tests.books import Warehouse, warehouse
 from tests.conftest import Client, Stack, listening, until
 from tests.orders.claims import (

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from services.chassis.errors import ApiError, InvalidData, NotAllowed, NotFound
-from services.orders import claim_rules as rules
+from services.orders.claims import rules as rules
 from services.orders.totals import Line
 
 

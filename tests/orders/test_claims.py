@@ -11,7 +11,7 @@ from services.chassis.errors import ApiError
 from services.chassis.keys import POOL, SETTINGS
 from services.chassis.sagas import Saga, begin
 from services.chassis.service import make_app
-from services.orders.claims import ClaimBody, plan_claim, release, reserve
+from services.orders.claims.claims import ClaimBody, plan_claim, release, reserve
 from tests.books import Warehouse, warehouse
 from tests.conftest import Client, Stack, listening, serve, until
 from tests.orders.claims import (

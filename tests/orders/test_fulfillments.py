@@ -11,9 +11,9 @@ from services.chassis.keys import POOL
 from services.chassis.sagas import Saga, begin
 from services.chassis.service import make_app
 from services.orders import remote
-from services.orders.fulfillments import FulfillmentBody, plan_fulfillment
-from services.orders.packing import begin_packing, parcels, take_stock
-from services.orders.unpacking import return_stock
+from services.orders.fulfillments.cancellations import return_stock
+from services.orders.fulfillments.creations import begin_packing, parcels, take_stock
+from services.orders.fulfillments.fulfillments import FulfillmentBody, plan_fulfillment
 from tests import books
 from tests.books import Warehouse
 from tests.conftest import Client, Stack, serve, until

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.chassis import deliveries
-from services.orders.notifications import run_notifications
+from services.orders.notifications.notifications import run_notifications
 from tests.conftest import Client, Stack, until
 from tests.orders.mails import received, sent, told
 from tests.processes import another

@@ -9,7 +9,7 @@ import pytest
 from services.chassis.errors import NotAllowed
 from services.chassis.keys import POOL
 from services.chassis.sagas import begin, run
-from services.orders.edit_requests import REQUEST_EDIT, plan_request
+from services.orders.edits.requests import REQUEST_EDIT, plan_request
 from tests.conftest import Client, Stack
 from tests.orders.edits import added, begun, done, line, path_of, removed, resized, shown
 from tests.shop import Shop, place

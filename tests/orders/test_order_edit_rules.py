@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from services.chassis.errors import NotAllowed
-from services.orders.edit_rules import Counters, Successor, check_replaceable, moves, needed
+from services.orders.edits.rules import Counters, Successor, check_replaceable, moves, needed
 
 
 def old(id_: str, quantity: int, fulfilled: int = 0, kept: int | None = None, variant: str | None = "v") -> Counters:

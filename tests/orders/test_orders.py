@@ -8,7 +8,7 @@ import pytest
 
 from services.chassis.keys import POOL
 from services.chassis.sagas import begin
-from services.orders.cancellations import plan_cancel, void_payments
+from services.orders.orders.cancellations import plan_cancel, void_payments
 from tests.conftest import Client, Stack, until
 from tests.shop import Shop, place
 

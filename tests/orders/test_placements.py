@@ -10,8 +10,10 @@ import pytest
 from services.chassis import saga_rows
 from services.chassis.errors import NotAllowed, Unavailable
 from services.chassis.keys import SETTINGS
-from services.orders import placements, quotes, remote
-from services.orders.draft_parts import load_draft
+from services.orders import remote
+from services.orders.drafts import placements
+from services.orders.drafts.parts import load_draft
+from services.orders.pricing import quotes
 from tests.conftest import Client, Stack, until
 from tests.orders.test_drafts import ID, Draft, make, shown
 from tests.shop import Shop, set_up

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from services.orders.draft_items import ItemUpdate, with_changed_item, with_item
-from services.orders.draft_parts import Draft
-from services.orders.drafts import DraftUpdate, ItemBody, MethodBody, new_line, new_method, updated_basket
-from services.orders.quotes import Basket, Quote, answered, priced, question
+from services.orders.drafts.drafts import DraftUpdate, ItemBody, MethodBody, new_line, new_method, updated_basket
+from services.orders.drafts.items import ItemUpdate, with_changed_item, with_item
+from services.orders.drafts.parts import Draft
+from services.orders.pricing.quotes import Basket, Quote, answered, priced, question
 
 RATE = {"rate": 20, "name": "default", "code": "default"}
 

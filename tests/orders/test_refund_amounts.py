@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.chassis.errors import Duplicate, InvalidData, NotAllowed
-from services.orders.refund_amounts import (
+from services.orders.returns.refund_amounts import (
     Received,
     after_return,
     check_left,

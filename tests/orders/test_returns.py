@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from services.chassis.keys import POOL
 from services.chassis.sagas import Saga, begin
 from services.chassis.service import make_app
-from services.orders.return_receipts import ReceiveBody, give_back, plan_receipt, restock
+from services.orders.returns.receipts import ReceiveBody, give_back, plan_receipt, restock
 from tests import books
 from tests.books import Warehouse
 from tests.conftest import Client, Stack, serve, until

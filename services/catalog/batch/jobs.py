@@ -1,0 +1,308 @@
+"""Batch jobs: create, find, confirm, cancel. `batch_runner.py` does them; whoever created a job is who sees it.
+
+created -> pre_processed -> confirmed (at once, unless it is a dry run) -> processing -> completed, or failed, or
+canceled. Rules: reference/catalog.md, Batch jobs.
+"""
+
+import asyncio
+from typing import Any, Literal
+
+import orjson
+import structlog
+from aiohttp import web
+
+from services.catalog.answers import get_page
+from services.catalog.batch.rows import FORGET
+from services.catalog.batch.runner import wake
+from services.chassis import copies
+from services.chassis.commands import call
+from services.chassis.consumers import Listener
+from services.chassis.copies import on_copies
+from services.chassis.db import Db, reading, transaction
+from services.chassis.embed import One, Relation, Resource, Selection, cols, one_json, page_query
+from services.chassis.errors import ApiError, InvalidData, NotAllowed, NotFound
+from services.chassis.http import Body, actor, json_bytes, parse
+from services.chassis.ids import new_id
+from services.chassis.keys import BUS, POOL, SETTINGS
+from services.chassis.outbox import emit
+from services.chassis.params import Bind, Filter, dates, query_of, texts
+
+log = structlog.get_logger()
+
+TYPES = ("product-export", "product-import", "price-list-import", "order-export")
+LIST_LIMIT = 50
+PRODUCT_RELATIONS = (
+    "categories",
+    "collection",
+    "images",
+    "options",
+    "options.values",
+    "profiles",
+    "sales_channels",
+    "tags",
+    "type",
+    "variants",
+    "variants.options",
+    "variants.prices",
+    "variants.prices.region",
+)
+ORDER_RELATIONS = ("customer", "shipping_address", "sales_channel")
+ORDER_FIELDS = (
+    "id",
+    "display_id",
+    "status",
+    "created_at",
+    "fulfillment_status",
+    "payment_status",
+    "subtotal",
+    "shipping_total",
+    "discount_total",
+    "gift_card_total",
+    "refunded_total",
+    "tax_total",
+    "total",
+    "currency_code",
+    "region_id",
+)
+LISTED = frozenset({"limit", "offset", "order", "fields", "expand"})
+
+COLUMNS = cols(
+    "id type created_by context result pre_processed_at@ confirmed_at@ processing_at@ completed_at@ canceled_at@"
+    " failed_at@ created_at@ updated_at@ deleted_at@"
+)
+USER = Resource("copies", document=True)
+RELATIONS: dict[str, Relation] = {"created_by_user": One(USER, "{t}.kind = 'user' and {t}.id = {p}.created_by")}
+
+
+def shaped(dry_run: str) -> Resource:
+    """Jobs with their status, which nobody chooses, and `dry_run`."""
+    more = f"r || jsonb_build_object('status', batch_job_status(r), 'dry_run', {dry_run})"
+    return Resource("batch_jobs", COLUMNS, RELATIONS, shape=f"(select {more} from (select {{row}} as r) x)")  # noqa: S608
+
+
+JOB = shaped("{t}.dry_run")
+# As clients know it: a list never says that a job was a dry run.
+LISTED_JOB = shaped("false")
+WHOLE = Selection(tuple(COLUMNS), ())
+OWN = "{t}.created_by = $1 and {t}.deleted_at is null"
+
+
+def dates_or_null(sql: str) -> Filter:
+    """Dates as everywhere, or the word null for those that have none."""
+    compare = dates(sql)
+
+    def condition(name: str, value: Any, bind: Bind) -> str:
+        return f"{sql} is null" if value == "null" else compare(name, value, bind)
+
+    return condition
+
+
+FILTERS: dict[str, Filter] = {
+    "id": texts("{t}.id", array_only=True),
+    "type": texts("{t}.type", array_only=True),
+    "created_at": dates("{t}.created_at"),
+    "updated_at": dates("{t}.updated_at"),
+} | {
+    name: dates_or_null(f"{{t}}.{name}")
+    for name in ("pre_processed_at", "confirmed_at", "completed_at", "failed_at", "canceled_at")
+}
+
+
+class BatchBody(Body):
+    type: str
+    context: dict[str, Any]
+    dry_run: bool = False
+
+
+ACCESS = """
+select created_by, batch_job_status(to_jsonb(j)) as status
+from batch_jobs j where id = $1 and deleted_at is null for no key update
+"""
+INSERT = "insert into batch_jobs (id, type, dry_run, created_by, context) values ($1, $2, $3, $4, $5::text::jsonb)"
+CONFIRM = """
+update batch_jobs set confirmed_at = now(), leased_until = '-infinity', updated_at = now() where id = $1
+"""
+# Who works on the job finds out before anything is applied.
+CANCEL = "update batch_jobs set canceled_at = now(), leased_by = null, updated_at = now() where id = $1"
+
+
+UNDER_WAY = """
+select completed_at is null and canceled_at is null and failed_at is null
+    and (pre_processed_at is null or confirmed_at is not null)
+from batch_jobs where id = $1
+"""
+PAUSES = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.4, 0.5)  # seconds
+
+# Actions
+
+
+async def access_job(db: Db, job_id: str, user_id: str) -> str:
+    """The job's status; it is locked until the commit. Raises NotFound, or NotAllowed for somebody else's."""
+    row = await db.fetchrow(ACCESS, job_id)
+    if row is None:
+        raise NotFound(f"There is no batch job {job_id}.")
+    check_own(row["created_by"], user_id)
+    status: str = row["status"]
+    return status
+
+
+def check_own(created_by: str, user_id: str) -> None:
+    """Raises NotAllowed."""
+    if created_by != user_id:
+        raise NotAllowed("This batch job belongs to another user.")
+
+
+async def create_job(db: Db, body: BatchBody, user_id: str) -> str:
+    """A new job, which the runner finds. Raises NotFound or InvalidData."""
+    if body.type not in TYPES:
+        raise NotFound(f"There are no batch jobs of type {body.type}.")
+    if body.type == "price-list-import":
+        await check_price_list(db, body.context.get("price_list_id"))
+    job_id = new_id("batch")
+    context = stored_context(body.type, body.context)
+    await db.execute(INSERT, job_id, body.type, body.dry_run, user_id, orjson.dumps(context).decode())
+    await emit(db, "batch.created", job_id, {"id": job_id})
+    await wake(db)
+    return job_id
+
+
+async def check_price_list(db: Db, list_id: object) -> None:
+    """Raises InvalidData or NotFound."""
+    if not isinstance(list_id, str) or not list_id:
+        raise InvalidData("context.price_list_id: must be the id of a price list.")
+    if not await db.fetchval("select true from price_lists where id = $1", list_id):
+        raise NotFound(f"There is no price list {list_id}.")
+
+
+def stored_context(type_: str, context: dict[str, Any]) -> dict[str, Any]:
+    """An export's context as it is kept: how to list becomes `list_config`. An import's stays as it is."""
+    if not type_.endswith("-export"):
+        return context
+    relations, fields = (PRODUCT_RELATIONS, ()) if type_ == "product-export" else (ORDER_RELATIONS, ORDER_FIELDS)
+    order = context.get("order")
+    by = order.removeprefix("-") if isinstance(order, str) and order else "created_at"
+    down = order.startswith("-") if isinstance(order, str) and order else True
+    config: dict[str, Any] = {
+        "skip": context.get("offset", 0),
+        "take": context.get("limit", LIST_LIMIT),
+        "order": {by: "DESC" if down else "ASC"},
+        "relations": split(context["expand"]) if "expand" in context else list(relations),
+    }
+    select = [*split(context["fields"]), "created_at", "id"] if "fields" in context else list(fields)
+    if select:
+        config["select"] = list(dict.fromkeys(select))
+    return {name: value for name, value in context.items() if name not in LISTED} | {"list_config": config}
+
+
+def split(names: object) -> list[str]:
+    """`a,b` as a list. Raises InvalidData for what is no text."""
+    if not isinstance(names, str):
+        raise InvalidData("context: fields and expand must be texts, names joined by commas.")
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
+async def confirm_job(db: Db, job_id: str, user_id: str) -> None:
+    """Let a dry run become earnest. Raises NotFound or NotAllowed."""
+    status = await access_job(db, job_id, user_id)
+    if status != "pre_processed":
+        raise NotAllowed(f"Only a batch job that is pre_processed can be confirmed; this one is {status}.")
+    await db.execute(CONFIRM, job_id)
+    await emit(db, "batch.confirmed", job_id, {"id": job_id})
+    await wake(db)
+
+
+async def cancel_job(db: Db, job_id: str, user_id: str) -> None:
+    """Stop the job, whatever it is at; nothing of it stays. Raises NotFound, or NotAllowed when it is completed."""
+    if await access_job(db, job_id, user_id) == "completed":
+        raise NotAllowed("The batch job is completed; it cannot be canceled any more.")
+    await db.execute(CANCEL, job_id)
+    await db.execute(FORGET, job_id)
+    await emit(db, "batch.canceled", job_id, {"id": job_id})
+
+
+async def learn_user(app: web.Application, user_id: str) -> None:
+    """Fetch the user's row when it was never seen here, best effort: an event brings it later."""
+    if not await copies.missing(app[POOL], "user", [user_id]):
+        return
+    asked = {"kinds": {"user": [user_id]}}
+    try:
+        reply = await call(app[BUS], "gateway", "documents", asked, deadline=app[SETTINGS].command_deadline)
+    except ApiError as error:
+        log.info("user not known yet", user=user_id, error=error.message)
+    else:
+        await copies.store(app[POOL], "user", reply["copies"].get("user", []))
+
+
+async def give_time(app: web.Application, job_id: str) -> None:
+    """Wait a moment for the job, so that a small one is over when its client asks for the first time."""
+    for pause in PAUSES:
+        await asyncio.sleep(pause)
+        if not await is_under_way(app, job_id):
+            return
+
+
+async def is_under_way(app: web.Application, job_id: str) -> bool:
+    """Whether there is something left to do for it."""
+    return bool(await app[POOL].fetchval(UNDER_WAY, job_id))
+
+
+async def job_json(db: Db, job_id: str) -> str:
+    """`{"batch_job": ...}`. Raises NotFound."""
+    text = await one_json(db, JOB, WHOLE, "{t}.id = $1 and {t}.deleted_at is null", job_id)
+    if text is None:
+        raise NotFound(f"There is no batch job {job_id}.")
+    return f'{{"batch_job":{text}}}'
+
+
+# Handlers
+
+
+async def get_batch_jobs(request: web.Request) -> web.Response:
+    page = page_query(LISTED_JOB, query_of(request), FILTERS, limit=10, where=OWN, args=(actor(request),))
+    return await get_page(request, "batch_jobs", page)
+
+
+async def post_batch_jobs(request: web.Request) -> web.Response:
+    body = await parse(request, BatchBody)
+    async with transaction(request) as db:
+        job_id = await create_job(db, body, actor(request))
+        answer = json_bytes(request, await job_json(db, job_id), status=201)
+    await learn_user(request.app, actor(request))
+    await give_time(request.app, job_id)
+    return answer
+
+
+async def get_batch_job(request: web.Request) -> web.Response:
+    """The whole row; parameters are not looked at."""
+    async with reading(request) as db:
+        text = await job_json(db, request.match_info["id"])
+    check_own(orjson.loads(text)["batch_job"]["created_by"], actor(request))
+    return json_bytes(request, text)
+
+
+async def post_confirm(request: web.Request) -> web.Response:
+    return await changed(request, "confirm")
+
+
+async def post_cancel(request: web.Request) -> web.Response:
+    return await changed(request, "cancel")
+
+
+async def changed(request: web.Request, what: Literal["confirm", "cancel"]) -> web.Response:
+    job_id = request.match_info["id"]
+    async with transaction(request) as db:
+        await (confirm_job if what == "confirm" else cancel_job)(db, job_id, actor(request))
+        answer = json_bytes(request, await job_json(db, job_id))
+    await give_time(request.app, job_id)
+    return answer
+
+
+OPERATIONS = [
+    web.get("/admin/batch-jobs", get_batch_jobs),
+    web.post("/admin/batch-jobs", post_batch_jobs),
+    web.get("/admin/batch-jobs/{id}", get_batch_job),
+    web.post("/admin/batch-jobs/{id}/confirm", post_confirm),
+    web.post("/admin/batch-jobs/{id}/cancel", post_cancel),
+]
+# Who created a job is shown from copies of the gateway's users.
+LISTENERS: dict[str, Listener] = dict.fromkeys(("user.created", "user.updated", "user.deleted"), on_copies)

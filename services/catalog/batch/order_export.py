@@ -1,0 +1,114 @@
+"""order-export: a CSV file with a line for each order, made of rows that the orders service is asked for.
+
+They come in pages, each of the rows after the last one of the page before, so that neither service holds them all. An
+order that changes between two pages is in the file as it was when its page was made.
+"""
+
+from datetime import datetime
+from email.utils import format_datetime
+from typing import Any
+
+from services.catalog.batch.csv_files import cell, new_sheet
+from services.catalog.batch.exports import finish, query_from, rows_of, sorted_by, stat
+from services.catalog.batch.rows import Job, advance, pre_processed
+from services.chassis.commands import Reply, call
+from services.chassis.errors import InvalidData
+from services.chassis.keys import BUS, POOL, SETTINGS
+
+PAGE = 500
+LISTS = frozenset({"status", "fulfillment_status", "payment_status", "sales_channel_id"})
+# (column, where its value is: a field of the order, or of what it refers to)
+COLUMNS = (
+    ("Order_ID", "id"),
+    ("Display_ID", "display_id"),
+    ("Order status", "status"),
+    ("Date", "created_at"),
+    ("Customer First name", "customer.first_name"),
+    ("Customer Last name", "customer.last_name"),
+    ("Customer Email", "customer.email"),
+    ("Customer ID", "customer.id"),
+    ("Shipping Address 1", "shipping_address.address_1"),
+    ("Shipping Address 2", "shipping_address.address_2"),
+    ("Shipping Country Code", "shipping_address.country_code"),
+    ("Shipping City", "shipping_address.city"),
+    ("Shipping Postal Code", "shipping_address.postal_code"),
+    ("Shipping Region ID", "region_id"),
+    ("Fulfillment Status", "fulfillment_status"),
+    ("Payment Status", "payment_status"),
+    ("Subtotal", "subtotal"),
+    ("Shipping Total", "shipping_total"),
+    ("Discount Total", "discount_total"),
+    ("Gift Card Total", "gift_card_total"),
+    ("Refunded Total", "refunded_total"),
+    ("Tax Total", "tax_total"),
+    ("Total", "total"),
+    ("Currency Code", "currency_code"),
+    ("Sales channel name", "sales_channel.name"),
+    ("Sales channel description", "sales_channel.description"),
+)
+
+
+def asked(job: Job) -> dict[str, Any]:
+    """Which orders, as the orders service is asked. Raises InvalidData."""
+    rows_of(job.context)
+    name, direction = sorted_by(job.context)
+    filters = query_from(job.context.get("filterable_fields") or {}, LISTS)
+    return {"filters": filters, "order": name, "descending": direction == "desc"}
+
+
+def chosen(job: Job) -> list[tuple[str, list[str]]]:
+    """The columns that the job asks for, with the path to the value."""
+    config = job.context["list_config"]
+    shown = {*config["select"], *config["relations"]}
+    return [(column, path.split(".")) for column, path in COLUMNS if path.split(".")[0] in shown]
+
+
+async def ask(job: Job, name: str, body: dict[str, Any]) -> Reply:
+    """One command to the orders service. Raises Unavailable, and InvalidData for filters that it does not know."""
+    return await call(job.app[BUS], "orders", name, body, deadline=job.app[SETTINGS].command_deadline)
+
+
+async def number(job: Job) -> int:
+    """How many orders there are to export."""
+    skip, most = rows_of(job.context)
+    found: int = max((await ask(job, "count_orders", asked(job)))["count"] - skip, 0)
+    return found if most is None else min(found, most)
+
+
+def value(order: dict[str, Any], path: list[str]) -> str:
+    """One cell."""
+    held: Any = order
+    for part in path:
+        held = held.get(part) if held else None
+    if path == ["created_at"]:
+        return format_datetime(datetime.fromisoformat(order["created_at"]), usegmt=True)
+    return cell(held)
+
+
+async def prepare(job: Job) -> bool:
+    """Count."""
+    config = job.context["list_config"]
+    known = {path.split(".")[0] for _, path in COLUMNS}
+    if unknown := sorted({*config["select"], *config["relations"]} - known):
+        raise InvalidData(f"An export of orders has no {', '.join(unknown)}.")
+    count = await number(job)
+    async with job.app[POOL].acquire() as db, db.transaction():
+        return await pre_processed(db, job, {"stat_descriptors": [stat("order", count)]})
+
+
+async def process(job: Job) -> None:
+    """Write the file."""
+    columns, count = chosen(job), await number(job)
+    skip, _ = rows_of(job.context)
+    page, done = asked(job) | {"skip": skip, "after": None}, 0
+    async with new_sheet() as sheet:
+        await sheet.write([[name for name, _ in columns]])
+        while done < count:
+            reply = await ask(job, "export_orders", page | {"limit": min(PAGE, count - done)})
+            if not reply["orders"]:
+                break
+            await sheet.write([[value(order, path) for _, path in columns] for order in reply["orders"]])
+            done += len(reply["orders"])
+            page |= {"skip": 0, "after": reply["after"]}
+            await advance(job, done, count)
+        await finish(job, sheet, "order-export.csv", done)

@@ -1,0 +1,356 @@
+"""Conditions of discounts: the products or customer groups that a rule is for, or is not for. All have to hold."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
+
+import orjson
+from aiohttp import web
+from pydantic import Field, model_validator
+
+from services.catalog.answers import one
+from services.catalog.discounts import customer_groups
+from services.catalog.discounts.customer_groups import Docs, keep_groups, known_groups
+from services.catalog.discounts.rows import (
+    CONDITION,
+    DISCOUNT,
+    EXPAND,
+    ONCE,
+    Discount,
+    access_discount,
+    announce,
+    no_discount,
+    refusals,
+)
+from services.chassis.db import Db, reading, transaction
+from services.chassis.embed import Selection, one_json, one_query, tree
+from services.chassis.errors import ApiError, Duplicate, InvalidData, NotFound
+from services.chassis.http import Body, json_bytes, parse
+from services.chassis.ids import new_id
+from services.chassis.openapi_values import Row
+from services.chassis.params import query_of
+
+FIELDS = ("id", "type", "operator", "discount_rule_id", "created_at", "updated_at")
+TYPES = ("products", "product_types", "product_collections", "product_tags", "customer_groups")
+
+Operator = Literal["in", "not_in"]
+
+
+class ConditionUpdate(Body):
+    products: list[str] | None = None
+    product_types: list[str] | None = None
+    product_collections: list[str] | None = None
+    product_tags: list[str] | None = None
+    customer_groups: list[str] | None = None
+
+    @model_validator(mode="after")
+    def one_type(self) -> Self:
+        """A condition is about one kind of things, and names some."""
+        named = [type_ for type_ in TYPES if getattr(self, type_) is not None]
+        if len(named) > 1:
+            raise ValueError(f"only one of {', '.join(named)} is allowed")
+        if not named or not self.ids:
+            raise ValueError(f"one of {', '.join(TYPES)} has to name something")
+        return self
+
+    @property
+    def type(self) -> str:
+        """Which of the lists was sent."""
+        return next(type_ for type_ in TYPES if getattr(self, type_) is not None)
+
+    @property
+    def ids(self) -> list[str]:
+        """What it names."""
+        found: list[str] = getattr(self, self.type)
+        return found
+
+
+class ConditionBody(ConditionUpdate):
+    operator: Operator
+
+
+class RuleCondition(ConditionBody):
+    """A condition in the update of a rule: with `id` one that is there, whose operator may stay; without, a new one."""
+
+    id: str | None = None
+    operator: Operator | None = None  # type: ignore[assignment]  # says more
+
+    @model_validator(mode="after")
+    def new_ones_have_an_operator(self) -> Self:
+        if self.id is None and self.operator is None:
+            raise ValueError("a new condition needs an operator")
+        return self
+
+
+class ResourceRef(Body):
+    id: str
+
+
+class ResourcesBody(Body):
+    resources: Annotated[list[ResourceRef], Field(min_length=1)]
+
+
+# $1: [{type, id}]
+MISSING = """
+select x.type, x.id from jsonb_to_recordset($1::text::jsonb) as x(type text, id text)
+where not case x.type
+    when 'products' then exists (select from products r where r.id = x.id and r.deleted_at is null)
+    when 'product_types' then exists (select from product_types r where r.id = x.id)
+    when 'product_collections' then
+        exists (select from product_collections r where r.id = x.id and r.deleted_at is null)
+    when 'product_tags' then exists (select from product_tags r where r.id = x.id)
+    else exists (select from copies r where r.kind = 'customer_group' and r.id = x.id and r.body is not null)
+end
+order by x.id
+"""
+OF_DISCOUNT = (
+    "{t}.id = $1 and {t}.discount_rule_id = (select rule_id from discounts where id = $2 and deleted_at is null)"
+)
+OF_RULE = "select id, type, operator from discount_conditions where discount_rule_id = $1"
+CONDITION_ROW = "select id, type, discount_rule_id from discount_conditions where id = $1"
+# $2: [{id, type, operator}]
+INSERT = """
+insert into discount_conditions (id, type, operator, discount_rule_id)
+select id, type, operator, $1 from jsonb_to_recordset($2::text::jsonb) as x(id text, type text, operator text)
+"""
+# $1: [{id, operator}]
+UPDATE = """
+with gone as (
+    delete from discount_condition_resources
+    where condition_id in (select id from jsonb_to_recordset($1::text::jsonb) as x(id text))
+)
+update discount_conditions c set operator = coalesce(x.operator, c.operator), updated_at = now()
+from jsonb_to_recordset($1::text::jsonb) as x(id text, operator text) where c.id = x.id
+"""
+# $1: [{condition_id, resource_id}]
+NAME = """
+insert into discount_condition_resources (condition_id, resource_id)
+select condition_id, resource_id
+from jsonb_to_recordset($1::text::jsonb) as x(condition_id text, resource_id text) order by 1, 2
+on conflict do nothing
+"""
+ADD = """
+with touched as (update discount_conditions set updated_at = now() where id = $1)
+insert into discount_condition_resources (condition_id, resource_id)
+select $1, id from unnest($2::text[]) id order by id on conflict do nothing
+"""
+REMOVE = """
+with touched as (update discount_conditions set updated_at = now() where id = $1)
+delete from discount_condition_resources where condition_id = $1 and resource_id = any($2::text[])
+"""
+
+
+def dumps(rows: Sequence[dict[str, Any]]) -> str:
+    return orjson.dumps(rows).decode()
+
+
+def groups_of(conditions: Sequence[ConditionUpdate] | None) -> list[str]:
+    """The customer groups that conditions name."""
+    return [id_ for condition in conditions or () for id_ in condition.customer_groups or ()]
+
+
+async def check_resources(db: Db, type_: str, ids: Sequence[str]) -> None:
+    """Raises NotFound for what is not there."""
+    await check_named(db, [{"type": type_, "id": id_} for id_ in ids])
+
+
+async def check_named(db: Db, named: Sequence[dict[str, Any]]) -> None:
+    """The same for several types: [{type, id}]."""
+    missing = await db.fetch(MISSING, dumps(named))
+    if missing:
+        raise NotFound(f"There is nothing in {missing[0]['type']} called {', '.join(row['id'] for row in missing)}.")
+
+
+async def put_conditions(db: Db, rule_id: str, conditions: Sequence[RuleCondition]) -> None:
+    """Add conditions, and replace what those with an id name. Raises NotFound, InvalidData or Duplicate."""
+    held = await db.fetch(OF_RULE, rule_id)
+    once = {(row["type"], row["operator"]) for row in held}
+    if any(each.id is None and (each.type, each.operator) in once for each in conditions):
+        raise Duplicate(ONCE)
+    named = [{"type": each.type, "id": id_} for each in conditions for id_ in each.ids]
+    await check_named(db, named)
+    known = {row["id"]: row["type"] for row in held}
+    for each in conditions:
+        if each.id is not None and each.id not in known:
+            raise NotFound(f"The rule has no condition {each.id}.")
+        if each.id is not None and known[each.id] != each.type:
+            raise InvalidData(f"The condition {each.id} is about {known[each.id]}, not {each.type}.")
+    new_ids = iter(sorted(new_id("discon") for _ in conditions))
+    ids = [each.id or next(new_ids) for each in conditions]
+    rows = [
+        {"id": id_, "type": each.type, "operator": each.operator} for id_, each in zip(ids, conditions, strict=True)
+    ]
+    resources = [
+        {"condition_id": id_, "resource_id": resource}
+        for id_, each in zip(ids, conditions, strict=True)
+        for resource in each.ids
+    ]
+    with refusals():
+        await db.execute(UPDATE, dumps([row for row in rows if row["id"] in known]))
+        await db.execute(INSERT, rule_id, dumps([row for row in rows if row["id"] not in known]))
+    await db.execute(NAME, dumps(resources))
+
+
+async def access_condition(
+    db: Db, discount_id: str, condition_id: str, foreign: type[ApiError] = InvalidData
+) -> tuple[Discount, Any]:
+    """Lock the discount, and find the condition: {id, type}.
+
+    Raises NotFound, and `foreign` for a condition of another discount.
+    """
+    found = await access_discount(db, discount_id)
+    row = await db.fetchrow(CONDITION_ROW, condition_id)
+    if row is None:
+        raise no_condition(condition_id)
+    if row["discount_rule_id"] != found.rule_id:
+        raise foreign(f"The condition {condition_id} is not one of discount {discount_id}.")
+    return found, row
+
+
+def no_condition(condition_id: str) -> NotFound:
+    return NotFound(f"There is no discount condition {condition_id}.")
+
+
+async def add_condition(db: Db, discount_id: str, body: ConditionBody) -> None:
+    """One more condition. Raises NotFound, or Duplicate when there is one of this type and operator."""
+    found = await access_discount(db, discount_id)
+    await put_conditions(db, found.rule_id, [RuleCondition(**body.model_dump())])
+    await announce(db, found)
+
+
+async def update_condition(db: Db, discount_id: str, condition_id: str, body: ConditionUpdate) -> None:
+    """Replace what the condition names. Raises NotFound or InvalidData."""
+    found, condition = await access_condition(db, discount_id, condition_id)
+    if condition["type"] != body.type:
+        raise InvalidData(f"The condition {condition_id} is about {condition['type']}, not {body.type}.")
+    await check_resources(db, body.type, body.ids)
+    gone = "delete from discount_condition_resources where condition_id = $1 and not resource_id = any($2::text[])"
+    await db.execute(gone, condition_id, body.ids)
+    await db.execute(ADD, condition_id, body.ids)
+    await announce(db, found)
+
+
+async def add_resources(db: Db, discount_id: str, condition_id: str, ids: list[str]) -> None:
+    """The condition names these, too. Raises NotFound or InvalidData."""
+    found, condition = await access_condition(db, discount_id, condition_id)
+    await check_resources(db, condition["type"], ids)
+    await db.execute(ADD, condition_id, ids)
+    await announce(db, found)
+
+
+async def remove_resources(db: Db, discount_id: str, condition_id: str, ids: list[str]) -> None:
+    """The condition does not name these. Raises NotFound or InvalidData."""
+    found, _ = await access_condition(db, discount_id, condition_id)
+    await db.execute(REMOVE, condition_id, ids)
+    await announce(db, found)
+
+
+async def remove_condition(db: Db, discount_id: str, condition_id: str) -> None:
+    """The condition is gone for good, if it was there. Raises NotFound for one of another discount."""
+    found = await access_discount(db, discount_id)
+    row = await db.fetchrow(CONDITION_ROW, condition_id)
+    if row is None:
+        return
+    if row["discount_rule_id"] != found.rule_id:
+        raise NotFound(f"The condition {condition_id} is not one of discount {discount_id}.")
+    await db.execute("delete from discount_conditions where id = $1", condition_id)
+    await announce(db, found, gone=[condition_id])
+
+
+def shown_by(request: web.Request) -> Selection:
+    """How the request wants to see the discount."""
+    return one_query(DISCOUNT, query_of(request), expand=EXPAND)
+
+
+async def groups_named(request: web.Request, ids: list[str]) -> Docs:
+    """The customer groups among what a batch adds to a condition: the condition tells what the ids are of."""
+    async with reading(request) as db:
+        row = await db.fetchrow(CONDITION_ROW, request.match_info["condition_id"])
+    return await known_groups(request.app, ids) if row and row["type"] == customer_groups.KIND + "s" else []
+
+
+async def post_conditions(request: web.Request) -> web.Response:
+    what, body = shown_by(request), await parse(request, ConditionBody)
+    discount_id = request.match_info["id"]
+    groups = await known_groups(request.app, groups_of([body]))
+    async with transaction(request) as db:
+        await keep_groups(db, groups)
+        await add_condition(db, discount_id, body)
+        return json_bytes(request, await one(db, "discount", DISCOUNT, what, discount_id))
+
+
+async def get_condition(request: web.Request) -> web.Response:
+    what = one_query(CONDITION, query_of(request), fields=FIELDS, expand=tree(["discount_rule"]))
+    discount_id, condition_id = request.match_info["id"], request.match_info["condition_id"]
+    async with reading(request) as db:
+        text = await one_json(db, CONDITION, what, OF_DISCOUNT, condition_id, discount_id)
+        if text is None:
+            await refuse(db, discount_id, condition_id)
+        return json_bytes(request, f'{{"discount_condition":{text}}}')
+
+
+async def refuse(db: Db, discount_id: str, condition_id: str) -> None:
+    """Raises what is wrong with a pair that does not belong together."""
+    if not await db.fetchval("select true from discounts where id = $1 and deleted_at is null", discount_id):
+        raise no_discount(discount_id)
+    if await db.fetchrow(CONDITION_ROW, condition_id) is None:
+        raise no_condition(condition_id)
+    raise InvalidData(f"The condition {condition_id} is not one of discount {discount_id}.")
+
+
+async def post_condition(request: web.Request) -> web.Response:
+    what, body = shown_by(request), await parse(request, ConditionUpdate)
+    discount_id, condition_id = request.match_info["id"], request.match_info["condition_id"]
+    groups = await known_groups(request.app, groups_of([body]))
+    async with transaction(request) as db:
+        await keep_groups(db, groups)
+        await update_condition(db, discount_id, condition_id, body)
+        return json_bytes(request, await one(db, "discount", DISCOUNT, what, discount_id))
+
+
+async def delete_condition(request: web.Request) -> web.Response:
+    what = shown_by(request)
+    discount_id, condition_id = request.match_info["id"], request.match_info["condition_id"]
+    async with transaction(request) as db:
+        await remove_condition(db, discount_id, condition_id)
+        discount = await one(db, "discount", DISCOUNT, what, discount_id)
+        head = f'{{"id":{orjson.dumps(condition_id).decode()},"object":"discount-condition","deleted":true,'
+        return json_bytes(request, head + discount[1:])
+
+
+async def post_resources(request: web.Request) -> web.Response:
+    what, body = shown_by(request), await parse(request, ResourcesBody)
+    discount_id, ids = request.match_info["id"], [resource.id for resource in body.resources]
+    groups = await groups_named(request, ids)
+    async with transaction(request) as db:
+        await keep_groups(db, groups)
+        await add_resources(db, discount_id, request.match_info["condition_id"], ids)
+        return json_bytes(request, await one(db, "discount", DISCOUNT, what, discount_id))
+
+
+async def delete_resources(request: web.Request) -> web.Response:
+    what, body = shown_by(request), await parse(request, ResourcesBody)
+    discount_id, ids = request.match_info["id"], [resource.id for resource in body.resources]
+    async with transaction(request) as db:
+        await remove_resources(db, discount_id, request.match_info["condition_id"], ids)
+        return json_bytes(request, await one(db, "discount", DISCOUNT, what, discount_id))
+
+
+CONDITIONS = "/admin/discounts/{id}/conditions"
+# For the documentation (services/chassis/openapi.py): put together from pieces of JSON.
+ANSWERS = {
+    "delete_condition": {
+        "id": str,
+        "object": "discount-condition",
+        "deleted": True,
+        "discount": Row((DISCOUNT,), narrowed=True),
+    }
+}
+
+OPERATIONS = [
+    web.post(CONDITIONS, post_conditions),
+    web.get(CONDITIONS + "/{condition_id}", get_condition),
+    web.post(CONDITIONS + "/{condition_id}", post_condition),
+    web.delete(CONDITIONS + "/{condition_id}", delete_condition),
+    web.post(CONDITIONS + "/{condition_id}/batch", post_resources),
+    web.delete(CONDITIONS + "/{condition_id}/batch", delete_resources),
+]

@@ -1,0 +1,143 @@
+"""Finding products: GET /admin/products, GET /admin/products/{id}."""
+
+from dataclasses import replace
+from typing import Any
+
+from aiohttp import web
+
+from services.catalog.answers import LIVE, get_page, listed, one
+from services.catalog.products.conditions import named_in_condition
+from services.catalog.products.reads import PRODUCT, PRODUCT_COLUMNS, PRODUCT_TREE, product_resource
+from services.catalog.products.search import found_products
+from services.chassis.db import reading
+from services.chassis.embed import Resource, Selection, one_query, page_query, tree, without
+from services.chassis.http import json_bytes
+from services.chassis.params import (
+    Bind,
+    Filter,
+    Query,
+    boolean,
+    choices,
+    dates,
+    query_of,
+    text,
+    texts,
+    truth,
+)
+
+STATUSES = ("draft", "proposed", "published", "rejected")
+LINKED = "{{t}}.id in (select l.product_id from {table} l where {condition})"
+BELOW = """l.category_id in (
+    with recursive below as (
+        select c.id from product_categories c where {ids}
+        union select c.id from product_categories c join below b on c.parent_category_id = b.id
+    ) select id from below
+)"""
+PRICED_IN = """{{t}}.id in (
+    select v.product_id from product_variants v join prices m on m.variant_id = v.id
+    where {ids} and m.deleted_at is null and v.deleted_at is null
+)"""
+
+
+def linked(table: str, column: str, where: str = "true") -> Filter:
+    """Products that `table` links to one of the ids given."""
+    ids = texts(f"l.{column}", array_only=True)
+    return lambda name, value, bind: LINKED.format(table=table, condition=f"{ids(name, value, bind)} and {where}")
+
+
+def in_categories(name: str, value: Any, bind: Bind) -> str:
+    """Products in one of the categories themselves."""
+    return linked("product_category_links", "category_id")(name, value, bind)
+
+
+def below_categories(name: str, value: Any, bind: Bind) -> str:
+    """Products in one of the categories, or anywhere below one."""
+    ids = texts("c.id", array_only=True)(name, value, bind)
+    return LINKED.format(table="product_category_links", condition=BELOW.format(ids=ids))
+
+
+def priced_in_list(name: str, value: Any, bind: Bind) -> str:
+    """Products with a variant that has a price in one of the lists."""
+    return PRICED_IN.format(ids=texts("m.price_list_id", array_only=True)(name, value, bind))
+
+
+def gift_cards(name: str, value: Any, bind: Bind) -> str:
+    """Gift cards or the rest, in words that the index of the few gift cards knows."""
+    return "{t}.is_giftcard" if truth(name, value) else "not {t}.is_giftcard"
+
+
+def ignored(name: str, value: Any, bind: Bind) -> str:
+    """A parameter that only says how another one is meant."""
+    return "true"
+
+
+FILTERS: dict[str, Filter] = {
+    "id": texts("{t}.id"),
+    "status": choices("{t}.status", STATUSES, array_only=False),
+    "collection_id": texts("{t}.collection_id", array_only=True),
+    "discount_condition_id": named_in_condition,
+    "type_id": texts("{t}.type_id", array_only=True),
+    "tags": linked("product_tag_links", "tag_id"),
+    "sales_channel_id": linked("product_sales_channels", "sales_channel_id"),
+    "category_id": in_categories,
+    "include_category_children": ignored,
+    "price_list_id": priced_in_list,
+    "title": text("{t}.title"),
+    "description": text("{t}.description"),
+    "handle": text("{t}.handle"),
+    "is_giftcard": gift_cards,
+    "q": found_products,
+    "created_at": dates("{t}.created_at"),
+    "updated_at": dates("{t}.updated_at"),
+    "deleted_at": dates("{t}.deleted_at"),
+}
+
+
+def face(query: Query, chosen: Selection) -> tuple[Resource, Selection]:
+    """The resource for what the request expands: prices are complete only next to `variants` itself, as is stock.
+
+    What is asked for below complete prices is not shown.
+    """
+    asked = {p.strip() for p in query.get("expand", "variants,variants.prices").split(",")}
+    priced = {"variants", "variants.prices"} <= asked
+    below = without(chosen.tree, "variants", "prices") if priced else chosen.tree
+    return product_resource(priced=priced, counted="variants" in asked), Selection(chosen.fields, below)
+
+
+def in_place_of_key(chosen: Selection) -> Selection:
+    """A type or a collection that is expanded alone stands in place of its id."""
+    alone = {tree(("type",)): "type_id", tree(("collection",)): "collection_id"}.get(chosen.tree)
+    return Selection(tuple(name for name in chosen.fields if name != alone), chosen.tree)
+
+
+async def get_products(request: web.Request) -> web.Response:
+    query = query_of(request)
+    filters = FILTERS
+    if boolean(query, "include_category_children", default=False):
+        filters = FILTERS | {"category_id": below_categories}
+    if query.get("q") == "":
+        del query["q"]
+    searched = "q" in query
+    if searched:
+        # A search shows all columns, and looks at titles and descriptions itself.
+        query = {name: value for name, value in query.items() if name not in ("fields", "title", "description")}
+    page = page_query(
+        PRODUCT, query, filters, limit=50, fields=tuple(PRODUCT_COLUMNS), expand=PRODUCT_TREE, where=listed(query)
+    )
+    resource, chosen = face(query, page.chosen)
+    page = replace(page, resource=resource, chosen=chosen if searched else in_place_of_key(chosen))
+    return await get_page(request, "products", page)
+
+
+async def get_product(request: web.Request) -> web.Response:
+    query = query_of(request)
+    what = one_query(PRODUCT, query, fields=tuple(PRODUCT_COLUMNS), expand=PRODUCT_TREE)
+    resource, what = face(query, in_place_of_key(what))
+    async with reading(request) as db:
+        return json_bytes(request, await one(db, "product", resource, what, request.match_info["id"], LIVE))
+
+
+OPERATIONS = [
+    web.get("/admin/products", get_products),
+    web.get("/admin/products/{id}", get_product),
+]

@@ -1,0 +1,253 @@
+"""Products: create, change, delete. `product_lists.py` finds them, `variants.py` and `options.py` have their parts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from aiohttp import web
+from pydantic_core import to_json
+
+from services.catalog.products.bodies import MetadataBody, NewVariant, ProductBody, ProductUpdate, VariantEntry
+from services.catalog.products.documents import News, numbered, product_docs, stock_facts
+from services.catalog.products.links import Links, check_references, make_values, set_links
+from services.catalog.products.reads import product_json
+from services.catalog.products.references import refusals
+from services.catalog.products.slugs import slug
+from services.catalog.products.stock import tell_inventory
+from services.catalog.products.variant_rows import (
+    Addition,
+    add_variants,
+    change_variants,
+    check_combinations,
+    check_values,
+    option_ids,
+    pairs,
+    remove_variants,
+)
+from services.chassis.db import Db, transaction
+from services.chassis.errors import InvalidData, NotFound
+from services.chassis.http import json_bytes, parse
+from services.chassis.ids import new_id
+from services.chassis.outbox import emit
+
+COLUMNS = (
+    "title, subtitle, description, handle, status, discountable, collection_id, weight, length, height,"
+    " width, hs_code, origin_country, mid_code, material"
+)
+# $3 is the value of the type. A gift card has the gift cards' profile, everything else the default one.
+INSERT = f"""
+insert into products (id, {COLUMNS}, thumbnail, is_giftcard, metadata, type_id, profile_id)
+select id, {COLUMNS}, thumbnail, is_giftcard, metadata, (select t.id from product_types t where t.value = $2), (
+    select p.id from shipping_profiles p
+    where p.type = case when is_giftcard then 'gift_card' else 'default' end and p.deleted_at is null
+    order by p.created_at limit 1
+) from jsonb_populate_record(null::products, $1::text::jsonb)
+"""  # noqa: S608 - constants
+# $2: what the body names; the rest stays. A thumbnail is taken from the images when there is none.
+UPDATE = f"""
+update products p set
+    ({COLUMNS}) = (select {COLUMNS} from jsonb_populate_record(p, $2::text::jsonb - 'metadata') n),
+    thumbnail = case
+        when $2::text::jsonb ? 'thumbnail' then $2::text::jsonb ->> 'thumbnail' else coalesce(p.thumbnail, $3)
+    end,
+    type_id = case when $4 then (select t.id from product_types t where t.value = $5) else p.type_id end,
+    metadata = updated_metadata(p.metadata, $2::text::jsonb),
+    updated_at = now()
+where id = $1
+"""  # noqa: S608 - constants
+INSERT_OPTIONS = """
+insert into product_options (id, product_id, title)
+select id, $1, title from unnest($2::text[], $3::text[]) as x(id, title)
+"""
+DEFAULT_CHANNEL = "select default_sales_channel_id from stores"
+ACCESS = "select id, title from products where id = $1 and deleted_at is null for no key update"
+VARIANTS = "select id from product_variants where product_id = $1 and deleted_at is null order by variant_rank, id"
+REMOVE = "update products set deleted_at = now() where id = $1"
+
+
+async def access_product(db: Db, product_id: str) -> Any:
+    """The product's row (id, title), locked until the commit. Raises NotFound."""
+    row = await db.fetchrow(ACCESS, product_id)
+    if row is None:
+        raise NotFound(f"There is no product {product_id}.")
+    return row
+
+
+async def announce(
+    db: Db,
+    name: str,
+    product_id: str,
+    touched: Sequence[str] = (),
+    *,
+    added: Sequence[str] = (),
+    variant_id: str | None = None,
+) -> News:
+    """The event, with documents of the product and of the variants touched. Returns what the inventory has to hear.
+
+    All events of a product and its variants are of one aggregate, so that they come in the order of the changes.
+    """
+    copies = await product_docs(db, [product_id], list(touched))
+    facts = stock_facts(copies, copies["product"][0]["body"]["title"], added)
+    subject = {"id": product_id} if variant_id is None else {"id": variant_id, "product_id": product_id}
+    await emit(db, name, product_id, {**subject, "variants": facts, "copies": copies})
+    return News(facts, numbered(copies))
+
+
+# Actions
+
+
+async def create_product(db: Db, body: ProductBody) -> tuple[str, News]:
+    """A new product with everything that the body names. Returns its id and what the inventory has to hear."""
+    product_id, links = new_id("prod"), Links.of(body)
+    await check_references(db, body.collection_id, links)
+    if not links.channels:
+        links = Links(links.tags, links.images, links.categories, [await db.fetchval(DEFAULT_CHANNEL)])
+    await make_values(db, body.type.value if body.type else None, links)
+    row = body.model_dump(exclude={"type", "images", "tags", "categories", "sales_channels", "options", "variants"}) | {
+        "id": product_id,
+        "handle": body.handle or slug(body.title) or product_id,
+        "thumbnail": body.thumbnail or next(iter(links.images or []), body.thumbnail),
+        "discountable": body.discountable and not body.is_giftcard,
+    }
+    with refusals():
+        await db.execute(INSERT, to_json(row, inf_nan_mode="null").decode(), body.type.value if body.type else None)
+        options = sorted(new_id("opt") for _ in body.options or [])
+        if options:
+            await db.execute(INSERT_OPTIONS, product_id, options, [option.title for option in body.options or []])
+    await set_links(db, product_id, links)
+    variant_ids = await add_variants(db, product_id, first_variants(body.variants or [], options))
+    return product_id, await announce(db, "product.created", product_id, variant_ids, added=variant_ids)
+
+
+def first_variants(variants: list[NewVariant], options: list[str]) -> list[Addition]:
+    """The variants of a new product: their values belong to its options in order. Raises InvalidData."""
+    for variant in variants:
+        if len(variant.options) != len(options):
+            raise InvalidData(f"The variant {variant.title} needs one value for each of {len(options)} options.")
+    return [
+        Addition(variant, rank, [(o, v.value) for o, v in zip(options, variant.options, strict=True)])
+        for rank, variant in enumerate(variants)
+    ]
+
+
+async def update_product(db: Db, product_id: str, body: ProductUpdate) -> News:
+    """Change what the body names; lists replace what was there. Returns what the inventory has to hear."""
+    sent, links = body.model_fields_set, Links.of(body)
+    await access_product(db, product_id)
+    await check_references(db, body.collection_id, links)
+    type_ = body.type.value if body.type else None
+    await make_values(db, type_, links)
+    row = body.model_dump(
+        exclude={"type", "images", "tags", "categories", "sales_channels", "variants"}, exclude_unset=True
+    )
+    if body.metadata is None:
+        row.pop("metadata", None)
+    with refusals():
+        await db.execute(
+            UPDATE,
+            product_id,
+            to_json(row, inf_nan_mode="null").decode(),
+            next(iter(links.images or []), None),
+            "type" in sent,
+            type_,
+        )
+    await set_links(db, product_id, links)
+    touched, added = await set_variants(db, product_id, body.variants) if body.variants is not None else ([], [])
+    news = await announce(db, "product.updated", product_id, touched)
+    if not added:
+        return news
+    # One event for all new variants: who makes something of each finds them under `variants`.
+    return await announce(db, "product-variant.created", product_id, added, added=added, variant_id=added[0])
+
+
+async def set_variants(db: Db, product_id: str, entries: list[VariantEntry]) -> tuple[list[str], list[str]]:
+    """Make the entries the whole list of variants. Returns (all that were touched, those that are new)."""
+    kept = {entry.id: entry for entry in entries if entry.id is not None}
+    ranks = {entry.id: rank for rank, entry in enumerate(entries) if entry.id is not None}
+    held = [row["id"] for row in await db.fetch(VARIANTS, product_id)]
+    if unknown := sorted(kept.keys() - set(held)):
+        raise NotFound(f"The product has no variant {', '.join(unknown)}.")
+    gone = await remove_variants(db, product_id, [id_ for id_ in held if id_ not in kept])
+    await change_variants(db, product_id, kept, ranks)
+    added: list[str] = []
+    if len(ranks) < len(entries):
+        options = await option_ids(db, product_id)
+        additions = [addition(entry, rank, options) for rank, entry in enumerate(entries) if entry.id is None]
+        await check_combinations(db, product_id, additions)
+        added = await add_variants(db, product_id, additions)
+    return [*gone, *kept, *added], added
+
+
+def addition(entry: VariantEntry, rank: int, options: list[str]) -> Addition:
+    """The new variant that an entry without id asks for. Raises InvalidData."""
+    values = pairs(entry.options or [])
+    check_values(options, values, entry.title)
+    given = entry.model_dump(exclude={"id": True, "options": True, "prices": {"__all__": {"id"}}}, exclude_unset=True)
+    return Addition(NewVariant.model_validate(given | {"prices": given.get("prices") or []}), rank, values)
+
+
+async def set_metadata(db: Db, product_id: str, key: str, value: str) -> None:
+    """Set one key of the metadata; an empty value takes it away."""
+    await access_product(db, product_id)
+    await db.execute(
+        "update products set metadata = merged_metadata(metadata, jsonb_build_object($2::text, $3::text)),"
+        " updated_at = now() where id = $1",
+        product_id,
+        key,
+        value,
+    )
+    await announce(db, "product.updated", product_id)
+
+
+async def remove_product(db: Db, product_id: str) -> News:
+    """The product and its variants are gone for the API; handle and skus are free. Quiet about unknown ones."""
+    if await db.fetchrow(ACCESS, product_id) is None:
+        return News()
+    held = [row["id"] for row in await db.fetch(VARIANTS, product_id)]
+    gone = await remove_variants(db, product_id, held)
+    await db.execute(REMOVE, product_id)
+    return await announce(db, "product.deleted", product_id, gone)
+
+
+# Handlers
+
+
+async def post_products(request: web.Request) -> web.Response:
+    body = await parse(request, ProductBody)
+    async with transaction(request) as db:
+        product_id, news = await create_product(db, body)
+        answer = json_bytes(request, f'{{"product":{await product_json(db, product_id)}}}')
+    await tell_inventory(request.app, news)
+    return answer
+
+
+async def post_product(request: web.Request) -> web.Response:
+    product_id, body = request.match_info["id"], await parse(request, ProductUpdate)
+    async with transaction(request) as db:
+        news = await update_product(db, product_id, body)
+        answer = json_bytes(request, f'{{"product":{await product_json(db, product_id)}}}')
+    await tell_inventory(request.app, news)
+    return answer
+
+
+async def delete_product(request: web.Request) -> web.Response:
+    product_id = request.match_info["id"]
+    async with transaction(request) as db:
+        news = await remove_product(db, product_id)
+        answer = json_bytes(request, to_json({"id": product_id, "object": "product", "deleted": True}))
+    await tell_inventory(request.app, news)
+    return answer
+
+
+async def post_product_metadata(request: web.Request) -> web.Response:
+    product_id, body = request.match_info["id"], await parse(request, MetadataBody)
+    async with transaction(request) as db:
+        await set_metadata(db, product_id, body.key, body.value)
+        return json_bytes(request, f'{{"product":{await product_json(db, product_id)}}}')
+
+
+OPERATIONS = [
+    web.post("/admin/products", post_products),
+    web.post("/admin/products/{id}", post_product),
+    web.delete("/admin/products/{id}", delete_product),
+    web.post("/admin/products/{id}/metadata", post_product_metadata),
+]

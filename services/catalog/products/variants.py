@@ -1,0 +1,96 @@
+"""Variants of a product: add, change, remove. Every answer is the product. `variant_lists.py` finds them."""
+
+import orjson
+from aiohttp import web
+
+from services.catalog.products.bodies import VariantBody, VariantUpdate
+from services.catalog.products.documents import News
+from services.catalog.products.products import access_product, announce
+from services.catalog.products.reads import product_json
+from services.catalog.products.stock import tell_inventory
+from services.catalog.products.variant_rows import (
+    Addition,
+    add_variants,
+    change_variants,
+    check_combinations,
+    check_values,
+    option_ids,
+    pairs,
+    remove_variants,
+)
+from services.chassis.db import Db, transaction
+from services.chassis.errors import InvalidData, NotFound
+from services.chassis.http import json_bytes, parse
+
+COUNT = "select count(*) from product_variants where product_id = $1 and deleted_at is null"
+
+
+async def create_variant(db: Db, product_id: str, body: VariantBody) -> News:
+    """Add a variant after the others. Returns what the inventory has to hear. Raises InvalidData for any reason."""
+    try:
+        await access_product(db, product_id)
+    except NotFound as error:
+        raise InvalidData(error.message) from None
+    values = pairs(body.options)
+    check_values(await option_ids(db, product_id), values, body.title)
+    additions = [Addition(body, await db.fetchval(COUNT, product_id), values)]
+    await check_combinations(db, product_id, additions)
+    (variant_id,) = await add_variants(db, product_id, additions)
+    added = [variant_id]
+    return await announce(db, "product-variant.created", product_id, added, added=added, variant_id=variant_id)
+
+
+async def update_variant(db: Db, product_id: str, variant_id: str, body: VariantUpdate) -> News:
+    """Change what the body names; prices replace those that were there. Returns what the inventory has to hear."""
+    await access_product(db, product_id)
+    await change_variants(db, product_id, {variant_id: body})
+    return await announce(db, "product-variant.updated", product_id, [variant_id], variant_id=variant_id)
+
+
+async def remove_variant(db: Db, product_id: str, variant_id: str) -> News:
+    """The variant is gone for the API, its sku is free. Quiet about an unknown one."""
+    await access_product(db, product_id)
+    gone = await remove_variants(db, product_id, [variant_id])
+    if not gone:
+        return News()
+    return await announce(db, "product-variant.deleted", product_id, gone, variant_id=variant_id)
+
+
+# Handlers
+
+
+async def post_variants(request: web.Request) -> web.Response:
+    product_id, body = request.match_info["id"], await parse(request, VariantBody)
+    async with transaction(request) as db:
+        news = await create_variant(db, product_id, body)
+        answer = json_bytes(request, f'{{"product":{await product_json(db, product_id)}}}')
+    await tell_inventory(request.app, news)
+    return answer
+
+
+async def post_variant(request: web.Request) -> web.Response:
+    product_id, variant_id = request.match_info["id"], request.match_info["variant_id"]
+    body = await parse(request, VariantUpdate)
+    async with transaction(request) as db:
+        news = await update_variant(db, product_id, variant_id, body)
+        answer = json_bytes(request, f'{{"product":{await product_json(db, product_id)}}}')
+    await tell_inventory(request.app, news)
+    return answer
+
+
+async def delete_variant(request: web.Request) -> web.Response:
+    product_id, variant_id = request.match_info["id"], request.match_info["variant_id"]
+    async with transaction(request) as db:
+        news = await remove_variant(db, product_id, variant_id)
+        said = {"variant_id": variant_id, "object": "product-variant", "deleted": True}
+        product = orjson.Fragment(await product_json(db, product_id))
+        answer = json_bytes(request, orjson.dumps(said | {"product": product}))
+    await tell_inventory(request.app, news)
+    return answer
+
+
+OPERATIONS = [
+    web.post("/admin/products/{id}/variants", post_variants),
+    web.post("/admin/products/{id}/variants/{variant_id}", post_variant),
+    web.delete("/admin/products/{id}/variants/{variant_id}", delete_variant),
+]

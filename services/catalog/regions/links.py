@@ -1,0 +1,201 @@
+"""What belongs to a region: its countries, which belong to one region only, and its providers; and its events."""
+
+from aiohttp import web
+
+from services.catalog.answers import chosen, one
+from services.catalog.documents import COUNTRIES, doc, docs, each_doc
+from services.catalog.resources import REGION
+from services.chassis.db import Db, transaction
+from services.chassis.embed import tree
+from services.chassis.errors import Duplicate, InvalidData, NotFound
+from services.chassis.http import Body, json_bytes, parse
+from services.chassis.outbox import emit, emit_all
+
+EXPAND = tree(REGION.relations)
+
+
+class CountryBody(Body):
+    country_code: str
+
+
+class ProviderBody(Body):
+    provider_id: str
+
+
+# Countries are locked in the order of their codes, after the region they go to.
+LOCK_COUNTRIES = """
+select iso_2, region_id, display_name from countries
+where iso_2 = any($2::text[]) or ($3 and region_id = $1) order by iso_2 for no key update
+"""
+CLAIM = """
+update countries set region_id = case when iso_2 = any($2::text[]) then $1 end
+where (iso_2 = any($2::text[]) or ($3 and region_id = $1))
+  and region_id is distinct from case when iso_2 = any($2::text[]) then $1 end
+returning iso_2
+"""
+UNKNOWN_PROVIDERS = """
+select
+    array(select unnest($1::text[]) except select id from payment_providers where is_installed),
+    array(select unnest($2::text[]) except select id from fulfillment_providers where is_installed)
+"""
+# $2: those it has from now on, or null to leave them.
+SET_PROVIDERS = """
+with gone_payment as (
+    delete from region_payment_providers where region_id = $1 and not provider_id = any($2::text[])
+), gone_fulfillment as (
+    delete from region_fulfillment_providers where region_id = $1 and not provider_id = any($3::text[])
+), new_payment as (
+    insert into region_payment_providers (region_id, provider_id) select distinct $1, unnest($2::text[])
+    on conflict do nothing
+)
+insert into region_fulfillment_providers (region_id, provider_id) select distinct $1, unnest($3::text[])
+on conflict do nothing
+"""
+ADD_PAYMENT = "insert into region_payment_providers (region_id, provider_id) values ($1, $2) on conflict do nothing"
+ADD_FULFILLMENT = (
+    "insert into region_fulfillment_providers (region_id, provider_id) values ($1, $2) on conflict do nothing"
+)
+REMOVE_PAYMENT = "delete from region_payment_providers where region_id = $1 and provider_id = $2"
+REMOVE_FULFILLMENT = "delete from region_fulfillment_providers where region_id = $1 and provider_id = $2"
+TOUCH = "update regions set updated_at = now() where id = $1"
+# Options show their region, so they change with it. Locked in the order of their ids, after the region.
+OPTIONS_OF = "select id from shipping_options where region_id = $1 order by id for no key update"
+
+
+async def access_region(db: Db, region_id: str) -> None:
+    """Lock the region. Raises NotFound."""
+    if not await db.fetchval(
+        "select id from regions where id = $1 and deleted_at is null for no key update", region_id
+    ):
+        raise NotFound(f"There is no region {region_id}.")
+
+
+async def check_providers(db: Db, payment: list[str], fulfillment: list[str]) -> None:
+    """Raises InvalidData for a provider that is not installed."""
+    unknown_payment, unknown_fulfillment = await db.fetchrow(UNKNOWN_PROVIDERS, payment, fulfillment)
+    if unknown_payment:
+        raise InvalidData(f"payment_providers: there is no provider {', '.join(unknown_payment)}.")
+    if unknown_fulfillment:
+        raise InvalidData(f"fulfillment_providers: there is no provider {', '.join(unknown_fulfillment)}.")
+
+
+async def set_providers(db: Db, region_id: str, *, payment: list[str] | None, fulfillment: list[str] | None) -> None:
+    """Replace the region's providers; None leaves those of that kind."""
+    await db.execute(SET_PROVIDERS, region_id, payment, fulfillment)
+
+
+async def claim_countries(db: Db, region_id: str, codes: list[str], *, replace: bool) -> list[str]:
+    """Give the region these countries; with `replace` it has no others. Returns the codes of those that changed.
+
+    Raises InvalidData for an unknown country, Duplicate for one of another region.
+    """
+    wanted = [code.lower() for code in codes]
+    found = {row["iso_2"]: row for row in await db.fetch(LOCK_COUNTRIES, region_id, wanted, replace)}
+    unknown = sorted(set(wanted) - found.keys())
+    if unknown:
+        raise InvalidData(f"countries: there is no country {', '.join(unknown)}; use ISO 3166 codes of two letters.")
+    for code in wanted:
+        if found[code]["region_id"] not in (None, region_id):
+            raise Duplicate(f"{found[code]['display_name']} is in region {found[code]['region_id']} already.")
+    return [row["iso_2"] for row in await db.fetch(CLAIM, region_id, wanted, replace)]
+
+
+async def announce(db: Db, event: str, region_id: str, countries: list[str]) -> None:
+    """Emit what happened to the region, and to all that shows it."""
+    options = [row["id"] for row in await db.fetch(OPTIONS_OF, region_id)]
+    await emit(db, event, region_id, await doc(db, "region", region_id))
+    await emit_all(db, "shipping_option.updated", await each_doc(db, "shipping_option", options))
+    if countries:
+        data = {"id": COUNTRIES, "copies": await docs(db, {"country": countries})}
+        await emit(db, "country.updated", COUNTRIES, data)
+
+
+async def region_json(db: Db, region_id: str) -> str:
+    """`{"region": ...}` with its relations."""
+    return await one(db, "region", REGION, chosen(REGION, EXPAND), region_id)
+
+
+async def add_country(db: Db, region_id: str, code: str) -> None:
+    """The country joins the region, unless it is there."""
+    await access_region(db, region_id)
+    if changed := await claim_countries(db, region_id, [code], replace=False):
+        await touch(db, region_id, changed)
+
+
+async def remove_country(db: Db, region_id: str, code: str) -> None:
+    """The country leaves the region, if it is there."""
+    await access_region(db, region_id)
+    left = "update countries set region_id = null where iso_2 = $2 and region_id = $1 returning iso_2"
+    if changed := await db.fetchval(left, region_id, code.lower()):
+        await touch(db, region_id, [changed])
+
+
+async def change_provider(db: Db, region_id: str, statement: str, provider_id: str) -> None:
+    """Add or remove one provider."""
+    await access_region(db, region_id)
+    if not (await db.execute(statement, region_id, provider_id)).endswith(" 0"):
+        await touch(db, region_id, [])
+
+
+async def touch(db: Db, region_id: str, countries: list[str]) -> None:
+    """What belongs to the region has changed."""
+    await db.execute(TOUCH, region_id)
+    await announce(db, "region.updated", region_id, countries)
+
+
+async def post_country(request: web.Request) -> web.Response:
+    region_id, body = request.match_info["id"], await parse(request, CountryBody)
+    async with transaction(request) as db:
+        await add_country(db, region_id, body.country_code)
+        return json_bytes(request, await region_json(db, region_id))
+
+
+async def delete_country(request: web.Request) -> web.Response:
+    region_id = request.match_info["id"]
+    async with transaction(request) as db:
+        await remove_country(db, region_id, request.match_info["code"])
+        return json_bytes(request, await region_json(db, region_id))
+
+
+async def post_payment_provider(request: web.Request) -> web.Response:
+    region_id, body = request.match_info["id"], await parse(request, ProviderBody)
+    async with transaction(request) as db:
+        await access_region(db, region_id)
+        if not await db.fetchval("select is_installed from payment_providers where id = $1", body.provider_id):
+            raise NotFound(f"There is no payment provider {body.provider_id}.")
+        await change_provider(db, region_id, ADD_PAYMENT, body.provider_id)
+        return json_bytes(request, await region_json(db, region_id))
+
+
+async def delete_payment_provider(request: web.Request) -> web.Response:
+    region_id = request.match_info["id"]
+    async with transaction(request) as db:
+        await change_provider(db, region_id, REMOVE_PAYMENT, request.match_info["provider_id"])
+        return json_bytes(request, await region_json(db, region_id))
+
+
+async def post_fulfillment_provider(request: web.Request) -> web.Response:
+    region_id, body = request.match_info["id"], await parse(request, ProviderBody)
+    async with transaction(request) as db:
+        await access_region(db, region_id)
+        if not await db.fetchval("select true from fulfillment_providers where id = $1", body.provider_id):
+            raise NotFound(f"There is no fulfillment provider {body.provider_id}.")
+        await change_provider(db, region_id, ADD_FULFILLMENT, body.provider_id)
+        return json_bytes(request, await region_json(db, region_id))
+
+
+async def delete_fulfillment_provider(request: web.Request) -> web.Response:
+    region_id = request.match_info["id"]
+    async with transaction(request) as db:
+        await change_provider(db, region_id, REMOVE_FULFILLMENT, request.match_info["provider_id"])
+        return json_bytes(request, await region_json(db, region_id))
+
+
+OPERATIONS = [
+    web.post("/admin/regions/{id}/countries", post_country),
+    web.delete("/admin/regions/{id}/countries/{code}", delete_country),
+    web.post("/admin/regions/{id}/payment-providers", post_payment_provider),
+    web.delete("/admin/regions/{id}/payment-providers/{provider_id}", delete_payment_provider),
+    web.post("/admin/regions/{id}/fulfillment-providers", post_fulfillment_provider),
+    web.delete("/admin/regions/{id}/fulfillment-providers/{provider_id}", delete_fulfillment_provider),
+]

@@ -1,0 +1,208 @@
+"""What a tax rate is for: products, product types, shipping options of its region. How its answers are chosen, too."""
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from aiohttp import web
+
+from services.catalog.answers import one
+from services.catalog.products.reads import PRODUCT, TYPE
+from services.catalog.resources import INNER_REGION, SHIPPING_OPTION, TAX_RATE
+from services.chassis.db import Db, transaction
+from services.chassis.embed import Many, One, Resource, Selection, selection
+from services.chassis.errors import InvalidData, NotAllowed, NotFound
+from services.chassis.http import Body, json_bytes, parse
+from services.chassis.params import Query, check_known, query_of
+
+RATE = Resource(
+    TAX_RATE.table,
+    {
+        **TAX_RATE.columns,
+        "product_count": "(select count(*) from product_tax_rates l join products x"
+        " on x.id = l.product_id and x.deleted_at is null where l.rate_id = {t}.id)",
+        "product_type_count": "(select count(*) from product_type_tax_rates l where l.rate_id = {t}.id)",
+        "shipping_option_count": "(select count(*) from shipping_tax_rates l join shipping_options x"
+        " on x.id = l.shipping_option_id and x.deleted_at is null where l.rate_id = {t}.id)",
+    },
+    {
+        "region": One(INNER_REGION, "{t}.id = {p}.region_id and {t}.deleted_at is null"),
+        "products": Many(
+            PRODUCT,
+            "{t}.id in (select product_id from product_tax_rates where rate_id = {p}.id) and {t}.deleted_at is null",
+        ),
+        "product_types": Many(
+            TYPE, "{t}.id in (select product_type_id from product_type_tax_rates where rate_id = {p}.id)"
+        ),
+        "shipping_options": Many(
+            SHIPPING_OPTION,
+            "{t}.id in (select shipping_option_id from shipping_tax_rates where rate_id = {p}.id)"
+            " and {t}.deleted_at is null",
+        ),
+    },
+)
+FIELDS = ("id", "rate", "code", "name", "region_id", "created_at", "updated_at")
+
+
+class ProductsBody(Body):
+    products: list[str]
+
+
+class TypesBody(Body):
+    product_types: list[str]
+
+
+class OptionsBody(Body):
+    shipping_options: list[str]
+
+
+class Links(NamedTuple):
+    """Ids of what a rate is for; None leaves those of that kind alone."""
+
+    products: list[str] | None = None
+    types: list[str] | None = None
+    options: list[str] | None = None
+
+
+LOCK = "select region_id from tax_rates where id = $1 for no key update"
+# The following take the rate as $1 and the three kinds of links as $2, $3, $4. A null in an array condition holds for
+# no row, so a kind that is null is left alone.
+MISSING = """
+select
+    array(select unnest($1::text[]) except select id from products where deleted_at is null order by 1),
+    array(select unnest($2::text[]) except select id from product_types where deleted_at is null order by 1),
+    array(select unnest($3::text[]) except select id from shipping_options where deleted_at is null order by 1)
+"""
+ADD = """
+with new_products as (
+    insert into product_tax_rates (rate_id, product_id) select $1, id from unnest($2::text[]) id order by id
+    on conflict do nothing
+), new_types as (
+    insert into product_type_tax_rates (rate_id, product_type_id) select $1, id from unnest($3::text[]) id order by id
+    on conflict do nothing
+)
+insert into shipping_tax_rates (rate_id, shipping_option_id) select $1, id from unnest($4::text[]) id order by id
+on conflict do nothing
+"""
+REMOVE = """
+with gone_products as (
+    delete from product_tax_rates where rate_id = $1 and product_id = any($2::text[])
+), gone_types as (
+    delete from product_type_tax_rates where rate_id = $1 and product_type_id = any($3::text[])
+)
+delete from shipping_tax_rates where rate_id = $1 and shipping_option_id = any($4::text[])
+"""
+KEEP = """
+with gone_products as (
+    delete from product_tax_rates where rate_id = $1 and not product_id = any($2::text[])
+), gone_types as (
+    delete from product_type_tax_rates where rate_id = $1 and not product_type_id = any($3::text[])
+)
+delete from shipping_tax_rates where rate_id = $1 and not shipping_option_id = any($4::text[])
+"""
+OF_OTHER_REGIONS = """
+select s.id from shipping_tax_rates l join shipping_options s on s.id = l.shipping_option_id
+join tax_rates r on r.id = l.rate_id where r.id = $1 and s.region_id <> r.region_id
+"""
+
+
+def shown(query: Query, listed: bool = False) -> Selection:
+    """What `fields[]` and `expand[]` choose. Raises InvalidData when they are no lists."""
+    for name in ("fields", "expand"):
+        if name in query and not isinstance(query[name], list):
+            raise InvalidData(f"{name}: must be a list, {name}[]=.")
+    joined: Query = {name: ",".join(query[name]) for name in ("fields", "expand") if name in query}
+    return selection(RATE, joined, fields=FIELDS, listed=listed)
+
+
+def shown_by(request: web.Request) -> Selection:
+    """The same for a request that knows nothing else. Raises InvalidData."""
+    query = query_of(request)
+    check_known(query, ("fields", "expand"))
+    return shown(query)
+
+
+async def access_rate(db: Db, rate_id: str) -> str:
+    """Lock the rate; returns its region. Raises NotFound."""
+    region: str | None = await db.fetchval(LOCK, rate_id)
+    if region is None:
+        raise NotFound(f"There is no tax rate {rate_id}.")
+    return region
+
+
+async def add_links(db: Db, rate_id: str, links: Links) -> None:
+    """The rate is for these, too. Raises NotFound for what does not exist, NotAllowed for another region's options."""
+    missing = await db.fetchrow(MISSING, *links)
+    for kind, ids in zip(("product", "product type", "shipping option"), missing, strict=True):
+        if ids:
+            raise NotFound(f"There is no {kind} {', '.join(ids)}.")
+    await db.execute(ADD, rate_id, *links)
+    await check_options(db, rate_id)
+
+
+async def remove_links(db: Db, rate_id: str, links: Links) -> None:
+    """The rate is not for these."""
+    await db.execute(REMOVE, rate_id, *links)
+
+
+async def replace_links(db: Db, rate_id: str, links: Links) -> None:
+    """The rate is for these, and for nothing else of their kinds. Raises as `add_links` does."""
+    await db.execute(KEEP, rate_id, *links)
+    await add_links(db, rate_id, links)
+
+
+async def check_options(db: Db, rate_id: str) -> None:
+    """Raises NotAllowed for shipping options of another region."""
+    others = [row["id"] for row in await db.fetch(OF_OTHER_REGIONS, rate_id)]
+    if others:
+        raise NotAllowed(f"shipping_options: {', '.join(others)} of another region than the tax rate.")
+
+
+async def change_links(
+    request: web.Request, what: Selection, change: Callable[[Db, str, Links], Awaitable[None]], links: Links
+) -> web.Response:
+    """Add or remove, and answer with the rate."""
+    rate_id = request.match_info["id"]
+    async with transaction(request) as db:
+        await access_rate(db, rate_id)
+        await change(db, rate_id, links)
+        return json_bytes(request, await one(db, "tax_rate", RATE, what, rate_id, "{t}.id = $1"))
+
+
+async def post_products(request: web.Request) -> web.Response:
+    what, body = shown_by(request), await parse(request, ProductsBody)
+    return await change_links(request, what, add_links, Links(products=body.products))
+
+
+async def delete_products(request: web.Request) -> web.Response:
+    what, body = shown_by(request), await parse(request, ProductsBody)
+    return await change_links(request, what, remove_links, Links(products=body.products))
+
+
+async def post_types(request: web.Request) -> web.Response:
+    what, body = shown_by(request), await parse(request, TypesBody)
+    return await change_links(request, what, add_links, Links(types=body.product_types))
+
+
+async def delete_types(request: web.Request) -> web.Response:
+    what, body = shown_by(request), await parse(request, TypesBody)
+    return await change_links(request, what, remove_links, Links(types=body.product_types))
+
+
+async def post_options(request: web.Request) -> web.Response:
+    what, body = shown_by(request), await parse(request, OptionsBody)
+    return await change_links(request, what, add_links, Links(options=body.shipping_options))
+
+
+async def delete_options(request: web.Request) -> web.Response:
+    what, body = shown_by(request), await parse(request, OptionsBody)
+    return await change_links(request, what, remove_links, Links(options=body.shipping_options))
+
+
+OPERATIONS = [
+    web.post("/admin/tax-rates/{id}/products/batch", post_products),
+    web.delete("/admin/tax-rates/{id}/products/batch", delete_products),
+    web.post("/admin/tax-rates/{id}/product-types/batch", post_types),
+    web.delete("/admin/tax-rates/{id}/product-types/batch", delete_types),
+    web.post("/admin/tax-rates/{id}/shipping-options/batch", post_options),
+    web.delete("/admin/tax-rates/{id}/shipping-options/batch", delete_options),
+]

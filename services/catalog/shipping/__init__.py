@@ -1,0 +1,14 @@
+"""Shipping options and profiles, and the providers that carry what is shipped."""
+
+from services.catalog.shipping import options, profiles, providers
+
+OPERATIONS = [
+    *profiles.OPERATIONS,
+    *options.OPERATIONS,
+]
+LISTENERS = {
+    **providers.LISTENERS,
+}
+COMMANDS = {
+    **providers.COMMANDS,
+}

@@ -1,0 +1,186 @@
+"""Shipping profiles: products that ship alike, and the shipping options for them. A product has one profile."""
+
+from typing import Literal
+
+from aiohttp import web
+
+from services.catalog.answers import chosen, deleted, json_or_null, one
+from services.catalog.bodies import Metadata, sent
+from services.catalog.documents import doc, each_doc
+from services.catalog.products.documents import PRODUCT_KINDS
+from services.catalog.products.reads import PLAIN_PRODUCT
+from services.catalog.resources import SHIPPING_OPTION, SHIPPING_PROFILE
+from services.chassis.db import Db, reading, transaction
+from services.chassis.embed import Many, Resource, page_sql, tree
+from services.chassis.errors import NotAllowed, NotFound
+from services.chassis.http import ABSENT, Body, json_bytes, parse
+from services.chassis.ids import new_id
+from services.chassis.outbox import emit, emit_all
+
+WITH_CONTENTS = Resource(
+    SHIPPING_PROFILE.table,
+    SHIPPING_PROFILE.columns,
+    {
+        "products": Many(
+            Resource(PLAIN_PRODUCT.table, PLAIN_PRODUCT.columns, PLAIN_PRODUCT.relations, always=tree(("profiles",))),
+            "{t}.profile_id = {p}.id and {t}.deleted_at is null",
+        ),
+        "shipping_options": Many(SHIPPING_OPTION, "{t}.profile_id = {p}.id and {t}.deleted_at is null"),
+    },
+)
+EXPAND = tree(("products", "shipping_options"))
+Type = Literal["default", "gift_card", "custom"]
+
+
+class ProfileBody(Body):
+    name: str
+    type: Type
+    metadata: Metadata = None
+
+
+class ProfileUpdate(Body):
+    name: str = ABSENT
+    type: Type = ABSENT
+    metadata: Metadata = None
+    products: list[str] | None = None
+    shipping_options: list[str] | None = None
+
+
+INSERT = "insert into shipping_profiles (id, name, type, metadata) values ($1, $2, $3, $4::text::jsonb)"
+# $2: the body as JSON; what it does not name stays.
+UPDATE = """
+update shipping_profiles t set
+    (name, type) = (select n.name, n.type from jsonb_populate_record(t, $2::text::jsonb - 'metadata') n),
+    metadata = updated_metadata(t.metadata, $2::text::jsonb),
+    updated_at = now()
+where id = $1
+"""
+# Every other one of its kind is locked, too, so that the last two are not given up at once.
+LOCK = """
+select id, type from shipping_profiles
+where deleted_at is null and (id = $1 or type = (select type from shipping_profiles where id = $1 and type <> 'custom'))
+order by id for no key update
+"""
+LOCK_OPTIONS = """
+select id, id = any($2::text[]) as wanted from shipping_options
+where deleted_at is null and (id = any($2::text[]) or profile_id = $1) order by id for no key update
+"""
+LOCK_PRODUCTS = """
+select id from products where deleted_at is null and id = any($1::text[]) order by id for no key update
+"""
+MOVE_OPTIONS = "update shipping_options set profile_id = $1, updated_at = now() where id = any($2::text[])"
+MOVE_PRODUCTS = "update products set profile_id = $1, updated_at = now() where id = any($2::text[])"
+
+
+FIRST = page_sql(
+    SHIPPING_PROFILE, chosen(SHIPPING_PROFILE), "{t}.deleted_at is null", "{t}.created_at, {t}.id", "10", "0"
+)
+
+
+async def access_profile(db: Db, profile_id: str) -> tuple[str, bool]:
+    """Lock the profile; returns its type, and whether it is the only one of a type that there must be.
+
+    Raises NotFound.
+    """
+    types = {row["id"]: row["type"] for row in await db.fetch(LOCK, profile_id)}
+    if profile_id not in types:
+        raise NotFound(f"There is no shipping profile {profile_id}.")
+    return types[profile_id], len(types) == 1 and types[profile_id] != "custom"
+
+
+async def create_profile(db: Db, body: ProfileBody) -> str:
+    """A new profile without contents."""
+    profile_id = new_id("sp")
+    await db.execute(INSERT, profile_id, body.name, body.type, json_or_null(body.metadata))
+    await emit(db, "shipping_profile.created", profile_id, await doc(db, "shipping_profile", profile_id))
+    return profile_id
+
+
+async def update_profile(db: Db, profile_id: str, body: ProfileUpdate) -> None:
+    """Change what the body names, and move the products and options to this profile."""
+    type_, needed = await access_profile(db, profile_id)
+    if needed and body.type not in (None, type_):
+        raise NotAllowed(f"This is the only profile of type {type_}; make another one first.")
+    options = await db.fetch(LOCK_OPTIONS, profile_id, body.shipping_options or [])
+    check_found("shipping option", body.shipping_options, {row["id"] for row in options if row["wanted"]})
+    products = {row["id"] for row in await db.fetch(LOCK_PRODUCTS, body.products or [])}
+    check_found("product", body.products, products)
+    await db.execute(UPDATE, profile_id, sent(body))
+    await db.execute(MOVE_OPTIONS, profile_id, body.shipping_options or [])
+    await db.execute(MOVE_PRODUCTS, profile_id, body.products or [])
+    await emit(db, "shipping_profile.updated", profile_id, await doc(db, "shipping_profile", profile_id))
+    # Its options show the profile, so all of them have changed.
+    shown = await each_doc(db, "shipping_option", [row["id"] for row in options])
+    await emit_all(db, "shipping_option.updated", shown)
+    await emit_all(db, "product.updated", await each_doc(db, "product", sorted(products), PRODUCT_KINDS))
+
+
+def check_found(what: str, wanted: list[str] | None, found: set[str]) -> None:
+    """Raises NotFound for the ids that are not there."""
+    missing = sorted(set(wanted or ()) - found)
+    if missing:
+        raise NotFound(f"There is no {what} {', '.join(missing)}.")
+
+
+async def remove_profile(db: Db, profile_id: str) -> None:
+    """The profile is gone for the API; what is in it keeps its id. Nothing happens when there is none."""
+    try:
+        type_, needed = await access_profile(db, profile_id)
+    except NotFound:
+        return
+    if needed:
+        raise NotAllowed(f"This is the only profile of type {type_}; products need one.")
+    await db.execute("update shipping_profiles set deleted_at = now() where id = $1", profile_id)
+    await emit(db, "shipping_profile.deleted", profile_id, await doc(db, "shipping_profile", profile_id))
+
+
+async def get_shipping_profiles(request: web.Request) -> web.Response:
+    """The first ten; parameters are not looked at."""
+    async with reading(request) as db:
+        rows, _ = await db.fetchrow(FIRST)
+    return json_bytes(request, f'{{"shipping_profiles":{rows}}}')
+
+
+async def post_shipping_profiles(request: web.Request) -> web.Response:
+    body = await parse(request, ProfileBody)
+    async with transaction(request) as db:
+        profile_id = await create_profile(db, body)
+        what = chosen(SHIPPING_PROFILE)
+        return json_bytes(request, await one(db, "shipping_profile", SHIPPING_PROFILE, what, profile_id))
+
+
+async def get_shipping_profile(request: web.Request) -> web.Response:
+    """The whole profile; parameters are not looked at."""
+    async with reading(request) as db:
+        return json_bytes(request, await profile_json(db, request.match_info["id"]))
+
+
+async def post_shipping_profile(request: web.Request) -> web.Response:
+    profile_id, body = request.match_info["id"], await parse(request, ProfileUpdate)
+    async with transaction(request) as db:
+        await update_profile(db, profile_id, body)
+        return json_bytes(request, await profile_json(db, profile_id))
+
+
+async def delete_shipping_profile(request: web.Request) -> web.Response:
+    profile_id = request.match_info["id"]
+    async with transaction(request) as db:
+        await remove_profile(db, profile_id)
+        return deleted(request, profile_id, "shipping_profile")
+
+
+async def profile_json(db: Db, profile_id: str) -> str:
+    """`{"shipping_profile": ...}` with its contents."""
+    return await one(db, "shipping_profile", WITH_CONTENTS, chosen(WITH_CONTENTS, EXPAND), profile_id)
+
+
+# For the documentation (services/chassis/openapi.py): what the statement above makes.
+ANSWERS = {"get_shipping_profiles": {"shipping_profiles": [SHIPPING_PROFILE]}}
+
+OPERATIONS = [
+    web.get("/admin/shipping-profiles", get_shipping_profiles),
+    web.post("/admin/shipping-profiles", post_shipping_profiles),
+    web.get("/admin/shipping-profiles/{id}", get_shipping_profile),
+    web.post("/admin/shipping-profiles/{id}", post_shipping_profile),
+    web.delete("/admin/shipping-profiles/{id}", delete_shipping_profile),
+]

@@ -1,0 +1,139 @@
+"""/store/carts: what a customer does with the cart of a swap before completing it (cart_completions.py).
+
+Whoever holds the id of a cart may do it. Nothing else of /store is answered, and no other carts.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import orjson
+from aiohttp import web
+from pydantic import Field
+
+from services.chassis.db import Db, reading, transaction
+from services.chassis.errors import Conflict, InvalidData
+from services.chassis.http import Body, json_bytes, parse
+from services.chassis.ids import new_id
+from services.chassis.params import check_known, query_of
+from services.orders.pricing.amounts import dumps
+from services.orders.pricing.quotes import Row, store_copies
+from services.orders.swaps.carts import (
+    SwapCart,
+    access_cart,
+    check_open,
+    load_cart,
+    reprice,
+    store_methods,
+    store_totals,
+)
+from services.orders.swaps.reads import store_cart_json
+
+ROUNDS = 3
+
+
+class ShippingMethodBody(Body):
+    option_id: Annotated[str, Field(min_length=1)]
+    data: dict[str, Any] | None = None
+
+
+class SessionBody(Body):
+    """For regions with several payment providers, or one that has to be told something by the customer's browser."""
+
+    provider_id: str | None = None
+    data: dict[str, Any] | None = None
+
+
+# Shipping
+
+
+def chosen_method(cart: SwapCart, body: ShippingMethodBody) -> Row:
+    """The method as it is before the catalog was asked. Raises InvalidData for an option that staff did not offer."""
+    if cart.offered and body.option_id not in cart.offered:
+        raise InvalidData(f"Shipping option {body.option_id} is not one of those that are offered with this swap.")
+    return {
+        "id": new_id("sm"),
+        "shipping_option_id": body.option_id,
+        "asked_price": cart.offered.get(body.option_id),
+        "data": body.data or {},
+    }
+
+
+def check_method(cart: SwapCart, option_id: str, options: Sequence[Row]) -> None:
+    """Raises InvalidData for options that customers cannot choose by themselves."""
+    option = next((doc["body"] for doc in options if doc["id"] == option_id), None) or {}
+    if option_id not in cart.offered and (option.get("is_return") or option.get("admin_only")):
+        raise InvalidData(f"Shipping option {option_id} is not for customers.")
+
+
+async def post_shipping_method(request: web.Request) -> web.Response:
+    """The method takes the place of the one of the same shipping profile."""
+    cart_id, body = request.match_info["id"], await parse(request, ShippingMethodBody)
+    check_known(query_of(request), ())
+    for _ in range(ROUNDS):
+        async with reading(request) as db:
+            cart = await load_cart(db, cart_id)
+        check_open(cart)
+        chosen = chosen_method(cart, body)
+        quoted = await reprice(request.app, cart, [*cart.methods, chosen])
+        check_method(cart, body.option_id, quoted.copies.get("shipping_option", []))
+        profile = quoted.methods[-1]["profile_id"]
+        left = [method for method in cart.methods if method["profile_id"] != profile]
+        priced = await reprice(request.app, cart, [*left, chosen]) if len(left) < len(cart.methods) else quoted
+        async with transaction(request) as db:
+            now = await access_cart(db, cart_id)
+            check_open(now)
+            if now.version == cart.version:
+                await store_copies(db, priced.copies)
+                await store_methods(db, cart_id, priced.methods)
+                await store_totals(db, cart_id, priced.lines, priced.total)
+                return json_bytes(request, await store_cart_json(db, cart_id))
+    raise Conflict("This cart is being changed by others; try again.")
+
+
+# Payment
+
+PROVIDERS = """
+select coalesce(c.related -> 'payment_providers', '[]')::text from copies c where c.kind = 'region' and c.id = $1
+"""
+# $1 cart, $2 amount, $3 ids, $4 providers, $5 the one that is chosen, $6 what it is told
+OFFER = """
+insert into payment_sessions (id, cart_id, provider_id, amount, data, is_selected, is_initiated)
+select x.id, $1, x.provider_id, $2, case when x.provider_id = $5 then $6::text::jsonb else '{}' end,
+    nullif(x.provider_id = $5, false), x.provider_id = $5
+from unnest($3::text[], $4::text[]) as x(id, provider_id)
+"""
+FORGET = "delete from payment_sessions where cart_id = $1"
+
+
+async def offer_payment(db: Db, cart: SwapCart, body: SessionBody) -> None:
+    """A session with each provider of the region, one of them chosen; none when there is nothing to pay.
+
+    Raises InvalidData for a provider that the region does not have.
+    """
+    found = orjson.loads(await db.fetchval(PROVIDERS, cart.region_id) or "[]")
+    provider_ids = sorted(provider["id"] for provider in found)
+    if body.provider_id is not None and body.provider_id not in provider_ids:
+        raise InvalidData(f"provider_id: the region has only {', '.join(provider_ids)}.")
+    await db.execute(FORGET, cart.id)
+    if cart.total <= 0 or not provider_ids:
+        return
+    kept = cart.provider_id if cart.provider_id in provider_ids else provider_ids[0]
+    data = {"status": "pending"} if body.data is None else body.data
+    ids = [new_id("ps") for _ in provider_ids]
+    await db.execute(OFFER, cart.id, cart.total, ids, provider_ids, body.provider_id or kept, dumps(data))
+
+
+async def post_payment_sessions(request: web.Request) -> web.Response:
+    cart_id, body = request.match_info["id"], await parse(request, SessionBody)
+    check_known(query_of(request), ())
+    async with transaction(request) as db:
+        cart = await access_cart(db, cart_id)
+        check_open(cart)
+        await offer_payment(db, cart, body)
+        return json_bytes(request, await store_cart_json(db, cart_id))
+
+
+OPERATIONS = [
+    web.post("/store/carts/{id}/shipping-methods", post_shipping_method),
+    web.post("/store/carts/{id}/payment-sessions", post_payment_sessions),
+]

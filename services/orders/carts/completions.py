@@ -1,0 +1,228 @@
+"""A customer confirms a swap: POST /store/carts/{id}/complete. A recorded saga, `complete_swap`:
+
+    price (catalog: the taxes of this moment) -> reserve (inventory) -> authorise (payments) -> rows
+
+Each step that others took is undone when a later one is refused. While it runs nothing else is done with the swap. What
+is due is captured, or given back, when staff process the payment (swap_payments.py).
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from services.chassis.db import Db, transaction
+from services.chassis.errors import ApiError, NotAllowed
+from services.chassis.http import json_bytes
+from services.chassis.ids import new_id
+from services.chassis.keys import POOL, SETTINGS
+from services.chassis.outbox import emit
+from services.chassis.params import check_known, query_of
+from services.chassis.sagas import Saga, Step, begin, intention, run
+from services.orders import remote
+from services.orders.fulfillments.owners import SWAP, access_owner
+from services.orders.orders.payment_copies import store_payments
+from services.orders.pricing.quotes import Row, store_copies
+from services.orders.swaps.carts import (
+    SwapCart,
+    access_cart,
+    check_open,
+    load_cart,
+    reprice,
+    store_methods,
+    store_taxes,
+    store_totals,
+)
+from services.orders.swaps.reads import confirmed_json
+from services.orders.totals import Totals
+
+
+class OutOfStock(ApiError):
+    """409: what the customer wants instead is not there any more."""
+
+    status, type, code = 409, "not_allowed", "insufficient_inventory"
+
+
+# $1 cart, $2 swap, $3 payment, $4 status of the swap's payment
+CONFIRM = """
+with cart as (
+    update carts set completed_at = now(), payment_authorized_at = now(), payment_id = $3, updated_at = now()
+    where id = $1
+    returning shipping_address_id, total
+), methods as (
+    update shipping_methods set swap_id = $2 where cart_id = $1
+), sessions as (
+    update payment_sessions set status = 'authorized', amount = cart.total, payment_authorized_at = now(),
+        updated_at = now()
+    from cart where cart_id = $1 and is_selected and $3::text is not null
+)
+update swaps set difference_due = cart.total, shipping_address_id = cart.shipping_address_id, payment_status = $4,
+    confirmed_at = now(), updated_at = now()
+from cart where swaps.id = $2
+"""
+# What the customer owes for the swap counts as paid for the order once it was authorised, as its own total did.
+PAID = """
+update orders set paid_total = paid_total + $2, refundable_amount = refundable_amount + $2, updated_at = now()
+where id = $1
+"""
+SESSION = "select data::text from payment_sessions where cart_id = $1 and is_selected"
+
+
+def check_payable(total: int, provider_id: str | None) -> None:
+    """Raises NotAllowed when there is something to pay and nobody to pay it to."""
+    if total > 0 and provider_id is None:
+        raise NotAllowed("There is a difference to pay; start a payment session before completing the cart.")
+
+
+# Steps
+
+
+def cart_of(saga: Saga) -> SwapCart:
+    """The cart as it stood when the saga was begun; nothing changes it meanwhile."""
+    return SwapCart(**saga.state["cart"])
+
+
+async def price(app: web.Application, saga: Saga) -> Row:
+    """All taxes as they are now, and which of the new goods have stock that is counted."""
+    cart = cart_of(saga)
+    priced = await reprice(app, cart, cart.methods, taxed=True)
+    check_payable(priced.total.total, cart.provider_id)
+    async with app[POOL].acquire() as db, db.transaction():
+        await store_copies(db, priced.copies)
+    variants = priced.copies.get("variant", [])
+    counted = {doc["id"] for doc in variants if (doc["body"] or {}).get("manage_inventory")}
+    wanted = [
+        {"line_item_id": line["id"], "variant_id": line["variant_id"], "quantity": line["quantity"]}
+        for line in cart.new_lines
+        if line["variant_id"] in counted
+    ]
+    # Also where placements reserve nothing, as the recorded answers have it, when there is something to pay.
+    reserves = saga.state["reserve"] or priced.total.total > 0 or not cart.allow_backorder
+    return {
+        "lines": priced.lines,
+        "methods": priced.methods,
+        "total": asdict(priced.total),
+        "reserve": wanted if reserves else [],
+    }
+
+
+async def reserve(app: web.Application, saga: Saga) -> Row:
+    """Stock for the new goods, all or nothing. When staff allow a backorder, what is not there is no obstacle."""
+    cart, items = cart_of(saga), saga.results["price"]["reserve"]
+    if not items:
+        return {}
+    wanted = {
+        "order_id": cart.order_id,
+        "sales_channel_id": cart.sales_channel_id,
+        "items": items,
+        "mode": "claim" if cart.allow_backorder else "placement",
+    }
+    try:
+        await remote.reserve(app, saga.key("reserve"), wanted)
+    except ApiError as refusal:
+        if refusal.code == "insufficient_inventory":
+            raise OutOfStock(refusal.message) from None
+        if refusal.type == "invalid_data" and cart.allow_backorder:
+            return {"refused": refusal.message}  # the channel's locations do not know these goods
+        raise
+    return {}
+
+
+async def release(app: web.Application, saga: Saga) -> None:
+    await remote.undo_reserve(app, saga, saga.results["price"]["reserve"])
+
+
+async def authorise(app: web.Application, saga: Saga) -> Row:
+    """A payment of the difference, where the customer owes it."""
+    cart, amount = cart_of(saga), saga.results["price"]["total"]["total"]
+    if amount <= 0:
+        return {"payment": None}
+    payment = {
+        "payment_id": saga.state["payment_id"],
+        "order_id": cart.order_id,
+        "cart_id": cart.id,
+        "swap_id": cart.swap_id,
+        "amount": amount,
+        "currency_code": cart.currency_code,
+        "provider_id": cart.provider_id,
+        "data": saga.state["data"],
+    }
+    reply = await remote.authorize(app, saga.key("authorise"), payment)
+    return {"payment": reply["payment"]}
+
+
+async def void(app: web.Application, saga: Saga) -> None:
+    if saga.results["price"]["total"]["total"] > 0:
+        await remote.cancel_payment(app, saga.key("void"), saga.state["payment_id"], undoes=saga.key("authorise"))
+
+
+async def confirm(db: Db, saga: Saga) -> Row:
+    """The swap's rows. Nothing is checked here: the money is there, and nothing else touched the swap meanwhile."""
+    cart, priced, payment = cart_of(saga), saga.results["price"], saga.results["authorise"]["payment"]
+    await access_owner(db, SWAP, cart.order_id, cart.swap_id, unless=())
+    total = Totals(**priced["total"])
+    await store_methods(db, cart.id, priced["methods"], frozen=True)
+    await store_taxes(db, [line for line in priced["lines"] if not line["is_return"]])
+    await store_totals(db, cart.id, priced["lines"], total)
+    status = "awaiting" if total.total else "confirmed"
+    await db.execute(CONFIRM, cart.id, cart.swap_id, payment and payment["id"], status)
+    if payment:
+        await store_payments(db, [payment])
+        await db.execute(PAID, cart.order_id, payment["amount"])
+    data = {
+        "id": cart.swap_id,
+        "order_id": cart.order_id,
+        "difference_due": total.total,
+        "no_notification": cart.no_notification,
+    }
+    await emit(db, "swap.payment_completed", cart.swap_id, data)
+    return {"swap_id": cart.swap_id}
+
+
+COMPLETE_SWAP = (
+    Step("price", do=price),
+    Step("reserve", do=reserve, undo=release),
+    Step("authorise", do=authorise, undo=void),
+    Step("rows", commit=confirm),
+)
+SAGAS = {"complete_swap": COMPLETE_SWAP}
+
+
+async def session_data(db: Db, cart_id: str) -> dict[str, Any]:
+    """What the customer's browser has for the payment provider."""
+    text = await db.fetchval(SESSION, cart_id)
+    data: dict[str, Any] = orjson.loads(text) if text else {}
+    return data
+
+
+# Handler
+
+
+async def post_complete(request: web.Request) -> web.Response:
+    """A cart that was completed is answered as it was then."""
+    cart_id, app = request.match_info["id"], request.app
+    check_known(query_of(request), ())
+    async with intention(request) as (db, saga):
+        if saga is None:
+            cart = await access_cart(db, cart_id)
+            if not cart.confirmed:
+                check_open(cart)
+                check_payable(cart.total, cart.provider_id)
+                state = {
+                    "order_id": cart.order_id,
+                    "swap_id": cart.swap_id,
+                    "cart": asdict(cart),
+                    "payment_id": new_id("pay"),
+                    "data": await session_data(db, cart_id),
+                    "reserve": app[SETTINGS].reserve_stock == "on_placement",
+                }
+                saga = await begin(db, "complete_swap", cart.swap_id, state, request)
+    if saga is not None:
+        await run(app, COMPLETE_SWAP, saga)
+    async with transaction(request) as db:
+        cart = await load_cart(db, cart_id)
+        return json_bytes(request, await confirmed_json(db, cart.swap_id))
+
+
+OPERATIONS = [web.post("/store/carts/{id}/complete", post_complete)]

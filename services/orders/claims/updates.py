@@ -1,0 +1,81 @@
+"""Changing a claim: what it says about its items, how its goods are sent, who is told."""
+
+from typing import Any
+
+from aiohttp import web
+
+from services.chassis.db import Db, reading, transaction
+from services.chassis.http import Body, json_bytes, parse
+from services.chassis.outbox import emit
+from services.chassis.params import query_of
+from services.orders.claims.items import ClaimItemUpdate, change_items
+from services.orders.claims.methods import (
+    ClaimMethod,
+    access_region,
+    check_methods,
+    linked,
+    quote_methods,
+    set_methods,
+    wanted,
+)
+from services.orders.fulfillments.owners import CLAIM, access_owner, check_alive
+from services.orders.pricing.amounts import dumps
+from services.orders.pricing.quotes import Row, store_copies
+from services.orders.reads import check_order_query, written_order_json
+
+
+class ClaimUpdate(Body):
+    """`shipping_methods` take the place of those that the claim has. A `no_notification` of null empties it."""
+
+    claim_items: list[ClaimItemUpdate] | None = None
+    shipping_methods: list[ClaimMethod] | None = None
+    no_notification: bool | None = None
+    metadata: dict[str, Any] | None = None
+
+
+# $2 metadata, $3 whether no_notification was sent, $4 no_notification
+CHANGE = """
+update claims set
+    metadata = case when $2::text is null then metadata else merged_metadata(metadata, $2::text::jsonb) end,
+    no_notification = case when $3::boolean then $4::boolean else no_notification end,
+    updated_at = now()
+where id = $1
+returning no_notification
+"""
+
+
+async def update_claim(
+    db: Db, order_id: str, claim_id: str, body: ClaimUpdate, methods: list[Row], copies: dict[str, list[Row]]
+) -> None:
+    """Change what was sent; `methods` are the new ones, as the catalog priced them. Raises NotFound, NotAllowed,
+    InvalidData or Conflict."""
+    claim = await access_owner(db, CLAIM, order_id, claim_id, unless=("cancel_order", "cancel_claim"))
+    check_alive(CLAIM, claim, "updated")
+    if body.claim_items:
+        await change_items(db, claim_id, body.claim_items)
+    if body.shipping_methods is not None:
+        await check_methods(db, order_id, linked(body.shipping_methods))
+        await store_copies(db, copies)
+        await set_methods(db, claim_id, linked(body.shipping_methods), methods)
+    metadata = None if body.metadata is None else dumps(body.metadata)
+    sent = "no_notification" in body.model_fields_set
+    quiet = await db.fetchval(CHANGE, claim_id, metadata, sent, body.no_notification)
+    await emit(db, "claim.updated", claim_id, {"id": claim_id, "order_id": order_id, "no_notification": quiet})
+
+
+async def post_claim_update(request: web.Request) -> web.Response:
+    order_id, claim_id, query = request.match_info["id"], request.match_info["claim_id"], query_of(request)
+    check_order_query(query)
+    body = await parse(request, ClaimUpdate)
+    methods: list[Row] = []
+    copies: dict[str, list[Row]] = {}
+    if asked := wanted(body.shipping_methods):
+        async with reading(request) as db:
+            order = await access_region(db, order_id)
+        methods, copies = await quote_methods(request.app, order, asked)
+    async with transaction(request) as db:
+        await update_claim(db, order_id, claim_id, body, methods, copies)
+        return json_bytes(request, await written_order_json(db, order_id, query))
+
+
+OPERATIONS = [web.post("/admin/orders/{id}/claims/{claim_id}", post_claim_update)]

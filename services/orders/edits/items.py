@@ -1,0 +1,212 @@
+"""The lines of an order edit: added, given another quantity, taken out; and such changes taken back.
+
+Nothing here touches the order. What of a line was fulfilled, shipped or returned cannot be taken away.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+from aiohttp import web
+from pydantic import Field
+
+from services.chassis.db import Db, reading, transaction
+from services.chassis.errors import Conflict, InvalidData, NotAllowed, NotFound
+from services.chassis.http import Body, json_bytes, parse
+from services.chassis.ids import new_id
+from services.chassis.outbox import emit_all
+from services.orders.edits.access import check_active
+from services.orders.edits.quotes import Edit, Plan, StaleEditError, check_unchanged, load_edit, price, store_plan
+from services.orders.edits.reads import edit_json
+from services.orders.pricing.amounts import dumps
+from services.orders.pricing.quotes import Row
+
+ROUNDS = 5
+
+Quantity = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class NewItem(Body):
+    variant_id: Annotated[str, Field(min_length=1)]
+    quantity: Quantity
+    metadata: dict[str, Any] | None = None
+
+
+class ItemUpdate(Body):
+    quantity: Quantity
+
+
+# Plans: what the edit becomes
+
+KNOWN_LINE = "select true from line_items where id = $1"
+KNOWN_CHANGE = "select true from order_item_changes where id = $1"
+
+
+def change(type_: str, line_id: str | None, original_id: str | None) -> Row:
+    """A change to come."""
+    return {"id": new_id("oic"), "type": type_, "line_item_id": line_id, "original_line_item_id": original_id}
+
+
+def with_item(edit: Edit, body: NewItem) -> Plan:
+    """A line of its own, also where the edit has one of that variant."""
+    line: Row = {
+        "id": new_id("item"),
+        "variant_id": body.variant_id,
+        "quantity": body.quantity,
+        "unit_price": None,
+        "includes_tax": None,
+        "returned": 0,
+        "tax_lines": [],
+        "adjustments": [],
+        "discounts": [],
+        "metadata": body.metadata or {},
+    }
+    return Plan([*edit.lines, line], add=[change("item_add", line["id"], None)])
+
+
+def with_quantity(edit: Edit, line_id: str, quantity: int) -> Plan:
+    """The line with another quantity. Raises NotAllowed for less than what has left or come back of it."""
+    lines = [line | {"quantity": quantity} if line["id"] == line_id else line for line in edit.lines]
+    line = next(line for line in edit.lines if line["id"] == line_id)
+    if quantity < line["kept"]:
+        raise NotAllowed(f"{line['kept']} of line {line_id} were fulfilled or returned; it cannot be less than that.")
+    if edit.change_of(line_id) is not None:
+        return Plan(lines)
+    return Plan(lines, add=[change("item_update", line_id, line["original_item_id"])])
+
+
+def without_item(edit: Edit, line_id: str) -> Plan:
+    """The line taken out, whatever its quantity was changed to. Raises InvalidData for one that was added, NotAllowed
+    for one of which something was fulfilled."""
+    line = next(line for line in edit.lines if line["id"] == line_id)
+    if line["original_item_id"] is None:
+        raise InvalidData(f"Line {line_id} was added by this edit; delete that change instead.")
+    if line["kept"]:
+        raise NotAllowed(f"{line['kept']} of line {line_id} were fulfilled or returned; it cannot be taken out.")
+    updated = edit.change_of(line_id)
+    removed = change("item_remove", None, line["original_item_id"])
+    lines = [other for other in edit.lines if other["id"] != line_id]
+    return Plan(lines, add=[removed], drop=[updated["id"]] if updated else [])
+
+
+def without_change(edit: Edit, made: Row) -> Plan:
+    """As if the change had never been made: an added line goes, one that was taken out comes back, a quantity is again
+    the order's."""
+    line_id, original, drop = made["line_item_id"], made["original"], [made["id"]]
+    if made["type"] == "item_add":
+        return Plan([line for line in edit.lines if line["id"] != line_id], drop=drop)
+    if made["type"] == "item_update":
+        quantity = original["quantity"]
+        lines = [line | {"quantity": quantity} if line["id"] == line_id else line for line in edit.lines]
+        return Plan(lines, drop=drop)
+    back = original | {"id": new_id("item"), "original_item_id": original["id"], "copy_of": original["id"]}
+    return Plan([*edit.lines, back], drop=drop)
+
+
+async def check_foreign(db: Db, edit: Edit, line_id: str) -> bool:
+    """Whether the edit has the line. Raises InvalidData for a line of something else."""
+    if edit.line(line_id) is not None:
+        return True
+    if await db.fetchval(KNOWN_LINE, line_id):
+        raise InvalidData(f"Line {line_id} is not one of this order edit.")
+    return False
+
+
+# Handlers
+
+
+async def change_edit(
+    request: web.Request, plan: Callable[[Db, Edit], Awaitable[Plan | None]], answer: Callable[[Db], Awaitable[str]]
+) -> web.Response:
+    """Price what `plan` makes of the edit, and store it. Without a plan nothing changes.
+
+    Starts over when the edit was changed meanwhile; raises Conflict when that happens again and again.
+    """
+    edit_id = request.match_info["id"]
+    for _ in range(ROUNDS):
+        async with reading(request) as db:
+            edit = await load_edit(db, edit_id)
+            planned = await plan(db, edit)
+            if planned is None:
+                return json_bytes(request, await answer(db))
+        reply = await price(request.app, edit, planned)
+        try:
+            async with transaction(request) as db:
+                await check_unchanged(db, edit)
+                await store_plan(db, edit, planned, reply)
+                await tell_of(db, edit, planned)
+                return json_bytes(request, await answer(db))
+        except StaleEditError:
+            continue
+    raise Conflict("This order edit is being changed by others all the time; try again later.")
+
+
+async def tell_of(db: Db, edit: Edit, plan: Plan) -> None:
+    """Say which changes came and went; the names are those that users of Medusa know."""
+    of = {"order_edit_id": edit.id, "order_id": edit.order_id}
+    await emit_all(db, "order-edit-item-change.DELETED", {id_: {"ids": [id_]} | of for id_ in plan.drop})
+    came = {change["id"]: {"id": change["id"], "type": change["type"]} | of for change in plan.add}
+    await emit_all(db, "order-edit-item-change.CREATED", came)
+
+
+def whole(request: web.Request) -> Callable[[Db], Awaitable[str]]:
+    """The edit as the answer."""
+    return lambda db: edit_json(db, request.match_info["id"])
+
+
+async def post_items(request: web.Request) -> web.Response:
+    body = await parse(request, NewItem)
+
+    async def plan(db: Db, edit: Edit) -> Plan:
+        check_active(edit.status, edit.order_status, "changed")
+        return with_item(edit, body)
+
+    return await change_edit(request, plan, whole(request))
+
+
+async def post_item(request: web.Request) -> web.Response:
+    body, line_id = await parse(request, ItemUpdate), request.match_info["item_id"]
+
+    async def plan(db: Db, edit: Edit) -> Plan:
+        check_active(edit.status, edit.order_status, "changed")
+        if not await check_foreign(db, edit, line_id):
+            raise NotFound(f"There is no line {line_id}.")
+        return with_quantity(edit, line_id, body.quantity)
+
+    return await change_edit(request, plan, whole(request))
+
+
+async def delete_item(request: web.Request) -> web.Response:
+    """A line that is not there, or no longer, is taken out already."""
+    line_id = request.match_info["item_id"]
+
+    async def plan(db: Db, edit: Edit) -> Plan | None:
+        check_active(edit.status, edit.order_status, "changed")
+        return without_item(edit, line_id) if await check_foreign(db, edit, line_id) else None
+
+    return await change_edit(request, plan, whole(request))
+
+
+async def delete_change(request: web.Request) -> web.Response:
+    change_id = request.match_info["change_id"]
+
+    async def plan(db: Db, edit: Edit) -> Plan:
+        made = next((change for change in edit.changes if change["id"] == change_id), None)
+        if made is None and await db.fetchval(KNOWN_CHANGE, change_id):
+            raise InvalidData(f"{change_id} is not a change of this order edit.")
+        if made is None:
+            raise NotFound(f"There is no change {change_id}.")
+        check_active(edit.status, edit.order_status, "changed")
+        return without_change(edit, made)
+
+    async def answer(db: Db) -> str:
+        return dumps({"id": change_id, "object": "item_change", "deleted": True})
+
+    return await change_edit(request, plan, answer)
+
+
+OPERATIONS = [
+    web.post("/admin/order-edits/{id}/items", post_items),
+    web.post("/admin/order-edits/{id}/items/{item_id}", post_item),
+    web.delete("/admin/order-edits/{id}/items/{item_id}", delete_item),
+    web.delete("/admin/order-edits/{id}/changes/{change_id}", delete_change),
+]

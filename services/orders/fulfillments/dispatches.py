@@ -1,0 +1,104 @@
+"""Dispatches: lines are packed into one parcel and leave the house in one step. An extension of the API, which other
+dialects are translated to (gateway/dialects/): fulfilling and shipping apart could stop half way.
+
+Its refusals have codes: `invalid_line_item`, `insufficient_quantity`, `invalid_order_status`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Annotated, Any
+
+from aiohttp import web
+from pydantic import Field
+
+from services.chassis.db import Db
+from services.chassis.errors import NotAllowed, NotFound
+from services.chassis.http import Body, parse
+from services.chassis.ids import new_id
+from services.chassis.params import query_of
+from services.orders import status
+from services.orders.fulfillments.creations import Packing, Parcel, answer_packing, plan_packing
+from services.orders.fulfillments.owners import NOT_SHIPPED_DURING, ORDER, access_owner, lines_of
+from services.orders.reads import check_order_query, written_order_json
+
+MOST = 2**31 - 1
+Text = Annotated[str, Field(max_length=2000)]
+
+
+class DispatchItem(Body):
+    """Without a quantity, all that is left of the line."""
+
+    item_id: Annotated[str, Field(min_length=1)]
+    quantity: Annotated[int, Field(ge=1, le=MOST)] | None = None
+
+
+class Tracking(Body):
+    tracking_number: Text
+    url: Annotated[str, Field(max_length=2000, pattern=r"^https?://")] | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class DispatchBody(Body):
+    items: Annotated[list[DispatchItem], Field(min_length=1)]
+    location_id: str | None = None
+    tracking_links: list[Tracking] = Field(default_factory=list)
+    no_notification: bool | None = None
+    metadata: dict[str, Any] | None = None
+
+
+# Actions
+
+
+def wanted(lines: Sequence[status.Line], items: Sequence[DispatchItem]) -> dict[str, int]:
+    """The quantity to pack of each line. Raises NotFound or NotAllowed."""
+    left = {line.id: line.quantity - line.fulfilled for line in lines}
+    asked: dict[str, int] = {}
+    for item in items:
+        if item.item_id not in left or item.item_id in asked:
+            raise NotFound(f"{item.item_id} is no line of this order, or stands here twice.", code="invalid_line_item")
+        asked[item.item_id] = left[item.item_id] if item.quantity is None else item.quantity
+        if not 0 < asked[item.item_id] <= left[item.item_id]:
+            raise NotAllowed(
+                f"Of line {item.item_id} only {max(left[item.item_id], 0)} are left to fulfill.",
+                code="insufficient_quantity",
+            )
+    return asked
+
+
+async def plan_dispatch(db: Db, order_id: str, body: DispatchBody) -> Packing:
+    """What goes into the one parcel, the order locked. Raises NotFound, NotAllowed or Conflict."""
+    order = await access_owner(db, ORDER, order_id, order_id, unless=NOT_SHIPPED_DURING)
+    if order["canceled_at"] is not None or order["status"] == "archived":
+        raise NotAllowed("A canceled or archived order cannot be shipped.", code="invalid_order_status")
+    asked = wanted(status.lines_of(await lines_of(db, ORDER, order_id)), body.items)
+    packing = await plan_packing(
+        db,
+        ORDER,
+        order,
+        asked,
+        location_id=body.location_id,
+        no_notification=body.no_notification,
+        metadata=body.metadata,
+    )
+    parcel = Parcel(new_id("ful"), packing.parcels[0].provider_id, asked)
+    return replace(packing, parcels=[parcel], links=[link.model_dump() for link in body.tracking_links])
+
+
+# Handlers
+
+
+async def post_dispatch(request: web.Request) -> web.Response:
+    order_id, query = request.match_info["id"], query_of(request)
+    check_order_query(query)
+    body = await parse(request, DispatchBody)
+
+    async def plan(db: Db) -> Packing:
+        return await plan_dispatch(db, order_id, body)
+
+    return await answer_packing(
+        request, body.location_id, plan, partial(written_order_json, order_id=order_id, query=query)
+    )
+
+
+OPERATIONS = [web.post("/admin/orders/{id}/dispatches", post_dispatch)]

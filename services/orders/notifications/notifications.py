@@ -1,0 +1,171 @@
+"""/admin/notifications: what customers were told, by whichever notification providers are installed.
+
+A notification is written first (notification_events.py, or a resend here), then sent, with patience; `data.status` says
+whether it is `pending`, `sent` or `failed`.
+"""
+
+from typing import Annotated, Any
+
+import orjson
+from aiohttp import web
+from pydantic import AfterValidator
+
+from services.chassis.db import Db, reading, transaction
+from services.chassis.deliveries import Courier, Rejected, deliver, run_deliveries
+from services.chassis.embed import Many, One, Resource, Selection, Value, cols, one_json, page_json, page_query, tree
+from services.chassis.errors import NotAllowed, NotFound
+from services.chassis.http import Body, json_bytes, parse
+from services.chassis.ids import new_id
+from services.chassis.keys import POOL
+from services.chassis.params import Bind, Filter, query_of, truth, word
+from services.orders import remote
+from services.orders.customers.customers import check_email
+from services.orders.notifications.mails import mail_of
+from services.orders.notifications.providers import Notification, providers
+from services.orders.relations import OWNER
+
+COLUMNS = cols(
+    "id event_name resource_type resource_id customer_id to parent_id provider_id created_at@ updated_at@",
+    data="{t}.data || jsonb_build_object('status', {t}.status)",
+)
+DEFAULT_FIELDS = tuple(name for name in COLUMNS if name not in ("customer_id", "parent_id", "data"))
+NOTIFICATION = Resource(
+    "notifications",
+    COLUMNS,
+    {
+        "customer": OWNER,
+        # Whatever is sent goes by a provider that is installed.
+        "provider": Value("json_build_object('id', {p}.provider_id, 'is_installed', true)"),
+    },
+)
+NOTIFICATION.relations.update(
+    parent_notification=One(NOTIFICATION, "{t}.id = {p}.parent_id"),
+    resends=Many(NOTIFICATION, "{t}.parent_id = {p}.id"),
+)
+
+
+def separated(sql: str) -> Filter:
+    """Values with commas in between."""
+
+    def condition(name: str, value: Any, bind: Bind) -> str:
+        return f"{sql} = any({bind([part.strip() for part in word(name, value).split(',')])}::text[])"
+
+    return condition
+
+
+def resends(name: str, value: Any, bind: Bind) -> str:
+    """Whether what was sent again is listed on its own, too."""
+    return f"({bind(truth(name, value))}::boolean or {{t}}.parent_id is null)"
+
+
+FILTERS: dict[str, Filter] = {
+    "event_name": separated("{t}.event_name"),
+    "resource_type": separated("{t}.resource_type"),
+    "resource_id": separated("{t}.resource_id"),
+    "to": separated("{t}.to"),
+    "include_resends": resends,
+}
+
+
+class ResendBody(Body):
+    """`to`: somebody else than the first time."""
+
+    to: Annotated[str, AfterValidator(check_email)] | None = None
+
+
+# Actions
+
+FIND = "select provider_id, event_name from notifications where id = $1"
+AGAIN = """
+insert into notifications (
+    id, event_name, resource_type, resource_id, customer_id, "to", data, provider_id, parent_id, status
+)
+select $2, event_name, resource_type, resource_id, customer_id, coalesce($3, "to"), data, provider_id, id, 'pending'
+from notifications where id = $1
+"""
+DUE = """
+select event_name, "to", data::text, provider_id from notifications where id = $1 and status = 'pending'
+"""
+SENT = """
+update notifications set status = 'sent', data = data || $2::text::jsonb, updated_at = now() where id = $1
+"""
+FAILED = "update notifications set status = 'failed', error = $2, updated_at = now() where id = $1"
+
+
+async def resend(db: Db, notification_id: str, to: str | None) -> None:
+    """Say it again, to the same address or to another. Raises NotFound, or NotAllowed without its provider."""
+    found = await db.fetchrow(FIND, notification_id)
+    if found is None:
+        raise NotFound(f"There is no notification {notification_id}.")
+    if found["provider_id"] not in providers():
+        raise NotAllowed(f"The provider {found['provider_id']} that sent this is not installed any more.")
+    again = new_id("noti")
+    await db.execute(AGAIN, notification_id, again, to)
+    await deliver(db, {again: {}})
+
+
+# The worker
+
+
+async def send(app: web.Application, notification_id: str, body: dict[str, Any]) -> None:
+    """Have the provider send it; nothing when that has happened. Raises Rejected when it never can."""
+    found = await app[POOL].fetchrow(DUE, notification_id)
+    if found is None:
+        return
+    provider = providers().get(found["provider_id"])
+    if provider is None:
+        raise Rejected(f"The provider {found['provider_id']} is not installed any more.")
+    data = orjson.loads(found["data"])
+    told = data | await secrets_of(app, data)
+    mail = mail_of(found["event_name"], found["to"], told)
+    kept = await provider.send(Notification(notification_id, found["event_name"], found["to"], told, mail))
+    await app[POOL].execute(SENT, notification_id, orjson.dumps(kept).decode())
+
+
+async def secrets_of(app: web.Application, data: dict[str, Any]) -> dict[str, Any]:
+    """What is told but not kept: the code of a gift card, and what it is worth. Raises Rejected when there is none."""
+    if "gift_card_id" not in data:
+        return {}
+    card = (await remote.gift_card(app, data["gift_card_id"]))["gift_card"]
+    if card is None:
+        raise Rejected("The gift card is gone.")
+    return {"code": card["code"], "amount": card["value"]}
+
+
+async def failed(app: web.Application, notification_id: str, reason: str) -> None:
+    """It was given up."""
+    await app[POOL].execute(FAILED, notification_id, reason[:1000])
+
+
+async def run_notifications(app: web.Application) -> None:
+    """Send what is written, until cancelled."""
+    await run_deliveries(app, Courier(send, failed))
+
+
+# Handlers
+
+
+async def get_notifications(request: web.Request) -> web.Response:
+    query = {"include_resends": "false"} | query_of(request)
+    knows = ("limit", "offset", "expand", "fields")
+    page = page_query(
+        NOTIFICATION, query, FILTERS, limit=50, fields=DEFAULT_FIELDS, expand=tree(["resends"]), knows=knows
+    )
+    async with reading(request) as db:
+        return json_bytes(request, await page_json(db, "notifications", page))
+
+
+async def post_resend(request: web.Request) -> web.Response:
+    """Answers with the notification that is said again, its resends among it."""
+    notification_id, body = request.match_info["id"], await parse(request, ResendBody)
+    async with transaction(request) as db:
+        await resend(db, notification_id, body.to)
+        shown = Selection(DEFAULT_FIELDS, tree(["resends"]))
+        found = await one_json(db, NOTIFICATION, shown, "{t}.id = $1", notification_id)
+        return json_bytes(request, f'{{"notification":{found}}}')
+
+
+OPERATIONS = [
+    web.get("/admin/notifications", get_notifications),
+    web.post("/admin/notifications/{id}/resend", post_resend),
+]

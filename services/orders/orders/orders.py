@@ -1,0 +1,232 @@
+"""/admin/orders: find, read, edit, complete and archive. Its parts have files of their own (fulfillments.py, ...)."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import orjson
+from aiohttp import web
+from pydantic import AfterValidator
+
+from services.chassis.db import Db, reading, transaction
+from services.chassis.errors import Conflict, InvalidData, NotAllowed, NotFound
+from services.chassis.http import ABSENT, Body, json_bytes, parse
+from services.chassis.ids import new_id
+from services.chassis.openapi_values import Row
+from services.chassis.outbox import emit
+from services.chassis.params import query_of
+from services.orders import status
+from services.orders.customers.addresses import AddressBody
+from services.orders.customers.customers import check_email
+from services.orders.orders.lists import orders_json, orders_page
+from services.orders.reads import FULL, LISTED, RAW, SUMMED, check_order_query, order, order_json, written_order_json
+
+
+class PaymentMethod(Body):
+    provider_id: str | None = None
+    data: dict[str, Any] | None = None
+
+
+class ShippingMethod(Body):
+    provider_id: str | None = None
+    profile_id: str | None = None
+    price: int | None = None
+    data: dict[str, Any] | None = None
+    items: list[dict[str, Any]] | None = None
+
+
+class OrderUpdate(Body):
+    """`payment_method` and `shipping_method` are understood and change nothing."""
+
+    email: Annotated[str, AfterValidator(check_email)] = ABSENT
+    customer_id: str = ABSENT
+    billing_address: AddressBody | None = None
+    shipping_address: AddressBody | None = None
+    no_notification: bool | None = None
+    items: list[dict[str, Any]] | None = None
+    region: str | None = None
+    discounts: list[dict[str, Any]] | None = None
+    payment_method: PaymentMethod | None = None
+    shipping_method: ShippingMethod | None = None
+
+
+# Access
+
+LOCK = "select * from orders where id = $1 for no key update"
+# An edit that is confirmed, until the stock has followed its lines (edit_confirmations.py).
+MOVING_LINES = ("confirm_edit", "settle_edit")
+BUSY = """
+select kind from sagas
+where status in ('running', 'undoing') and state ->> 'order_id' = $1 and kind = any($2::text[]) and id <> $3
+limit 1
+"""
+
+
+async def access_order(db: Db, order_id: str, unless: Iterable[str] = ("cancel_order",), saga_id: str = "") -> Any:
+    """The order's row, locked until the transaction ends.
+
+    Raises NotFound, and Conflict while a saga of a kind in `unless`, other than `saga_id`, is at work on it. Whoever
+    waits for any also waits while the order gets other lines; with none, what was begun before is brought to its end.
+    """
+    order = await db.fetchrow(LOCK, order_id)
+    if order is None:
+        raise NotFound(f"There is no order {order_id}.")
+    kinds = list(unless)
+    busy = await db.fetchval(BUSY, order_id, [*kinds, *MOVING_LINES] if kinds else [], saga_id)
+    if busy:
+        raise Conflict(
+            f"Another request ({busy.replace('_', ' ')}) is at work on this order; try again when it is done."
+        )
+    return order
+
+
+# Actions
+
+# $3: the metadata as sent, which is merged ($4) or takes the place of the old; null when nothing was said about it.
+MERGE_ADDRESS = """
+update addresses a set
+    (company, first_name, last_name, address_1, address_2, city, country_code, province, postal_code, phone) = (
+        select company, first_name, last_name, address_1, address_2, city, country_code, province, postal_code, phone
+        from jsonb_populate_record(a, $2::text::jsonb)
+    ),
+    metadata = case when $3::text is null then metadata when $3::text = 'null' then null
+        when $4::boolean then merged_metadata(metadata, $3::text::jsonb) else $3::text::jsonb end,
+    updated_at = now()
+where id = $1
+"""
+ADD_ADDRESS = """
+insert into addresses (
+    id, company, first_name, last_name, address_1, address_2, city, country_code, province, postal_code, phone, metadata
+)
+select $1, company, first_name, last_name, address_1, address_2, city, country_code, province, postal_code, phone,
+    case when $3::text = 'null' then null
+        when $3::text is not null and $4::boolean then merged_metadata(null, $3::text::jsonb) else $3::text::jsonb end
+from jsonb_populate_record(null::addresses, $2::text::jsonb)
+"""
+IN_REGION = """
+select exists (
+    select from copies c, jsonb_array_elements(c.related -> 'countries') country
+    where c.kind = 'region' and c.id = $1 and country ->> 'iso_2' = $2
+)
+"""
+UPDATE = """
+update orders set
+    email = coalesce($2, email),
+    customer_id = coalesce($3, customer_id),
+    no_notification = case when $4::boolean then true else no_notification end,
+    billing_address_id = $5,
+    shipping_address_id = $6,
+    updated_at = now()
+where id = $1
+"""
+KNOWN_CUSTOMER = "select id from customers where id = $1 and deleted_at is null for key share"
+
+
+async def update_order(db: Db, order_id: str, body: OrderUpdate) -> None:
+    """Change what was sent. Raises NotFound, NotAllowed or InvalidData."""
+    order = await access_order(db, order_id)
+    status.check_alive(order["status"], "updated")
+    if body.items is not None:
+        raise NotAllowed("The lines of an order that was placed are changed by an order edit.")
+    if body.region is not None or body.discounts:
+        raise InvalidData("The region and the discounts of an order that was placed stay as they are.")
+    if body.customer_id is not None and await db.fetchval(KNOWN_CUSTOMER, body.customer_id) is None:
+        raise NotFound(f"There is no customer {body.customer_id}.")
+    region, billing, shipping = order["region_id"], order["billing_address_id"], order["shipping_address_id"]
+    # Seen on the reference: metadata is merged into that of the billing address only.
+    billing = await save_address(db, region, billing, body.billing_address, merges=True)
+    shipping = await save_address(db, region, shipping, body.shipping_address, merges=False)
+    await db.execute(UPDATE, order_id, body.email, body.customer_id, body.no_notification, billing, shipping)
+    await emit_updated(db, order_id, order["no_notification"] if body.no_notification is None else body.no_notification)
+
+
+async def save_address(
+    db: Db, region_id: str, address_id: str | None, sent: AddressBody | None, *, merges: bool
+) -> str | None:
+    """Change the address there is, or make one; its id. The columns that were sent change; metadata is replaced, or
+    merged where it `merges`. Raises InvalidData for a country outside the region."""
+    if sent is None:
+        return address_id
+    columns = sent.model_dump(mode="json", exclude={"metadata"}, exclude_unset=True)
+    columns["country_code"] = (sent.country_code or "").lower()
+    if not await db.fetchval(IN_REGION, region_id, columns["country_code"]):
+        raise InvalidData("country_code: must be a country of the order's region.")
+    metadata = orjson.dumps(sent.metadata).decode() if "metadata" in sent.model_fields_set else None
+    made = address_id or new_id("addr")
+    statement = MERGE_ADDRESS if address_id else ADD_ADDRESS
+    await db.execute(statement, made, orjson.dumps(columns).decode(), metadata, merges)
+    return made
+
+
+async def emit_updated(db: Db, order_id: str, no_notification: bool | None) -> None:
+    await emit(db, "order.updated", order_id, {"id": order_id, "no_notification": no_notification})
+
+
+async def complete_order(db: Db, order_id: str) -> None:
+    """Asks for neither fulfillment nor capture, and may be repeated. Raises NotFound or NotAllowed."""
+    order = await access_order(db, order_id)
+    status.check_alive(order["status"], "completed")
+    if order["status"] != "completed":
+        await db.execute("update orders set status = 'completed', updated_at = now() where id = $1", order_id)
+        data = {"id": order_id, "no_notification": order["no_notification"]}
+        await emit(db, "order.completed", order_id, data)
+
+
+async def archive_order(db: Db, order_id: str) -> None:
+    """Raises NotFound, or NotAllowed unless it is completed."""
+    order = await access_order(db, order_id)
+    status.check_archivable(order["status"])
+    await db.execute("update orders set status = 'archived', updated_at = now() where id = $1", order_id)
+    await emit_updated(db, order_id, order["no_notification"])
+
+
+# Handlers
+
+
+async def get_orders(request: web.Request) -> web.Response:
+    page = orders_page(query_of(request))
+    async with reading(request) as db:
+        return json_bytes(request, await orders_json(db, page))
+
+
+async def get_order(request: web.Request) -> web.Response:
+    async with reading(request) as db:
+        return json_bytes(request, await order_json(db, request.match_info["id"], query_of(request)))
+
+
+async def post_order(request: web.Request) -> web.Response:
+    order_id, query = request.match_info["id"], query_of(request)
+    check_order_query(query)
+    body = await parse(request, OrderUpdate)
+    async with transaction(request) as db:
+        await update_order(db, order_id, body)
+        return json_bytes(request, await written_order_json(db, order_id, query))
+
+
+async def post_complete(request: web.Request) -> web.Response:
+    order_id, query = request.match_info["id"], query_of(request)
+    check_order_query(query)
+    async with transaction(request) as db:
+        await complete_order(db, order_id)
+        return json_bytes(request, await written_order_json(db, order_id, query))
+
+
+async def post_archive(request: web.Request) -> web.Response:
+    order_id, query = request.match_info["id"], query_of(request)
+    check_order_query(query)
+    async with transaction(request) as db:
+        await archive_order(db, order_id)
+        return json_bytes(request, await written_order_json(db, order_id, query))
+
+
+# For the documentation (services/chassis/openapi.py): the rows of a statement that order_lists.py puts together.
+FACES = (order(LISTED), order(LISTED, bare=True), order(FULL), order(RAW), order(SUMMED, ""), order("", ""))
+LISTED_ORDER = Row(FACES, narrowed=True)
+ANSWERS = {"get_orders": {"orders": [LISTED_ORDER], "count": int, "offset": int, "limit": int}}
+
+OPERATIONS = [
+    web.get("/admin/orders", get_orders),
+    web.get("/admin/orders/{id}", get_order),
+    web.post("/admin/orders/{id}", post_order),
+    web.post("/admin/orders/{id}/complete", post_complete),
+    web.post("/admin/orders/{id}/archive", post_archive),
+]

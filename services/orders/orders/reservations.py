@@ -1,0 +1,122 @@
+"""The stock that is set aside for an order's lines. It is the inventory's: seen from an order, asked for by command.
+
+How much of a line may be reserved is known here. What is at work on its order may be about to change that, or has
+changed it and the reservations have not followed yet; then nothing is reserved. What is begun later finds the
+reservation, or leaves a mark on the line by which the inventory knows that the answer is too old (its line_marks.py).
+"""
+
+from typing import Annotated, Any
+
+import orjson
+from aiohttp import web
+from pydantic import Field
+
+from services.chassis.db import Db, reading
+from services.chassis.errors import Conflict, NotAllowed, NotFound
+from services.chassis.http import Body, actor, json_bytes, parse
+from services.chassis.idempotency import HEADER
+from services.chassis.ids import new_id
+from services.chassis.params import check_known, integer, query_of, word
+from services.orders import remote
+
+LINES = """
+select array(select id from line_items where order_id = o.id order by created_at, position) as ids
+from orders o where o.id = $1
+"""
+# Of orders, swaps, claims and open drafts; $1 the line. What moves nothing but money does not matter, nor does an edit
+# that has not put its lines in place: their reservations will be counted then.
+LINE = """
+select l.*, (
+    select s.kind from sagas s
+    where s.status in ('running', 'undoing') and s.state ->> 'order_id' = l.order_id
+        and s.kind not in ('capture', 'capture_placed', 'refund', 'confirm_edit', 'request_edit', 'clear_edit')
+    limit 1
+) as busy
+from (
+    select coalesce(li.order_id, s.order_id, c.order_id) as order_id, li.order_id is not null as of_order,
+        li.variant_id, li.quantity, li.quantity - coalesce(li.fulfilled_quantity, 0) as unfulfilled,
+        coalesce(o.canceled_at, s.canceled_at, c.canceled_at) is not null as canceled
+    from line_items li
+    left join swaps s on s.id = li.swap_id
+    left join claims c on c.id = li.claim_order_id
+    left join orders o on o.id = li.order_id
+    where li.id = $1
+) l
+where l.order_id is not null
+    or exists (select from line_items li join draft_orders d using (cart_id) where li.id = $1 and d.status = 'open')
+"""
+
+
+class ReserveBody(Body):
+    location_id: Annotated[str, Field(min_length=1)]
+    quantity: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+
+
+async def access_line(db: Db, line_id: str) -> Any:
+    """The line as it is now, of something that is not canceled. Raises NotFound, NotAllowed, and Conflict while
+    something is at work on the stock of its order."""
+    row = await db.fetchrow(LINE, line_id)
+    if row is None:
+        raise NotFound(f"There is no line item {line_id}.")
+    if row["busy"]:
+        what = row["busy"].replace("_", " ")
+        raise Conflict(f"Another request ({what}) is at work on this order; try again when it is done.")
+    if row["canceled"]:
+        raise NotAllowed(f"Line {line_id} is of something that was canceled; it needs no stock.")
+    return row
+
+
+async def unfulfilled(db: Db, body: dict[str, Any]) -> dict[str, Any]:
+    """{"line_item_id"} -> {"quantity"}: how much of a line of an order, a swap, a claim or a draft is to be fulfilled.
+    Raises NotFound, NotAllowed for what was canceled, and Conflict while that is about to change."""
+    return {"quantity": (await access_line(db, body["line_item_id"]))["unfulfilled"]}
+
+
+async def get_reservations(request: web.Request) -> web.Response:
+    order_id, query = request.match_info["id"], query_of(request)
+    check_known(query, ("limit", "offset", "order", "fields"))
+    page: dict[str, Any] = {"limit": integer(query, "limit", 20), "offset": integer(query, "offset", 0)}
+    page |= {name: word(name, query[name]) for name in ("order", "fields") if name in query}
+    async with reading(request) as db:
+        row = await db.fetchrow(LINES, order_id)
+    if row is None:
+        raise NotFound(f"There is no order {order_id}.")
+    reply = await remote.reservations(request.app, page | {"line_item_ids": row["ids"]})
+    return json_bytes(request, orjson.dumps(reply))
+
+
+async def post_reserve(request: web.Request) -> web.Response:
+    """Without a quantity, the whole line. Sent again under the same Idempotency-Key, it reserves once."""
+    order_id, line_id = request.match_info["id"], request.match_info["line_item_id"]
+    body = await parse(request, ReserveBody)
+    mark = await remote.line_mark(request.app, line_id)
+    async with reading(request) as db:
+        row = await access_line(db, line_id)
+    if not row["of_order"] or row["order_id"] != order_id:
+        raise NotFound(f"Order {order_id} has no line {line_id}.")
+    if row["variant_id"] is None:
+        raise NotFound(f"Line {line_id} is of nothing that is kept in stock.")
+    wanted = {
+        "line_item_id": line_id,
+        "variant_id": row["variant_id"],
+        "location_id": body.location_id,
+        "quantity": body.quantity or row["quantity"],
+        "unfulfilled_quantity": row["unfulfilled"],
+        "mark": mark,
+        "created_by": actor(request),
+    }
+    sent = request.headers.get(HEADER)
+    key = f"{actor(request)}:{line_id}:{sent}" if sent else new_id("reserve")
+    return json_bytes(request, orjson.dumps(await remote.reserve_line(request.app, key, wanted)))
+
+
+# For the documentation (services/chassis/openapi.py): what the inventory replies.
+ANSWERS = {
+    "get_reservations": {"reservations": [dict], "count": int, "offset": int, "limit": int},
+    "post_reserve": {"reservation": dict},
+}
+
+OPERATIONS = [
+    web.get("/admin/orders/{id}/reservations", get_reservations),
+    web.post("/admin/orders/{id}/line-items/{line_item_id}/reserve", post_reserve),
+]

@@ -1,0 +1,108 @@
+"""POST /admin/orders/{id}/shipping-methods: one more way of shipping, for a price that staff names.
+
+It takes the place of the methods of the same shipping profile. Its tax is that of the moment, and there is none when
+another method of the order has tax lines from its payment: those are the order's taxes (reference/orders.md).
+"""
+
+from typing import Annotated, Any
+
+from aiohttp import web
+from pydantic import Field
+
+from services.chassis.db import Db, reading, transaction
+from services.chassis.errors import NotFound
+from services.chassis.http import Body, json_bytes, parse
+from services.chassis.ids import new_id
+from services.chassis.params import query_of
+from services.orders import remote, status
+from services.orders.fulfillment_providers import validated
+from services.orders.orders.orders import access_order, emit_updated
+from services.orders.pricing.amounts import dumps, recompute_order
+from services.orders.pricing.quotes import Basket, option_data, question, store_copies
+from services.orders.reads import check_order_query, written_order_json
+from services.orders.totals import LARGEST
+
+
+class ShippingMethodBody(Body):
+    option_id: Annotated[str, Field(min_length=1)]
+    price: Annotated[int, Field(ge=0, le=LARGEST)]
+    data: dict[str, Any] | None = None
+
+
+FIND = "select status, region_id, customer_id from orders where id = $1"
+# Methods that came from the cart stay there, to be seen with the draft; those that a claim uses stay with the claim.
+REPLACE = """
+with detached as (
+    update shipping_methods set order_id = null
+    where order_id = $1 and profile_id = $2 and return_id is null and coalesce(cart_id, claim_order_id) is not null
+)
+delete from shipping_methods
+where order_id = $1 and profile_id = $2 and return_id is null and coalesce(cart_id, claim_order_id) is null
+"""
+ADD = """
+with method as (
+    insert into shipping_methods (
+        id, order_id, shipping_option_id, profile_id, provider_id, price, data, includes_tax
+    )
+    select id, $1, option_id, profile_id, provider_id, price, data, includes_tax
+    from jsonb_to_record($2::text::jsonb) as x(
+        id text, option_id text, profile_id text, provider_id text, price bigint, data jsonb, includes_tax boolean)
+    returning id
+)
+insert into shipping_method_tax_lines (id, shipping_method_id, rate, name, code)
+select x.id, method.id, x.rate, x.name, x.code
+from jsonb_to_recordset($3::text::jsonb) as x(id text, rate float8, name text, code text), method
+where not exists (
+    select from shipping_methods m join shipping_method_tax_lines t on t.shipping_method_id = m.id
+    where m.order_id = $1 and t.frozen
+)
+"""
+
+
+async def quote_method(app: web.Application, order: Any, option_id: str, price: int) -> dict[str, Any]:
+    """What the catalog says about the option: {"shipping_methods": [it], "copies"}. Raises what it refuses with."""
+    asked = {"id": new_id("sm"), "shipping_option_id": option_id, "asked_price": price}
+    basket = Basket(order["region_id"], [], [asked], [], order["customer_id"])
+    return await remote.price_cart(app, question(basket))
+
+
+async def add_shipping_method(db: Db, order_id: str, body: ShippingMethodBody, reply: dict[str, Any]) -> None:
+    """Raises NotFound, NotAllowed or Conflict."""
+    order = await access_order(db, order_id)
+    check_open(order)
+    method = reply["shipping_methods"][0] | {"price": body.price, "data": body.data or {}}
+    taxes = [
+        {"id": new_id("smtl"), "rate": rate["rate"] or 0, "name": rate["name"], "code": rate["code"]}
+        for rate in method["tax_rates"]
+    ]
+    await store_copies(db, reply["copies"])
+    await db.execute(REPLACE, order_id, method["profile_id"])
+    await db.execute(ADD, order_id, dumps(method), dumps(taxes))
+    await recompute_order(db, order_id)
+    await emit_updated(db, order_id, order["no_notification"])
+
+
+def check_open(order: Any) -> None:
+    """Raises NotAllowed for a canceled order."""
+    status.check_alive(order["status"], "given a shipping method")
+
+
+async def post_shipping_method(request: web.Request) -> web.Response:
+    order_id, query = request.match_info["id"], query_of(request)
+    check_order_query(query)
+    body = await parse(request, ShippingMethodBody)
+    async with reading(request) as db:
+        order = await db.fetchrow(FIND, order_id)
+    if order is None:
+        raise NotFound(f"There is no order {order_id}.")
+    check_open(order)
+    reply = await quote_method(request.app, order, body.option_id, body.price)
+    cart = {"region_id": order["region_id"], "customer_id": order["customer_id"], "items": []}
+    option = option_data(reply["copies"], body.option_id)
+    body.data = await validated(reply["shipping_methods"][0]["provider_id"], option, body.data or {}, cart)
+    async with transaction(request) as db:
+        await add_shipping_method(db, order_id, body, reply)
+        return json_bytes(request, await written_order_json(db, order_id, query))
+
+
+OPERATIONS = [web.post("/admin/orders/{id}/shipping-methods", post_shipping_method)]

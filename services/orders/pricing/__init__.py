@@ -1,0 +1,1 @@
+"""What carts and orders cost: asking the catalog, and storing the totals."""

@@ -1,0 +1,209 @@
+"""/admin/return-reasons: why customers send things back. Reasons may be grouped, one level deep.
+
+A reason that has children is a group: it cannot be given as the reason of a return (returns.py).
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import asyncpg
+import orjson
+from aiohttp import web
+
+from services.chassis.db import Db, reading, transaction
+from services.chassis.embed import Many, One, Resource, Selection, cols, one_json, page_sql, tree
+from services.chassis.errors import Duplicate, InvalidData, NotFound
+from services.chassis.http import ABSENT, Body, json_bytes, parse
+from services.chassis.ids import new_id
+from services.chassis.outbox import emit
+from services.orders.resources import RETURN_REASON
+
+COLUMNS = "id value label description parent_return_reason_id created_at@ updated_at@ deleted_at@"
+REASON = Resource(
+    "return_reasons",
+    cols(COLUMNS),
+    {
+        "parent_return_reason": One(RETURN_REASON, "{t}.id = {p}.parent_return_reason_id"),
+        "return_reason_children": Many(
+            RETURN_REASON, "{t}.parent_return_reason_id = {p}.id and {t}.deleted_at is null"
+        ),
+    },
+)
+SHOWN = Selection(tuple(REASON.columns), tree(["parent_return_reason", "return_reason_children"]))
+ALIVE = "{t}.deleted_at is null"
+
+
+class ReasonBody(Body):
+    value: str
+    label: str
+    parent_return_reason_id: str | None = None
+    description: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class ReasonUpdate(Body):
+    """What is left out stays as it is. A reason does not move to another group."""
+
+    value: str = ABSENT
+    label: str = ABSENT
+    description: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+# Actions
+
+# No child comes to a reason that is being deleted: deleting waits for this lock, and it for deleting.
+LOCK_PARENT = """
+select parent_return_reason_id from return_reasons where id = $1 and deleted_at is null for share
+"""
+INSERT = """
+insert into return_reasons (id, value, label, description, parent_return_reason_id, metadata)
+values ($1, $2, $3, $4, $5, $6::text::jsonb)
+"""
+LOCK = "select true from return_reasons where id = $1 and deleted_at is null for update"
+UPDATE = """
+update return_reasons set
+    value = coalesce($2, value), label = coalesce($3, label),
+    description = case when $5 then $4 else description end,
+    metadata = case when $6::text is null then metadata else merged_metadata(metadata, $6::text::jsonb) end,
+    updated_at = now()
+where id = $1
+"""
+DELETE = """
+update return_reasons set deleted_at = now()
+where (id = $1 or parent_return_reason_id = $1) and deleted_at is null
+"""
+# A group is one as long as it has children.
+GIVEN = """
+select r.id, exists (
+    select from return_reasons c where c.parent_return_reason_id = r.id and c.deleted_at is null
+) as grouping
+from return_reasons r where r.id = any($1::text[]) and r.deleted_at is null
+order by r.id for key share of r
+"""
+
+
+async def create_reason(db: Db, body: ReasonBody) -> str:
+    """Raises NotFound for an unknown parent, InvalidData for a nested one, Duplicate."""
+    parent_id = body.parent_return_reason_id
+    if parent_id is not None:
+        parent = await db.fetchrow(LOCK_PARENT, parent_id)
+        if parent is None:
+            raise NotFound(f"There is no return reason {parent_id}.")
+        if parent["parent_return_reason_id"] is not None:
+            raise InvalidData("Return reasons are grouped one level deep: this parent has a parent itself.")
+    reason_id = new_id("rr")
+    with one_per_value():
+        await db.execute(INSERT, reason_id, body.value, body.label, body.description, parent_id, metadata_of(body))
+    await emit(db, "return-reason.created", reason_id, {"id": reason_id})
+    return reason_id
+
+
+async def update_reason(db: Db, reason_id: str, body: ReasonUpdate) -> None:
+    """Raises NotFound, Duplicate."""
+    await access_reason(db, reason_id)
+    with one_per_value():
+        described = "description" in body.model_fields_set
+        await db.execute(UPDATE, reason_id, body.value, body.label, body.description, described, metadata_of(body))
+    await emit(db, "return-reason.updated", reason_id, {"id": reason_id})
+
+
+async def remove_reason(db: Db, reason_id: str) -> None:
+    """With the reasons that it groups. Returns keep showing them. Raises NotFound."""
+    await access_reason(db, reason_id)
+    await db.execute(DELETE, reason_id)
+    await emit(db, "return-reason.deleted", reason_id, {"id": reason_id})
+
+
+async def access_reason(db: Db, reason_id: str) -> None:
+    """Lock the reason. Raises NotFound."""
+    if not await db.fetchval(LOCK, reason_id):
+        raise NotFound(f"There is no return reason {reason_id}.")
+
+
+async def check_reasons(db: Db, reason_ids: Iterable[str]) -> None:
+    """Whether these can be given for returned items. Raises NotFound, and InvalidData for a group."""
+    wanted = sorted(set(reason_ids))
+    if not wanted:
+        return
+    found = {row["id"]: row["grouping"] for row in await db.fetch(GIVEN, wanted)}
+    for reason_id in wanted:
+        if reason_id not in found:
+            raise NotFound(f"There is no return reason {reason_id}.")
+        if found[reason_id]:
+            raise InvalidData(f"{reason_id} is a group of return reasons; give one of its reasons.")
+
+
+def metadata_of(body: ReasonBody | ReasonUpdate) -> str | None:
+    return None if body.metadata is None else orjson.dumps(body.metadata).decode()
+
+
+@contextmanager
+def one_per_value() -> Iterator[None]:
+    """The database knows which values are taken. Raises Duplicate."""
+    try:
+        yield
+    except asyncpg.UniqueViolationError:
+        raise Duplicate("There is a return reason with this value already.") from None
+
+
+# Reads
+
+
+async def reason_json(db: Db, reason_id: str) -> str:
+    """`{"return_reason": {...}}` as JSON text. Raises NotFound."""
+    found = await one_json(db, REASON, SHOWN, "{t}.id = $1 and " + ALIVE, reason_id)
+    if found is None:
+        raise NotFound(f"There is no return reason {reason_id}.")
+    return f'{{"return_reason":{found}}}'
+
+
+# Handlers
+
+TOP = page_sql(REASON, SHOWN, ALIVE + " and {t}.parent_return_reason_id is null", "{t}.created_at, {t}.id", "null", "0")
+
+
+async def get_reasons(request: web.Request) -> web.Response:
+    """All that have no parent; the others are shown in theirs."""
+    async with reading(request) as db:
+        found, _ = await db.fetchrow(TOP)
+        return json_bytes(request, f'{{"return_reasons":{found}}}')
+
+
+async def post_reason(request: web.Request) -> web.Response:
+    body = await parse(request, ReasonBody)
+    async with transaction(request) as db:
+        reason_id = await create_reason(db, body)
+        return json_bytes(request, await reason_json(db, reason_id))
+
+
+async def get_reason(request: web.Request) -> web.Response:
+    async with reading(request) as db:
+        return json_bytes(request, await reason_json(db, request.match_info["id"]))
+
+
+async def post_reason_update(request: web.Request) -> web.Response:
+    reason_id, body = request.match_info["id"], await parse(request, ReasonUpdate)
+    async with transaction(request) as db:
+        await update_reason(db, reason_id, body)
+        return json_bytes(request, await reason_json(db, reason_id))
+
+
+async def delete_reason(request: web.Request) -> web.Response:
+    reason_id = request.match_info["id"]
+    async with transaction(request) as db:
+        await remove_reason(db, reason_id)
+        return json_bytes(request, orjson.dumps({"id": reason_id, "object": "return_reason", "deleted": True}))
+
+
+# For the documentation (services/chassis/openapi.py): what the statement above makes.
+ANSWERS = {"get_reasons": {"return_reasons": [REASON]}}
+
+OPERATIONS = [
+    web.get("/admin/return-reasons", get_reasons),
+    web.post("/admin/return-reasons", post_reason),
+    web.get("/admin/return-reasons/{id}", get_reason),
+    web.post("/admin/return-reasons/{id}", post_reason_update),
+    web.delete("/admin/return-reasons/{id}", delete_reason),
+]

@@ -1,0 +1,319 @@
+"""Goods that come back: a return is received, once, or canceled.
+
+Receiving is a recorded saga: the inventory puts the goods into stock, the payments service gives the money back, then
+the rows say so. While it runs nothing else comes back for the order, so what was checked at the start still holds when
+the money has moved. Without enough money left the goods count as returned and the order asks for action.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+import asyncpg
+from aiohttp import web
+from pydantic import Field
+
+from services.chassis.db import Db, transaction
+from services.chassis.embed import Selection, one_json, tree
+from services.chassis.errors import ApiError, InvalidData, NotAllowed, NotFound
+from services.chassis.http import Body, json_bytes, parse
+from services.chassis.ids import new_id
+from services.chassis.outbox import emit
+from services.chassis.sagas import Saga, Step, begin, intention, run
+from services.orders import remote
+from services.orders.orders.orders import access_order
+from services.orders.orders.payment_copies import apply_payments
+from services.orders.orders.refunds import REFUNDABLE
+from services.orders.pricing.amounts import dumps
+from services.orders.reads import returned_order_json
+from services.orders.resources import RETURN
+from services.orders.returns.refund_amounts import Received, after_return, once_each, opened
+from services.orders.totals import LARGEST, Line, refundable
+
+MOST = 2**31 - 1
+
+
+class ReceivedItem(Body):
+    item_id: Annotated[str, Field(min_length=1)]
+    quantity: Annotated[int, Field(ge=0, le=MOST)]
+
+
+class ReceiveBody(Body):
+    items: list[ReceivedItem]
+    refund: Annotated[int, Field(ge=-LARGEST, le=LARGEST)] | None = None
+    location_id: str | None = None
+
+
+@dataclass(frozen=True)
+class ReturnLine:
+    """A line of an order, of its swaps or its claims."""
+
+    id: str
+    variant_id: str | None
+    amounts: Line
+
+
+# Access
+
+# One at a time comes back for an order, and not while a swap or a claim is made of what did not come back yet.
+RECEIPTS = ("cancel_order", "create_claim", "create_swap", "receive_return", "return_now")
+FIND = """
+select coalesce(r.order_id, s.order_id, c.order_id) as order_id
+from returns r left join swaps s on s.id = r.swap_id left join claims c on c.id = r.claim_order_id
+where r.id = $1
+"""
+RETURN_ROW = """
+select id, order_id, swap_id, claim_order_id, status, location_id, refund_amount, no_notification
+from returns where id = $1
+"""
+LINES = """
+select l.id, l.variant_id, l.unit_price, l.quantity, l.includes_tax, coalesce(l.returned_quantity, 0) as returned,
+    array(select x.rate from line_item_tax_lines x where x.item_id = l.id order by x.position) as rates,
+    array(select x.amount from line_item_adjustments x where x.item_id = l.id order by x.position) as adjustments
+from line_items l where l.id = any($1::text[])
+"""
+# Also what its swaps and claims have sent.
+RETURNABLE_IDS = """
+select id from line_items where order_id = $1
+union all
+select l.id from swaps s join line_items l on l.swap_id = s.id where s.order_id = $1 and not l.is_return
+union all
+select l.id from claims c join line_items l on l.claim_order_id = c.id where c.order_id = $1
+"""
+REQUESTED = "select item_id, requested_quantity from return_items where return_id = $1 order by position"
+
+
+async def access_return(db: Db, return_id: str) -> tuple[Any, Any]:
+    """The return, and the order that it is about, which is locked. Raises NotFound, and Conflict while goods come back
+    for the order."""
+    order_id = await db.fetchval(FIND, return_id)
+    if order_id is None:
+        raise NotFound(f"There is no return {return_id}.")
+    order = await access_order(db, order_id, unless=RECEIPTS)
+    return await db.fetchrow(RETURN_ROW, return_id), order
+
+
+async def returnable_lines(db: Db, order_id: str) -> dict[str, ReturnLine]:
+    """All that can come back for an order."""
+    return await lines_by_id(db, [row["id"] for row in await db.fetch(RETURNABLE_IDS, order_id)])
+
+
+async def lines_by_id(db: Db, ids: list[str]) -> dict[str, ReturnLine]:
+    rows: list[asyncpg.Record] = await db.fetch(LINES, ids)
+    return {
+        row["id"]: ReturnLine(
+            row["id"],
+            row["variant_id"],
+            Line(
+                row["unit_price"],
+                row["quantity"],
+                row["includes_tax"],
+                row["rates"],
+                row["adjustments"],
+                row["returned"],
+            ),
+        )
+        for row in rows
+    }
+
+
+# Putting goods back into stock
+
+
+def stocked(lines: Mapping[str, ReturnLine], quantities: Mapping[str, int]) -> list[dict[str, Any]]:
+    """What the inventory is asked to take: it knows which variants are counted. Custom lines have none."""
+    return [
+        {"line_item_id": item_id, "variant_id": lines[item_id].variant_id, "quantity": quantity}
+        for item_id, quantity in quantities.items()
+        if quantity > 0 and lines[item_id].variant_id is not None
+    ]
+
+
+async def restock(app: web.Application, saga: Saga) -> dict[str, Any]:
+    state = saga.state
+    if state["restock"]:
+        await remote.restock(app, saga.key("restock"), state["receipt_id"], state["location_id"], state["restock"])
+    return {}
+
+
+async def unstock(app: web.Application, saga: Saga) -> None:
+    if saga.state["restock"]:
+        await remote.undo_restock(app, saga.key("unstock"), saga.state["receipt_id"], saga.key("restock"))
+
+
+# Actions
+
+# $1 return, $2 what came, $3 refund, $4 location
+RECEIVE = """
+with came as (
+    select * from rows from (jsonb_to_recordset($2::text::jsonb) as (
+        item_id text, quantity int, as_requested boolean
+    )) with ordinality as x
+), known as (
+    update return_items i set quantity = came.quantity, received_quantity = came.quantity,
+        is_requested = came.as_requested
+    from came where i.return_id = $1 and i.item_id = came.item_id
+    returning i.item_id
+), more as (
+    insert into return_items (return_id, item_id, quantity, received_quantity, is_requested, metadata)
+    select $1, came.item_id, came.quantity, came.quantity, false, l.metadata
+    from came join line_items l on l.id = came.item_id
+    where came.item_id not in (select item_id from return_items where return_id = $1)
+    order by came.ordinality
+)
+update returns set status = 'received', received_at = now(), updated_at = now(), refund_amount = $3, location_id = $4
+where id = $1
+"""
+# $1 what came back and what the rest of each line is worth
+COUNT = """
+update line_items l set
+    returned_quantity = coalesce(l.returned_quantity, 0) + x.quantity, refundable = x.refundable, updated_at = now()
+from jsonb_to_recordset($1::text::jsonb) as x(item_id text, quantity int, refundable bigint)
+where l.id = x.item_id
+"""
+COUNTERS = "select quantity, coalesce(returned_quantity, 0) as returned from line_items where order_id = $1"
+SET_STATUS = "update orders set fulfillment_status = $2, updated_at = now() where id = $1"
+CANCEL = (
+    "update returns set status = 'canceled', updated_at = now() where id = $1 and status <> 'canceled' returning id"
+)
+
+
+def check_receivable(return_: Mapping[str, Any]) -> None:
+    """Raises NotAllowed for a return that was received or canceled."""
+    if return_["status"] == "canceled":
+        raise NotAllowed("A canceled return cannot be received.")
+    if return_["status"] == "received":
+        raise NotAllowed("This return was received already.")
+
+
+async def plan_receipt(db: Db, return_id: str, body: ReceiveBody) -> dict[str, Any]:
+    """The state of a saga that receives, the order locked. Raises NotFound, NotAllowed, InvalidData or Conflict."""
+    return_, order = await access_return(db, return_id)
+    check_receivable(return_)
+    if not body.items:
+        raise InvalidData("items: name what came back; cancel a return of which nothing comes.")
+    lines = await returnable_lines(db, order["id"])
+    requested = {row["item_id"]: row["requested_quantity"] for row in await db.fetch(REQUESTED, return_id)}
+    found = once_each((item.item_id, item.quantity) for item in body.items)
+    came = opened({id_: line.amounts for id_, line in lines.items()}, requested, found)
+    refund = max(return_["refund_amount"] if body.refund is None else body.refund, 0)
+    # What comes back for a swap is paid for by the swap.
+    wanted = refund if return_["order_id"] is not None else 0
+    payment_ids = [row["id"] for row in await db.fetch(REFUNDABLE, order["id"])] if wanted else []
+    enough = wanted <= order["refundable_amount"] and bool(payment_ids)
+    quiet = return_["no_notification"]
+    return {
+        "return_id": return_id,
+        "order_id": order["id"],
+        "receipt_id": new_id("rcpt"),
+        "items": [asdict(item) for item in came],
+        "restock": stocked(lines, found),
+        "location_id": body.location_id or return_["location_id"],
+        "refund": refund,
+        "amount": wanted if enough else 0,
+        "action_required": wanted > 0 and not enough,
+        "payment_ids": payment_ids,
+        "reason": "return",
+        "note": None,
+        "no_notification": order["no_notification"] if quiet is None else quiet,
+    }
+
+
+async def give_back(app: web.Application, saga: Saga) -> dict[str, Any]:
+    """Another refund may have been faster: then there is not enough left, which is no reason to refuse the goods."""
+    if not saga.state["amount"]:
+        return {}
+    asked = {name: saga.state[name] for name in ("order_id", "payment_ids", "amount", "reason", "note")}
+    try:
+        return await remote.refund(app, saga.key("refund"), asked)
+    except ApiError as error:
+        if error.type != "not_allowed":
+            raise
+        return {"refused": error.message}
+
+
+async def commit_receipt(db: Db, saga: Saga) -> dict[str, Any]:
+    """Nothing is checked here: the money has moved, and nothing else could come back meanwhile."""
+    state, reply = saga.state, saga.results["refund"]
+    order_id, quiet = state["order_id"], state["no_notification"]
+    await access_order(db, order_id, unless=())
+    return_ = await db.fetchrow(RETURN_ROW, state["return_id"])
+    came = [Received(**item) for item in state["items"]]
+    rows = [{"item_id": item.item_id, "quantity": item.quantity, "as_requested": item.as_requested} for item in came]
+    await db.execute(RECEIVE, return_["id"], dumps(rows), state["refund"], state["location_id"])
+    await count_returned(db, {item.item_id: item.quantity for item in came})
+    if return_["order_id"] is not None:
+        action = state["action_required"] or "refused" in reply
+        counters = [(row["quantity"], row["returned"]) for row in await db.fetch(COUNTERS, order_id)]
+        await db.execute(SET_STATUS, order_id, "requires_action" if action else after_return(counters))
+        name = "order.return_action_required" if action else "order.items_returned"
+        await emit(db, name, order_id, return_event(order_id, return_["id"], quiet))
+    if return_["swap_id"] is not None:
+        data = {"id": return_["swap_id"], "order_id": order_id, "return_id": return_["id"], "no_notification": quiet}
+        await emit(db, "swap.received", return_["swap_id"], data)
+    if "refund" in reply:
+        await apply_payments(db, order_id, reply["payments"], reply["refund"], quiet)
+    return {}
+
+
+async def count_returned(db: Db, came: Mapping[str, int]) -> None:
+    """The quantities have come back; what is left of their lines can still be refunded."""
+    rows, lines = [], await lines_by_id(db, list(came))
+    for item_id, quantity in came.items():
+        line = lines[item_id].amounts
+        left = max(line.quantity - line.returned - quantity, 0)
+        rows.append({"item_id": item_id, "quantity": quantity, "refundable": refundable(line, left)})
+    await db.execute(COUNT, dumps(rows))
+
+
+def return_event(order_id: str, return_id: str, no_notification: bool | None) -> dict[str, Any]:
+    return {"id": order_id, "return_id": return_id, "no_notification": no_notification}
+
+
+async def cancel_return(db: Db, return_id: str) -> str:
+    """The id of its order. Again: nothing happens. Raises NotFound, NotAllowed, Conflict."""
+    return_, order = await access_return(db, return_id)
+    if return_["status"] == "received":
+        raise NotAllowed("A return that was received cannot be canceled.")
+    if await db.fetchval(CANCEL, return_id):
+        quiet = order["no_notification"] if return_["no_notification"] is None else return_["no_notification"]
+        await emit(db, "order.return_canceled", order["id"], return_event(order["id"], return_id, quiet))
+    order_id: str = order["id"]
+    return order_id
+
+
+RECEIVE_RETURN = (
+    Step("restock", do=restock, undo=unstock),
+    Step("refund", do=give_back, no_return=True),
+    Step("rows", commit=commit_receipt),
+)
+SAGAS = {"receive_return": RECEIVE_RETURN}
+
+
+# Handlers
+
+RECEIVED = Selection(tuple(RETURN.columns), tree(["items", "swap"]))
+
+
+async def post_receipt(request: web.Request) -> web.Response:
+    return_id, body = request.match_info["id"], await parse(request, ReceiveBody)
+    async with intention(request) as (db, saga):
+        if saga is None:
+            state = await plan_receipt(db, return_id, body)
+            saga = await begin(db, "receive_return", return_id, state, request)
+    await run(request.app, RECEIVE_RETURN, saga)
+    async with transaction(request) as db:
+        found = await one_json(db, RETURN, RECEIVED, "{t}.id = $1", return_id)
+        return json_bytes(request, f'{{"return":{found}}}')
+
+
+async def post_return_cancel(request: web.Request) -> web.Response:
+    return_id = request.match_info["id"]
+    async with transaction(request) as db:
+        return json_bytes(request, await returned_order_json(db, await cancel_return(db, return_id)))
+
+
+OPERATIONS = [
+    web.post("/admin/returns/{id}/receive", post_receipt),
+    web.post("/admin/returns/{id}/cancel", post_return_cancel),
+]

@@ -1,0 +1,317 @@
+"""Returns: a customer wants to send lines of an order back. What they are worth is settled when it is asked for.
+
+A label is priced by the catalog, before the transaction. `receive_now` takes the goods at once: they go into stock and
+count as returned, but nothing is refunded and the order's status stays (reference/after-sales.md, "Returns").
+"""
+
+from typing import Annotated, Any
+
+from aiohttp import web
+from pydantic import Field
+
+from services.chassis.db import Db, reading, transaction
+from services.chassis.embed import page_json, page_query, tree
+from services.chassis.errors import InvalidData, NotFound
+from services.chassis.http import Body, json_bytes, parse
+from services.chassis.ids import new_id
+from services.chassis.outbox import emit
+from services.chassis.params import query_of
+from services.chassis.sagas import Saga, Step, begin, intention, run
+from services.orders import remote, status
+from services.orders.fulfillment_providers import asked as answered
+from services.orders.fulfillment_providers import is_remote, provider
+from services.orders.orders.orders import access_order
+from services.orders.pricing.amounts import dumps
+from services.orders.pricing.quotes import Basket, Row, question, store_copies
+from services.orders.reads import check_order_query, written_order_json
+from services.orders.resources import RETURN
+from services.orders.retry_keys import keyed, keyed_json
+from services.orders.returns.reasons import check_reasons
+from services.orders.returns.receipts import (
+    RECEIPTS,
+    count_returned,
+    restock,
+    return_event,
+    returnable_lines,
+    stocked,
+    unstock,
+)
+from services.orders.returns.refund_amounts import check_left, once_each, return_refund
+from services.orders.totals import LARGEST, Method
+
+MOST = 2**31 - 1
+
+
+class ReturnItem(Body):
+    item_id: Annotated[str, Field(min_length=1)]
+    quantity: Annotated[int, Field(ge=1, le=MOST)]
+    reason_id: str | None = None
+    note: str | None = None
+
+
+class ReturnShipping(Body):
+    """Without an option there is no label."""
+
+    option_id: str | None = None
+    price: Annotated[int, Field(ge=0, le=LARGEST)] | None = None
+
+
+class ReturnBody(Body):
+    """`note` is accepted and not kept; the items' notes are."""
+
+    items: Annotated[list[ReturnItem], Field(min_length=1)]
+    return_shipping: ReturnShipping | None = None
+    refund: Annotated[int, Field(ge=-LARGEST, le=LARGEST)] | None = None
+    receive_now: bool | None = None
+    note: str | None = None
+    no_notification: bool | None = None
+    location_id: str | None = None
+
+
+# The label
+
+FIND = "select id, status, region_id, customer_id, subtotal from orders where id = $1"
+
+
+async def quote_label(app: web.Application, order: Row, shipping: ReturnShipping) -> Row | None:
+    """What the catalog says about the label: its method, with `tax_rates`, and `copies`. Raises what it refuses with.
+
+    What the option asks of a cart is measured against the order.
+    """
+    if not shipping.option_id:
+        return None
+    bought = {"id": "order", "variant_id": None, "quantity": 1, "unit_price": order["subtotal"]}
+    asked = {"id": new_id("sm"), "shipping_option_id": shipping.option_id, "asked_price": shipping.price}
+    basket = Basket(order["region_id"], [bought], [asked], [], order["customer_id"])
+    reply = await remote.price_cart(app, question(basket))
+    return {"method": reply["shipping_methods"][0], "copies": reply["copies"]}
+
+
+def method_of(label: Row) -> Method:
+    method = label["method"]
+    return Method(method["price"], method["includes_tax"], [rate["rate"] or 0 for rate in method["tax_rates"]])
+
+
+# Actions
+
+# $1 return, $2 items
+WRITE = """
+with made as (
+    insert into returns (
+        id, order_id, swap_id, claim_order_id, shipping_data, location_id, refund_amount, no_notification,
+        idempotency_key
+    )
+    select id, order_id, swap_id, claim_order_id, nullif(shipping_data, 'null'), location_id, refund_amount,
+        no_notification, idempotency_key
+    from jsonb_to_record($1::text::jsonb) as x(
+        id text, order_id text, swap_id text, claim_order_id text, shipping_data jsonb, location_id text,
+        refund_amount bigint, no_notification boolean, idempotency_key text)
+    returning id
+)
+insert into return_items (return_id, item_id, quantity, requested_quantity, reason_id, note, metadata)
+select made.id, x.item_id, x.quantity, x.quantity, x.reason_id, x.note, l.metadata
+from made, rows from (jsonb_to_recordset($2::text::jsonb) as (
+    item_id text, quantity int, reason_id text, note text
+)) with ordinality as x
+join line_items l on l.id = x.item_id
+order by x.ordinality
+"""
+# $1 return, $2 method, $3 tax lines
+WRITE_LABEL = """
+with method as (
+    insert into shipping_methods (
+        id, return_id, shipping_option_id, profile_id, provider_id, price, includes_tax
+    )
+    select id, $1, option_id, profile_id, provider_id, price, includes_tax
+    from jsonb_to_record($2::text::jsonb) as x(
+        id text, option_id text, profile_id text, provider_id text, price bigint, includes_tax boolean)
+    returning id
+)
+insert into shipping_method_tax_lines (id, shipping_method_id, rate, name, code, frozen)
+select x.id, method.id, x.rate, x.name, x.code, true
+from jsonb_to_recordset($3::text::jsonb) as x(id text, rate float8, name text, code text), method
+"""
+RECEIVE_NOW = """
+with items as (
+    update return_items set received_quantity = quantity where return_id = $1
+)
+update returns set status = 'received', received_at = now(), updated_at = now() where id = $1
+"""
+
+
+async def plan_return(db: Db, order_id: str, body: ReturnBody, label: Row | None, key: str) -> Row:
+    """What is to be written, the order locked. Raises NotFound, NotAllowed, InvalidData, Duplicate or Conflict."""
+    order = await access_order(db, order_id, unless=RECEIPTS)
+    asked = once_each((item.item_id, item.quantity) for item in body.items)
+    lines = await returnable_lines(db, order_id)
+    for item_id, quantity in asked.items():
+        if item_id not in lines:
+            raise NotFound(f"This order has no line {item_id}.")
+        if order["canceled_at"] is not None:
+            raise InvalidData("Nothing of a canceled order can be returned.")
+        check_left(item_id, lines[item_id].amounts, quantity)
+    await check_reasons(db, (item.reason_id for item in body.items if item.reason_id is not None))
+    worth = return_refund(
+        ((lines[item_id].amounts, quantity) for item_id, quantity in asked.items()), method_of(label) if label else None
+    )
+    quiet = order["no_notification"] if body.no_notification is None else body.no_notification
+    return {
+        "id": new_id("ret"),
+        "order_id": order_id,
+        "items": [item.model_dump() for item in body.items],
+        "restock": stocked(lines, asked),
+        "label": label and label["method"],
+        "shipping_data": {} if label else None,
+        "location_id": body.location_id,
+        "refund_amount": max(body.refund, 0) if body.refund else worth,
+        "no_notification": quiet,
+        "idempotency_key": key,
+    }
+
+
+async def write_return(db: Db, plan: Row) -> None:
+    """Write the rows, and say so when it is a return of the order itself. The order is locked, all is checked."""
+    await db.execute(
+        WRITE, dumps({name: plan[name] for name in plan if name not in ("items", "label")}), dumps(plan["items"])
+    )
+    if plan["label"]:
+        taxes = [
+            {"id": new_id("smtl"), "rate": rate["rate"] or 0, "name": rate["name"], "code": rate["code"]}
+            for rate in plan["label"]["tax_rates"]
+        ]
+        await db.execute(WRITE_LABEL, plan["id"], dumps(plan["label"]), dumps(taxes))
+    if plan["order_id"] is not None and plan.get("claim_order_id") is None:
+        event = return_event(plan["order_id"], plan["id"], plan["no_notification"])
+        await emit(db, "order.return_requested", plan["order_id"], event)
+
+
+# A label that a provider is asked for over a network: a step of the saga that makes the return, alone (the saga's state
+# is the return then) or as a part of a swap or a claim (`return` in its state).
+
+
+def must_ask(label: Row | None) -> bool:
+    """Whether the label is asked for over a network."""
+    return label is not None and is_remote(label["provider_id"])
+
+
+def return_of(saga: Saga) -> Row | None:
+    """The return that the saga makes, if it makes one."""
+    found: Row | None = saga.state.get("return", saga.state)
+    return found
+
+
+async def order_label(app: web.Application, saga: Saga) -> dict[str, Any]:
+    """The provider's label, for `shipping_data`."""
+    plan = return_of(saga)
+    if plan is None or not must_ask(plan["label"]):
+        return {}
+    found = plan["label"]["provider_id"]
+    items = [{name: item[name] for name in ("item_id", "quantity")} for item in plan["items"]]
+    asking = {"id": plan["id"], "order": {"id": saga.state["order_id"]}, "items": items, "method": plan["label"]}
+    return await answered(found, provider(found).create_return(asking, saga.key("label")))
+
+
+async def cancel_label(app: web.Application, saga: Saga) -> None:
+    plan = return_of(saga)
+    if plan is not None and must_ask(plan["label"]):
+        found, label = plan["label"]["provider_id"], {"id": plan["id"], "data": saga.results.get("label")}
+        await answered(found, provider(found).cancel_return(label, saga.key("unlabel")))
+
+
+LABEL = Step("label", do=order_label, undo=cancel_label)
+
+
+def labelled(plan: Row, saga: Saga) -> Row:
+    """The return as it is to be written, with what the provider said."""
+    return plan | ({"shipping_data": saga.results.get("label") or {}} if plan["label"] else {})
+
+
+async def check_again(db: Db, saga: Saga, items: list[Row]) -> Row:
+    """The order, locked: it may have changed while the label was asked for. Raises NotFound, NotAllowed or Conflict."""
+    order_id = saga.state["order_id"]
+    order: Row = await access_order(db, order_id, unless=RECEIPTS, saga_id=saga.id)
+    status.check_alive(order["status"], "returned")
+    lines = await returnable_lines(db, order_id)
+    for item in items:
+        if item["item_id"] not in lines:
+            raise NotFound(f"This order has no line {item['item_id']}.")
+        check_left(item["item_id"], lines[item["item_id"]].amounts, item["quantity"])
+    return order
+
+
+# With receive_now, or with such a label: a saga
+
+
+async def commit_return_now(db: Db, saga: Saga) -> dict[str, Any]:
+    """Check again, and write."""
+    plan = saga.state
+    await check_again(db, saga, plan["items"])
+    await write_return(db, labelled(plan, saga))
+    if not plan.get("receive_now", True):
+        return {"return_id": plan["id"]}
+    await db.execute(RECEIVE_NOW, plan["id"])
+    await count_returned(db, {item["item_id"]: item["quantity"] for item in plan["items"]})
+    event = return_event(plan["order_id"], plan["id"], plan["no_notification"])
+    await emit(db, "order.items_returned", plan["order_id"], event)
+    return {"return_id": plan["id"]}
+
+
+RETURN_NOW = (
+    Step("restock", do=restock, undo=unstock),
+    LABEL,
+    Step("rows", commit=commit_return_now),
+)
+SAGAS = {"return_now": RETURN_NOW}
+
+
+# Handlers
+
+
+async def post_return(request: web.Request) -> web.Response:
+    order_id, query = request.match_info["id"], query_of(request)
+    check_order_query(query)
+    request, key = keyed(request)
+    body = await parse(request, ReturnBody)
+    label = None
+    if body.return_shipping is not None and body.return_shipping.option_id:
+        async with reading(request) as db:
+            order = await db.fetchrow(FIND, order_id)
+        if order is None:
+            raise NotFound(f"There is no order {order_id}.")
+        label = await quote_label(request.app, order, body.return_shipping)
+    apart = body.receive_now or must_ask(label and label["method"])
+    if apart:
+        async with intention(request) as (db, saga):
+            if saga is None:
+                plan = await plan_return(db, order_id, body, label, key)
+                await store_copies(db, label["copies"] if label else {})
+                state = plan | {"receipt_id": plan["id"], "receive_now": bool(body.receive_now)}
+                state |= {} if body.receive_now else {"restock": []}
+                saga = await begin(db, "return_now", plan["id"], state, request)
+        await run(request.app, RETURN_NOW, saga)
+    async with transaction(request) as db:
+        if not apart:
+            plan = await plan_return(db, order_id, body, label, key)
+            await store_copies(db, label["copies"] if label else {})
+            await write_return(db, plan)
+        return keyed_json(request, key, await written_order_json(db, order_id, query))
+
+
+async def get_returns(request: web.Request) -> web.Response:
+    """Newest first."""
+    page = page_query(
+        RETURN,
+        query_of(request),
+        {},
+        limit=50,
+        expand=tree(["items", "order", "swap"]),
+        knows=("limit", "offset"),
+    )
+    async with reading(request) as db:
+        return json_bytes(request, await page_json(db, "returns", page))
+
+
+OPERATIONS = [
+    web.post("/admin/orders/{id}/return", post_return),
+    web.get("/admin/returns", get_returns),
+]

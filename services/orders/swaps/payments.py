@@ -1,0 +1,113 @@
+"""The difference that is due for a swap, once its customer has confirmed it: what they owe is captured, what they are
+owed is given back out of the order's payments. A recorded saga, `process_swap_payment`; money that has moved stays.
+
+When the provider will not, the swap asks for action, and the payment can be processed again.
+"""
+
+from typing import Any
+
+from aiohttp import web
+
+from services.chassis.db import Db, transaction
+from services.chassis.errors import ApiError, NotAllowed
+from services.chassis.http import Body, json_bytes, parse
+from services.chassis.outbox import emit
+from services.chassis.params import query_of
+from services.chassis.sagas import Saga, Step, begin, intention, run
+from services.orders import remote
+from services.orders.fulfillments.owners import SWAP, access_owner
+from services.orders.orders.payment_copies import apply_payments
+from services.orders.orders.refunds import REFUNDABLE
+from services.orders.pricing.quotes import Row
+from services.orders.reads import check_order_query, written_order_json
+from services.orders.swaps.carts import AT_WORK
+
+PAYMENT = "select payment_id from carts where id = $1"
+SET_STATUS = "update swaps set payment_status = $2, updated_at = now() where id = $1"
+SETTLED = ("captured", "difference_refunded")
+
+
+class NoBody(Body):
+    """Nothing."""
+
+
+async def plan_process(db: Db, order_id: str, swap_id: str) -> Row | None:
+    """The state of a saga that settles the difference; None when it is settled. Raises NotFound, NotAllowed, Conflict.
+
+    Nothing to settle is settled here.
+    """
+    swap = await access_owner(db, SWAP, order_id, swap_id, unless=AT_WORK)
+    if swap["canceled_at"] is not None:
+        raise NotAllowed("The payment of a canceled swap cannot be processed.")
+    if swap["confirmed_at"] is None:
+        raise NotAllowed("The customer has not confirmed this swap yet, so its payment cannot be processed.")
+    if swap["payment_status"] in SETTLED:
+        return None
+    due, quiet = swap["difference_due"], swap["no_notification"]
+    if due == 0:
+        await settle(db, order_id, swap_id, "difference_refunded", "swap.refund_processed", quiet)
+        return None
+    state = {"order_id": order_id, "swap_id": swap_id, "no_notification": quiet, "due": due}
+    if due > 0:
+        return state | {"payment_id": await db.fetchval(PAYMENT, swap["cart_id"])}
+    payment_ids = [row["id"] for row in await db.fetch(REFUNDABLE, order_id)]
+    return state | {"payment_ids": payment_ids, "amount": -due, "reason": "swap", "note": None}
+
+
+async def settle(db: Db, order_id: str, swap_id: str, status: str, event: str, quiet: bool | None) -> None:
+    """Write how it ended, and say so."""
+    await db.execute(SET_STATUS, swap_id, status)
+    await emit(db, event, swap_id, {"id": swap_id, "order_id": order_id, "no_notification": quiet})
+
+
+async def move_money(app: web.Application, saga: Saga) -> Row:
+    """Take or give back the difference; or why the payments service will not."""
+    state = saga.state
+    try:
+        if state["due"] > 0:
+            reply = await remote.capture(app, saga.key("capture"), state["payment_id"])
+            return {"payments": [reply["payment"]], "refund": None}
+        if not state["payment_ids"]:
+            return {"refused": "No payment of the order has anything left to give back."}
+        asked = {name: state[name] for name in ("order_id", "payment_ids", "amount", "reason", "note")}
+        return await remote.refund(app, saga.key("refund"), asked)
+    except ApiError as refusal:
+        if refusal.status >= 500:
+            raise
+        return {"refused": refusal.message}
+
+
+async def record_payment(db: Db, saga: Saga) -> Row:
+    state, reply = saga.state, saga.results["money"]
+    order_id, swap_id, quiet, owed = state["order_id"], state["swap_id"], state["no_notification"], state["due"] > 0
+    await access_owner(db, SWAP, order_id, swap_id, unless=())
+    if "refused" in reply:
+        event = "swap.payment_capture_failed" if owed else "swap.process_refund_failed"
+        await settle(db, order_id, swap_id, "requires_action", event, quiet)
+        return {"refused": reply["refused"]}
+    await apply_payments(db, order_id, reply["payments"], reply["refund"], quiet)
+    if owed:
+        await settle(db, order_id, swap_id, "captured", "swap.payment_captured", quiet)
+    else:
+        await settle(db, order_id, swap_id, "difference_refunded", "swap.refund_processed", quiet)
+    return {}
+
+
+PROCESS_SWAP_PAYMENT = (Step("money", do=move_money, no_return=True), Step("rows", commit=record_payment))
+SAGAS: dict[str, tuple[Step, ...]] = {"process_swap_payment": PROCESS_SWAP_PAYMENT}
+
+
+async def post_process_payment(request: web.Request) -> web.Response:
+    order_id, swap_id, query = request.match_info["id"], request.match_info["swap_id"], query_of(request)
+    check_order_query(query)
+    await parse(request, NoBody)
+    async with intention(request) as (db, saga):
+        if saga is None and (state := await plan_process(db, order_id, swap_id)):
+            saga = await begin(db, "process_swap_payment", swap_id, state, request)
+    if saga is not None:
+        await run(request.app, PROCESS_SWAP_PAYMENT, saga)
+    async with transaction(request) as db:
+        return json_bytes(request, await written_order_json(db, order_id, query))
+
+
+OPERATIONS: list[Any] = [web.post("/admin/orders/{id}/swaps/{swap_id}/process-payment", post_process_payment)]
