@@ -34,7 +34,7 @@ select l.inventory_item_id, l.location_id, l.stocked_quantity, l.reserved_quanti
         where (r.inventory_item_id, r.location_id) = (l.inventory_item_id, l.location_id)) as spoken_for
 from inventory_levels l
 """
-SAGAS = "select count(*) from sagas where status in ('running', 'undoing')"
+SAGAS = "select count(*) from sagas where status in ('running', 'compensating')"
 
 
 async def news_heard(stack: Stack) -> None:

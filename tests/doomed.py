@@ -33,7 +33,7 @@ def die() -> NoReturn:
 
 def dying(step: Step, moment: str) -> Step:
     """The step, deadly at that moment."""
-    do, undo, commit = step.do, step.undo, step.commit
+    do, compensate, commit = step.do, step.compensate, step.commit
 
     async def die_before(*_: Any) -> NoReturn:
         die()
@@ -53,13 +53,17 @@ def dying(step: Step, moment: str) -> Step:
         return replace(step, do=do and die_before, commit=commit and die_before)
     if moment == "after":
         return replace(step, do=do and then(do, die), commit=commit and then(commit, die))
-    assert do is not None and undo is not None, f"{step.name} cannot be undone"
-    return replace(step, do=then(do, lose_answer), undo=die_before if moment == "undo:before" else then(undo, die))
+    assert do is not None and compensate is not None, f"{step.name} cannot be compensated"
+    return replace(
+        step,
+        do=then(do, lose_answer),
+        compensate=die_before if moment == "compensate:before" else then(compensate, die),
+    )
 
 
 def doom(kind: str, point: str) -> None:
     """Have this process die at that point of the first saga of that kind."""
-    forward, undo = sagas._forward, sagas._undo
+    forward, compensate = sagas._forward, sagas._compensate
     name, _, moment = point.partition(":")
 
     def deadly(steps: Sequence[Step]) -> list[Step]:
@@ -74,9 +78,9 @@ def doom(kind: str, point: str) -> None:
         return error
 
     async def undo_to_death(app: Any, steps: Sequence[Step], saga: Saga) -> None:
-        await undo(app, deadly(steps) if saga.kind == kind else steps, saga)
+        await compensate(app, deadly(steps) if saga.kind == kind else steps, saga)
 
-    sagas._forward, sagas._undo = forward_to_death, undo_to_death
+    sagas._forward, sagas._compensate = forward_to_death, undo_to_death
 
 
 def come_first() -> None:

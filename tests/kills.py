@@ -3,14 +3,14 @@
     @pytest.mark.parametrize("point", points(REFUND))
     async def test_x(kill: Kill, order: Order, point: str) -> None:
         await kill("orders", "refund", point, f"/admin/orders/{order['id']}/refund", body)
-        ... the flow is finished or undone, in all services ...
+        ... the flow is finished or compensated, in all services ...
 
 The points of a saga, for each of its steps:
 
     STEP:before       the results of the steps before it are recorded, it was not begun
     STEP:after        it was done, its result is not recorded; of the last step: its rows are written, not committed
-    STEP:undo:before  it was done, its answer is lost, the saga has turned back, nothing is undone yet
-    STEP:undo:after   it was undone, which is not recorded
+    STEP:compensate:before  it was done, its answer is lost, the saga has turned back, nothing is compensated yet
+    STEP:compensate:after   it was compensated, which is not recorded
     answer            all is done and committed, who asked has no answer
 """
 
@@ -34,23 +34,23 @@ from tests.processes import ROOT, environment, free_port, until_ready
 
 EXPIRE = """
 update sagas set leased_until = clock_timestamp() - interval '1 second'
-where status in ('running', 'undoing') and (leased_by is null or $1)
+where status in ('running', 'compensating') and (leased_by is null or $1)
 """
-RUNNING = "select count(*) from sagas where status in ('running', 'undoing')"
+RUNNING = "select count(*) from sagas where status in ('running', 'compensating')"
 
 
 def points(steps: Sequence[Step], *only: str) -> list[str]:
     """All points of a saga's steps at which its process can die. `only` names the steps to look at, if not all."""
     found = []
     for step in steps:
-        moments = ["before", "after", *(["undo:before", "undo:after"] if step.undo else [])]
+        moments = ["before", "after", *(["compensate:before", "compensate:after"] if step.compensate else [])]
         found += [f"{step.name}:{moment}" for moment in moments if not only or step.name in only]
     return [*found, "answer"]
 
 
-def undone(point: str) -> bool:
-    """Whether the flow that died there is undone by the restart, not finished."""
-    return ":undo:" in point
+def compensated(point: str) -> bool:
+    """Whether the flow that died there is compensated by the restart, not finished."""
+    return ":compensate:" in point
 
 
 class Nursery:
@@ -104,7 +104,7 @@ class Kill:
         return key
 
     async def restart(self, service: str) -> None:
-        """Start it again, and wait until it has finished or undone what the dead one left."""
+        """Start it again, and wait until it has finished or compensated what the dead one left."""
         pool = self.stack.pool(service)
         await pool.execute(EXPIRE, True)  # as time would
         async with self.process(service):

@@ -13,10 +13,10 @@ DAYS_KEPT = 7
 CLAIM = """
 insert into command_replies (key, name, body_hash) values ($1, $2, $3) on conflict do nothing returning true
 """
-STORED = "select name, body_hash, reply::text, undone from command_replies where key = $1"
+STORED = "select name, body_hash, reply::text, compensated from command_replies where key = $1"
 STORE = "update command_replies set reply = $2::text::json where key = $1"
 TOMBSTONE = """
-insert into command_replies (key, name, undone) values ($1, '', true) on conflict do nothing returning true
+insert into command_replies (key, name, compensated) values ($1, '', true) on conflict do nothing returning true
 """
 PRUNE = """
 delete from command_replies where key in (
@@ -29,14 +29,14 @@ async def claim(db: Db, key: str, name: str, body: bytes) -> dict[str, Any] | No
     """The reply that the key has got already; None when the command is to be executed now.
 
     Waits while another transaction executes the same key. Raises Conflict for another command under the key, and for
-    one that was undone.
+    one that was compensated.
     """
     digest = hashlib.sha256(body).digest()
     if await db.fetchval(CLAIM, key, name, digest):
         return None
     row = await db.fetchrow(STORED, key)
-    if row["undone"]:
-        raise Conflict(f"{name} was undone before it came; it will not be executed.")
+    if row["compensated"]:
+        raise Conflict(f"{name} was compensated before it came; it will not be executed.")
     if (row["name"], row["body_hash"]) != (name, digest):
         raise Conflict(f"The key {key} was used for another command or body.")
     reply: dict[str, Any] | None = orjson.loads(row["reply"]) if row["reply"] is not None else None
@@ -49,14 +49,14 @@ async def store(db: Db, key: str, reply: dict[str, Any]) -> None:
 
 
 async def tombstone(db: Db, key: str) -> bool:
-    """See to it that the command with `key` never runs. True when it never did, False when it had (so undo it).
+    """See to it that the command with `key` never runs. True when it never did, False when it had (so compensate it).
 
     Waits for the command when it is under way. An `Outside` command counts as having run from its start.
     """
     if await db.fetchval(TOMBSTONE, key):
         return True
     row = await db.fetchrow(STORED, key)
-    return bool(row["undone"])
+    return bool(row["compensated"])
 
 
 async def prune(db: Db) -> None:

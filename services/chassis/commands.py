@@ -34,7 +34,7 @@ from services.chassis.errors import ApiError, InvalidData, NotAllowed, Unavailab
 from services.chassis.http import complaints
 from services.chassis.keys import BUS
 
-__all__ = ["CommandHandler", "Outside", "call", "prune", "run_commands", "tell", "tell_until_heard", "tombstone"]
+__all__ = ["CommandHandler", "Outside", "call", "notify", "notify_until_heard", "prune", "run_commands", "tombstone"]
 
 log = structlog.get_logger()
 
@@ -114,7 +114,9 @@ async def call(
     return reply
 
 
-async def tell(app: web.Application, service: str, name: str, body: dict[str, Any], *, deadline: float = 2.0) -> Reply:
+async def notify(
+    app: web.Application, service: str, name: str, body: dict[str, Any], *, deadline: float = 2.0
+) -> Reply:
     """Have `service` hear at once of what is committed here. Best effort: the event says the same, and heals it.
 
     Returns the reply, an empty one when it could not be told.
@@ -126,7 +128,7 @@ async def tell(app: web.Application, service: str, name: str, body: dict[str, An
         return {}
 
 
-async def tell_until_heard(app: web.Application, service: str, name: str, body: dict[str, Any]) -> None:
+async def notify_until_heard(app: web.Application, service: str, name: str, body: dict[str, Any]) -> None:
     """The same for what is told once, when a process starts: an event of the very first start may come before the other
     service listens at all. For a service's `workers`."""
     while True:

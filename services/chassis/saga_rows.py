@@ -28,23 +28,23 @@ DAYS_KEPT = 30
 BEGIN = """
 insert into sagas (id, kind, subject, state, leased_by, leased_until, request_id, actor)
 values ($1, $2, $3, $4::text::jsonb, $5, clock_timestamp() + make_interval(secs => $6), $7, $8)
-on conflict (kind, subject) where status in ('running', 'undoing') do nothing
+on conflict (kind, subject) where status in ('running', 'compensating') do nothing
 returning true
 """
 RECORD = """
 update sagas set results = results || jsonb_build_object($3::text, $4::text::jsonb), updated_at = clock_timestamp()
-where id = $1 and leased_by = $2 and status in ('running', 'undoing')
+where id = $1 and leased_by = $2 and status in ('running', 'compensating')
 returning results::text
 """
 TURN_BACK = """
-update sagas set status = 'undoing', error = $3::text::jsonb, results = $4::text::jsonb || results,
+update sagas set status = 'compensating', error = $3::text::jsonb, results = $4::text::jsonb || results,
     updated_at = clock_timestamp()
 where id = $1 and leased_by = $2 and status = 'running'
 returning results::text
 """
 END = """
 update sagas set status = $3, result = $4::text::jsonb, leased_by = null, updated_at = clock_timestamp()
-where id = $1 and leased_by = $2 and status in ('running', 'undoing')
+where id = $1 and leased_by = $2 and status in ('running', 'compensating')
 returning true
 """
 POSTPONE = """
@@ -56,17 +56,18 @@ TAKE_OVER = """
 update sagas set leased_by = $1, leased_until = clock_timestamp() + make_interval(secs => $2), attempts = attempts + 1
 where id in (
     select id from sagas
-    where status in ('running', 'undoing') and kind = any($3::text[]) and leased_until < clock_timestamp()
+    where status in ('running', 'compensating') and kind = any($3::text[]) and leased_until < clock_timestamp()
     order by leased_until limit $4 for update skip locked
 )
 returning id, kind, subject, state::text, results::text, status, attempts, request_id, actor
 """
 LOAD = """
-select kind, subject, state::text, results::text, result::text, status from sagas where id = $1 and status <> 'undone'
+select kind, subject, state::text, results::text, result::text, status from sagas
+where id = $1 and status <> 'compensated'
 """
 ENDED = "select status, result::text, error::text from sagas where id = $1"
 PRUNE = """
-delete from sagas where status in ('done', 'undone') and updated_at < now() - make_interval(days => $1)
+delete from sagas where status in ('done', 'compensated') and updated_at < now() - make_interval(days => $1)
 """
 
 
@@ -115,7 +116,7 @@ async def begin(db: Db, kind: str, subject: str, state: dict[str, Any], request:
 
 
 async def load(db: Db, saga_id: str) -> Saga | None:
-    """A saga as it stands, without its lease; None when it was undone or forgotten."""
+    """A saga as it stands, without its lease; None when it was compensated or forgotten."""
     row = await db.fetchrow(LOAD, saga_id)
     if row is None:
         return None
@@ -133,7 +134,7 @@ async def record(db: Db, saga: Saga, name: str, result: object) -> None:
 
 
 async def turn_back(db: Db, saga: Saga, error: Exception, *, maybe_ran: str | None) -> None:
-    """From now on the saga is undone. `maybe_ran` names the step that failed when it may have run all the same."""
+    """From now on the saga is compensated. `maybe_ran` names the step that failed when it may have run all the same."""
     said = error if isinstance(error, ApiError) else ApiError(f"The step failed with {type(error).__name__}.")
     marked = {maybe_ran: None} if maybe_ran else {}
     results = await db.fetchval(
@@ -141,11 +142,11 @@ async def turn_back(db: Db, saga: Saga, error: Exception, *, maybe_ran: str | No
     )
     if results is None:
         raise LeaseLostError
-    saga.status, saga.results = "undoing", orjson.loads(results)
+    saga.status, saga.results = "compensating", orjson.loads(results)
 
 
 async def end(db: Db, saga: Saga, status: str, result: dict[str, Any] | None) -> None:
-    """The saga is done, or undone. A `result` is read back as it would be after a restart."""
+    """The saga is done, or compensated. A `result` is read back as it would be after a restart."""
     text = dumps(result)
     if not await db.fetchval(END, saga.id, saga.lease, status, text):
         raise LeaseLostError
@@ -181,14 +182,14 @@ async def take_over(db: Db, kinds: Iterable[str], limit: int) -> list[Saga]:
 async def wait_done(db: Db, saga: Saga) -> dict[str, Any] | None:
     """The result of a saga that somebody else runs; None when it has not ended within a few seconds.
 
-    Raises the error for which it was undone.
+    Raises the error for which it was compensated.
     """
     until = time.monotonic() + WAIT_SECONDS
     while True:
         row = await db.fetchrow(ENDED, saga.id)
         if row["status"] == "done":
             return dict(orjson.loads(row["result"]))
-        if row["status"] == "undone":
+        if row["status"] == "compensated":
             error = orjson.loads(row["error"])
             raise error_from(error["status"], error)
         if time.monotonic() > until:

@@ -1,10 +1,10 @@
-"""Work that spans services, as recorded steps that a restart finishes or undoes.
+"""Work that spans services, as recorded steps that a restart finishes or compensates.
 
 A saga is declared as data; its last step commits the rows and marks the saga done in one transaction:
 
     PLACE_ORDER = (
-        Step("reserve", do=reserve, undo=release),
-        Step("authorise", do=authorise, undo=void),
+        Step("reserve", do=reserve, compensate=release),
+        Step("authorize", do=authorize, compensate=void),
         Step("order", commit=create_order),
     )
 
@@ -16,11 +16,11 @@ A saga is declared as data; its last step commits the rows and marks the saga do
     async with transaction(request) as db:
         return json_bytes(...)
 
-A step's result is recorded before the next one starts. A step that was cut off runs again, so `do` and `undo` must be
-idempotent: they call with `saga.key(...)`, which is the same every time. When a step is refused, or its outcome is not
-known, the steps that ran or may have run are undone in reverse; `undo` must cope with one that never ran
-(commands.tombstone). Once a step marked `no_return` may have run (money has moved) there is no undoing: the saga is
-tried until it is done.
+A step's result is recorded before the next one starts. A step that was cut off runs again, so `do` and `compensate`
+must be idempotent: they call with `saga.key(...)`, which is the same every time. When a step is refused, or its outcome
+is not known, the steps that ran or may have run are compensated in reverse; `compensate` must cope with one that never
+ran (commands.tombstone). Once a step marked `no_return` may have run (money has moved) there is no compensating: the
+saga is tried until it is done.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ __all__ = ["Saga", "Step", "begin", "intention", "prune", "run", "run_resumer"]
 
 log = structlog.get_logger()
 
-# `done`, `undone`, and `postponed` each time that one has to wait for the resumer: what stays there needs a look.
+# `done`, `compensated`, and `postponed` each time that one has to wait for the resumer: what stays there needs a look.
 RUNS = Counter("mercer_sagas_total", "Runs of sagas by how they ended", ["kind", "outcome"])
 
 BROKER_SECONDS = 0.2
@@ -54,11 +54,11 @@ AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Step:
-    """`do` and `undo` call other services; `commit`, which only the last step has, gets a transaction instead."""
+    """`do` and `compensate` call other services; `commit`, which only the last step has, gets a transaction instead."""
 
     name: str
     do: Callable[[web.Application, Saga], Awaitable[dict[str, Any]]] | None = None
-    undo: Callable[[web.Application, Saga], Awaitable[object]] | None = None
+    compensate: Callable[[web.Application, Saga], Awaitable[object]] | None = None
     commit: Callable[[Db, Saga], Awaitable[dict[str, Any]]] | None = None
     no_return: bool = False
 
@@ -66,7 +66,7 @@ class Step:
 @asynccontextmanager
 async def intention(request: web.Request) -> AsyncIterator[tuple[Db, Saga | None]]:
     """The transaction in which a handler begins a saga, and the saga that this very request began when it came before
-    (same Idempotency-Key), unless that was undone. Raises Replay when it was answered, see `db.transaction`."""
+    (same Idempotency-Key), unless that was compensated. Raises Replay when it was answered, see `db.transaction`."""
     async with request.app[POOL].acquire() as db, db.transaction():
         _, saga_id = await idempotency.claim(db, request)
         yield db, await saga_rows.load(db, saga_id) if saga_id else None
@@ -75,7 +75,7 @@ async def intention(request: web.Request) -> AsyncIterator[tuple[Db, Saga | None
 async def run(app: web.Application, steps: Sequence[Step], saga: Saga) -> dict[str, Any]:
     """Run the saga to its end and return the last step's result; one without a lease is run elsewhere, so wait for it.
 
-    Raises the error for which it turned back; what cannot be undone now, the resumer undoes.
+    Raises the error for which it turned back; what cannot be compensated now, the resumer compensates.
     """
     pool, error = app[POOL], None
     try:
@@ -84,14 +84,14 @@ async def run(app: web.Application, steps: Sequence[Step], saga: Saga) -> dict[s
         async with _lease(pool, saga):
             if saga.status == "running":
                 error = await _forward(app, steps, saga)
-            if saga.status == "undoing":
-                await _undo(app, steps, saga)
+            if saga.status == "compensating":
+                await _compensate(app, steps, saga)
     except LeaseLostError:
         result = await saga_rows.wait_done(pool, saga)
         if result is None:
             raise Unavailable("This is being finished elsewhere; look again later.", outcome_unknown=True) from None
         return result
-    RUNS.labels(saga.kind, saga.status if saga.status in ("done", "undone") else "postponed").inc()
+    RUNS.labels(saga.kind, saga.status if saga.status in ("done", "compensated") else "postponed").inc()
     if error is not None:
         raise error
     return saga.result or {}
@@ -142,19 +142,19 @@ def _may_have_run(error: Exception, saga: Saga) -> bool:
     return saga.attempts > 0 or getattr(error, "outcome_unknown", True)
 
 
-async def _undo(app: web.Application, steps: Sequence[Step], saga: Saga) -> None:
+async def _compensate(app: web.Application, steps: Sequence[Step], saga: Saga) -> None:
     """Undo what ran or may have run, in reverse. What fails is tried again by the resumer."""
     try:
         for step in reversed(steps):
-            undone = f"{step.name}:undone"
-            if step.undo is not None and step.name in saga.results and undone not in saga.results:
-                await step.undo(app, saga)
-                await saga_rows.record(app[POOL], saga, undone, True)
-        await saga_rows.end(app[POOL], saga, "undone", None)
+            compensated = f"{step.name}:compensated"
+            if step.compensate is not None and step.name in saga.results and compensated not in saga.results:
+                await step.compensate(app, saga)
+                await saga_rows.record(app[POOL], saga, compensated, True)
+        await saga_rows.end(app[POOL], saga, "compensated", None)
     except LeaseLostError:
         raise
     except Exception as error:
-        log.warning("saga not undone yet", saga=saga.id, kind=saga.kind, attempts=saga.attempts, error=repr(error))
+        log.warning("saga not compensated yet", saga=saga.id, kind=saga.kind, attempts=saga.attempts, error=repr(error))
         await saga_rows.postpone(app[POOL], saga)
 
 

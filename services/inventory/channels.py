@@ -12,9 +12,9 @@ from services.chassis.errors import NotFound
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.outbox import emit_all
 from services.inventory.ledger import Availability, announce, availability, lock_items
-from services.inventory.links import KIND, emit_links, gone, shown, tell_links
+from services.inventory.links import KIND, emit_links, gone, notify_links, shown
 from services.inventory.locations import ITEMS, access_location
-from services.inventory.neighbours import check_channels
+from services.inventory.remote import check_channels
 
 CHANNEL = Resource("copies", {"sales_channel": "{t}.body"})
 LOCK_LOCATION = "select id from stock_locations where id = $1 for update"
@@ -97,7 +97,7 @@ async def post_channel_location(request: web.Request) -> web.Response:
             raise NotFound(f"There is no sales channel {channel_id}.")
         answer = json_bytes(request, text)
     await announce(request.app, changed)
-    await tell_links(request.app, links)
+    await notify_links(request.app, links)
     return answer
 
 
@@ -106,7 +106,7 @@ async def delete_channel_location(request: web.Request) -> web.Response:
     async with transaction(request) as db:
         changed, links = await unlink_location(db, channel_id, body.location_id)
     await announce(request.app, changed)
-    await tell_links(request.app, links)
+    await notify_links(request.app, links)
     return json_bytes(request, orjson.dumps({"id": channel_id, "object": "stock-location", "deleted": True}))
 
 

@@ -65,7 +65,7 @@ class ReserveLine(CommandBody):
 
 class Release(CommandBody):
     line_item_ids: list[Id]
-    undoes: str | None = None
+    compensates: str | None = None
 
 
 class LineMove(CommandBody):
@@ -89,7 +89,7 @@ class Fulfill(CommandBody):
 
 class Fulfillment(CommandBody):
     fulfillment_id: Id
-    undoes: str | None = None
+    compensates: str | None = None
 
 
 class CancelFulfillment(CommandBody):
@@ -108,7 +108,7 @@ class Restock(CommandBody):
 
 class Return(CommandBody):
     return_id: Id
-    undoes: str | None = None
+    compensates: str | None = None
 
 
 class Reservations(CommandBody):
@@ -165,7 +165,7 @@ async def reserve_line(db: Db, body: dict[str, Any]) -> Reply:
 
 async def release(db: Db, body: dict[str, Any]) -> Reply:
     wanted = checked(Release, body)
-    return await stock.release(db, wanted.line_item_ids, wanted.undoes)
+    return await stock.release(db, wanted.line_item_ids, wanted.compensates)
 
 
 async def move_reservations(db: Db, body: dict[str, Any]) -> Reply:
@@ -178,9 +178,9 @@ async def fulfill(db: Db, body: dict[str, Any]) -> Reply:
     return await moves.fulfill(db, wanted.fulfillment_id, wanted.location_id, rows(wanted.items))
 
 
-async def undo_fulfill(db: Db, body: dict[str, Any]) -> Reply:
+async def compensate_fulfill(db: Db, body: dict[str, Any]) -> Reply:
     wanted = checked(Fulfillment, body)
-    return await moves.undo(db, wanted.fulfillment_id, wanted.undoes)
+    return await moves.compensate(db, wanted.fulfillment_id, wanted.compensates)
 
 
 async def cancel_fulfillment(db: Db, body: dict[str, Any]) -> Reply:
@@ -195,9 +195,9 @@ async def restock(db: Db, body: dict[str, Any]) -> Reply:
     return await moves.restock(db, wanted.return_id, wanted.location_id, rows(wanted.items))
 
 
-async def undo_restock(db: Db, body: dict[str, Any]) -> Reply:
+async def compensate_restock(db: Db, body: dict[str, Any]) -> Reply:
     wanted = checked(Return, body)
-    return await moves.undo(db, wanted.return_id, wanted.undoes)
+    return await moves.compensate(db, wanted.return_id, wanted.compensates)
 
 
 async def reservations(db: Db, body: dict[str, Any]) -> Reply:
@@ -220,9 +220,9 @@ COMMANDS: Mapping[str, CommandHandler] = {
     "release": release,
     "move_reservations": move_reservations,
     "fulfill": fulfill,
-    "undo_fulfill": undo_fulfill,
+    "compensate_fulfill": compensate_fulfill,
     "cancel_fulfillment": cancel_fulfillment,
     "restock": restock,
-    "undo_restock": undo_restock,
+    "compensate_restock": compensate_restock,
     "reservations": reservations,
 }

@@ -16,7 +16,7 @@ from services.chassis.ids import new_id
 from services.chassis.outbox import emit, emit_all
 from services.chassis.params import Bind, Filter, Query, check_known, numbers, query_of, search, texts, word
 from services.inventory.ledger import Availability, announce, availability, booked, lock_items
-from services.inventory.neighbours import check_variant, fill_variants
+from services.inventory.remote import check_variant, fill_variants
 from services.inventory.resources import (
     ITEM,
     ITEM_FIELDS,

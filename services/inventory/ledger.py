@@ -6,7 +6,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from services.chassis.commands import tell
+from services.chassis.commands import notify
 from services.chassis.db import Db
 from services.chassis.outbox import emit
 
@@ -95,4 +95,4 @@ async def availability(db: Db, item_ids: list[str], gone_variant_ids: list[str] 
 async def announce(app: web.Application, variants: Availability) -> None:
     """After the commit: have the catalog's lists show it at once. What is too much for that, the events bring."""
     if 0 < len(variants) <= BATCH:
-        await tell(app, "catalog", "availability", {"variants": variants})
+        await notify(app, "catalog", "availability", {"variants": variants})

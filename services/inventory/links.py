@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from services.chassis.commands import tell
+from services.chassis.commands import notify
 from services.chassis.db import Db
 from services.chassis.documents import Docs, Kind, docs
 from services.chassis.embed import Resource, cols
@@ -37,13 +37,13 @@ async def shown(db: Db, link_id: str) -> Docs:
 
 
 async def emit_links(db: Db, name: str, location_id: str, data: dict[str, Any], links: Docs) -> Docs:
-    """The event `name` about the location with these links. Returns them numbered, to be given to `tell_links`."""
+    """The event `name` about the location with these links. Returns them numbered, to be given to `notify_links`."""
     await emit(db, name, location_id, {"id": location_id, **data, "copies": {KIND: links}})
     sequence = await db.fetchval(SEQUENCE, location_id)
     return [link | {"sequence": sequence} for link in links]
 
 
-async def tell_links(app: web.Application, links: Docs) -> None:
+async def notify_links(app: web.Application, links: Docs) -> None:
     """After the commit: have the catalog show at once which locations its channels have."""
     if links:
-        await tell(app, "catalog", "sales_channel_locations", {"copies": {KIND: links}})
+        await notify(app, "catalog", "sales_channel_locations", {"copies": {KIND: links}})

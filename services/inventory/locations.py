@@ -15,8 +15,8 @@ from services.chassis.ids import new_id
 from services.chassis.outbox import emit
 from services.chassis.params import dates, query_of, search, texts
 from services.inventory.ledger import Availability, announce, availability, booked, lock_items
-from services.inventory.links import emit_links, gone, tell_links
-from services.inventory.neighbours import check_channels
+from services.inventory.links import emit_links, gone, notify_links
+from services.inventory.remote import check_channels
 from services.inventory.resources import CHANGED_LOCATION, LOCATION, LOCATION_FIELDS
 
 FILTERS = {
@@ -215,7 +215,7 @@ async def delete_stock_location(request: web.Request) -> web.Response:
         changed, links = await delete_location(db, location_id, actor(request))
         answer = orjson.dumps({"id": location_id, "object": "stock_location", "deleted": True})
     await announce(request.app, changed)
-    await tell_links(request.app, links)
+    await notify_links(request.app, links)
     return json_bytes(request, answer)
 
 

@@ -195,9 +195,9 @@ async def unpack(db: Db, move_id: str, order_id: str, lines: Lines) -> Reply:
     return {}
 
 
-async def undo(db: Db, move_id: str, undoes: str | None) -> Reply:
+async def compensate(db: Db, move_id: str, compensates: str | None) -> Reply:
     """As if the move had never been, reservations included; if it has not come yet, it never will."""
-    if undoes is None or not await tombstone(db, undoes):
+    if compensates is None or not await tombstone(db, compensates):
         await take_back(db, move_id, UNDO, "undone")
     return {}
 

@@ -18,7 +18,7 @@ from services.chassis.params import Query, compared, dates, number, query_of, te
 from services.inventory.items import matching
 from services.inventory.ledger import Availability, announce, availability, booked, lock_items, lock_lines
 from services.inventory.line_marks import Room, ask_room, check_mark
-from services.inventory.neighbours import refresh_lines
+from services.inventory.remote import refresh_lines
 from services.inventory.resources import LISTED_RESERVATION, RESERVATION, WHOLE_RESERVATION
 
 FILTERS = {

@@ -50,7 +50,7 @@ ITEM = Resource("inventory_items", ITEM_COLUMNS)
 ITEM_FIELDS = tuple(name for name in ITEM_COLUMNS if name != "deleted_at")
 WHOLE_ITEM = Selection(tuple(ITEM_COLUMNS), ())
 
-# A variant whose copy has not come yet is null here: then it is fetched (neighbours.py).
+# A variant whose copy has not come yet is null here: then it is fetched (remote.py).
 VARIANTS = Value(
     "select coalesce(json_agg(case when v.id is not null then v.body || jsonb_build_object('product', p.body) end), "
     "'[]'::json) "

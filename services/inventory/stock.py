@@ -134,13 +134,14 @@ async def reserve(
     return {"reservations": rows}
 
 
-async def release(db: Db, line_item_ids: list[str], undoes: str | None) -> Reply:
-    """Delete all reservations of the lines. With `undoes`, the reserve under that key, which may yet have to come."""
-    if undoes is not None and await tombstone(db, undoes):
+async def release(db: Db, line_item_ids: list[str], compensates: str | None) -> Reply:
+    """Delete all reservations of the lines. With `compensates`, the reserve under that key, which may yet have to
+    come."""
+    if compensates is not None and await tombstone(db, compensates):
         return {}
     await mark_lines(db, line_item_ids)
     item_ids = await lock_items(db, [row["id"] for row in await db.fetch(ITEMS_OF_LINES, line_item_ids)])
-    cause, all_ = ("order", True) if undoes is None else ("undone", False)
+    cause, all_ = ("order", True) if compensates is None else ("undone", False)
     gone = await db.fetch(RELEASE, cause, None, who(), line_item_ids, all_)
     await emit_all(db, "reservation-item.deleted", {row["id"]: facts(row) for row in gone})
     await availability(db, item_ids)

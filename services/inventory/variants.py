@@ -6,7 +6,7 @@ from services.chassis.db import reading
 from services.chassis.embed import one_json
 from services.chassis.errors import NotFound
 from services.chassis.http import json_bytes
-from services.inventory.neighbours import check_variant
+from services.inventory.remote import check_variant
 from services.inventory.resources import VARIANT, VARIANT_STOCK
 
 KNOWN = "{t}.kind = 'variant' and {t}.id = $1 and {t}.body is not null and {t}.body ->> 'deleted_at' is null"

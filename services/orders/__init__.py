@@ -8,7 +8,7 @@ Emits: draft_order.created/updated/deleted, customer.created, order.placed, orde
     order.payment_capture_failed, and what the files of the nouns say.
 Listens: listeners.py.
 Asks others, synchronously (remote.py): the catalog what a cart costs, for every change of a draft and for its payment;
-    inventory to reserve and to fulfill; payments to authorise, capture, cancel, refund and collect. None of it in a
+    inventory to reserve and to fulfill; payments to authorize, capture, cancel, refund and collect. None of it in a
     transaction.
     Reads ask nobody.
 """

@@ -6,8 +6,8 @@ protocol, or something that makes one when called); `manual`, which merchants do
 A provider that talks to somebody else's server says `remote = True`. It is then called outside of any transaction, by a
 recorded saga that is resumed after a crash, so it can be asked the same thing twice: `key` is the same then, and names
 the operation to the other side. It raises NotAllowed or InvalidData when it is certain that nothing happened, and any
-other exception when it is not; what may have happened is undone, by `cancel`, before the request is refused. What it
-returns becomes the `data` of the fulfillment (documents such as labels: as links in there), or the return's
+other exception when it is not; what may have happened is compensated, by `cancel`, before the request is refused. What
+it returns becomes the `data` of the fulfillment (documents such as labels: as links in there), or the return's
 `shipping_data`. Which ones there are, and what they offer, is told by the event fulfillment_providers.changed, and to
 the catalog when a process starts, so that regions can have them. One that has a method `close` is closed when the
 process ends.
@@ -23,7 +23,7 @@ import structlog
 from aiohttp import web
 
 from services.chassis import plugins
-from services.chassis.commands import tell_until_heard
+from services.chassis.commands import notify_until_heard
 from services.chassis.db import Db
 from services.chassis.errors import ApiError, NotAllowed, Unavailable
 from services.chassis.outbox import emit
@@ -157,9 +157,9 @@ async def announce(db: Db) -> None:
         await emit(db, "fulfillment_providers.changed", "fulfillment_providers", {"providers": offers()})
 
 
-async def tell_catalog(app: web.Application) -> None:
+async def notify_catalog(app: web.Application) -> None:
     """So that regions can have them from the first start on."""
-    await tell_until_heard(app, "catalog", "fulfillment_providers", {"providers": offers()})
+    await notify_until_heard(app, "catalog", "fulfillment_providers", {"providers": offers()})
 
 
 open_providers = partial(plugins.kept_open, providers=providers, announce=announce)

@@ -1,8 +1,8 @@
 """Every command that this service sends to others. None is sent inside a transaction (DESIGN, "Between services").
 
 Those that change something take a key that was made before the call, so that asking again changes nothing twice, and
-those that undo name the key of what they undo: it may never have run. All raise Unavailable, whose `outcome_unknown`
-says whether the command may have run all the same, and what the other service refuses with.
+those that compensate name the key of what they compensate: it may never have run. All raise Unavailable, whose
+`outcome_unknown` says whether the command may have run all the same, and what the other service refuses with.
 """
 
 from typing import Any
@@ -40,10 +40,10 @@ async def use_discounts(app: web.Application, key: str, order_id: str, discount_
 
 
 async def unuse_discounts(
-    app: web.Application, key: str, order_id: str, discount_ids: list[str], undoes: str | None = None
+    app: web.Application, key: str, order_id: str, discount_ids: list[str], compensates: str | None = None
 ) -> Reply:
     """The order does not use them after all."""
-    body = {"order_id": order_id, "discount_ids": discount_ids, "undoes": undoes}
+    body = {"order_id": order_id, "discount_ids": discount_ids, "compensates": compensates}
     return await send(app, "catalog", "unuse_discounts", body, key)
 
 
@@ -60,9 +60,9 @@ async def capture(app: web.Application, key: str, payment_id: str) -> Reply:
     return await send(app, "payments", "capture", {"payment_id": payment_id}, key)
 
 
-async def cancel_payment(app: web.Application, key: str, payment_id: str, undoes: str | None = None) -> Reply:
+async def cancel_payment(app: web.Application, key: str, payment_id: str, compensates: str | None = None) -> Reply:
     """{"payment"}: null when it never came to be."""
-    return await send(app, "payments", "cancel", {"payment_id": payment_id, "undoes": undoes}, key)
+    return await send(app, "payments", "cancel", {"payment_id": payment_id, "compensates": compensates}, key)
 
 
 async def refund(app: web.Application, key: str, wanted: dict[str, Any]) -> Reply:
@@ -75,14 +75,14 @@ async def create_collection(app: web.Application, key: str, wanted: dict[str, An
     return await send(app, "payments", "create_collection", wanted, key)
 
 
-async def drop_collection(app: web.Application, key: str, collection_id: str, undoes: str) -> Reply:
+async def drop_collection(app: web.Application, key: str, collection_id: str, compensates: str) -> Reply:
     """As if it had never been made."""
-    return await send(app, "payments", "drop_collection", {"id": collection_id, "undoes": undoes}, key)
+    return await send(app, "payments", "drop_collection", {"id": collection_id, "compensates": compensates}, key)
 
 
-async def tell_of_gift_cards(app: web.Application, order: dict[str, Any]) -> None:
+async def notify_gift_cards_sold(app: web.Application, order: dict[str, Any]) -> None:
     """An order that sold gift cards was placed, as order.placed says too: so that they are there at once."""
-    await commands.tell(app, "payments", "sell_gift_cards", order)
+    await commands.notify(app, "payments", "sell_gift_cards", order)
 
 
 async def gift_card(app: web.Application, gift_card_id: str) -> Reply:
@@ -98,16 +98,16 @@ async def reserve(app: web.Application, key: str, wanted: dict[str, Any]) -> Rep
     return await send(app, "inventory", "reserve", wanted, key)
 
 
-async def release(app: web.Application, key: str, line_item_ids: list[str], undoes: str | None = None) -> Reply:
+async def release(app: web.Application, key: str, line_item_ids: list[str], compensates: str | None = None) -> Reply:
     """Reservations of these lines go away."""
-    return await send(app, "inventory", "release", {"line_item_ids": line_item_ids, "undoes": undoes}, key)
+    return await send(app, "inventory", "release", {"line_item_ids": line_item_ids, "compensates": compensates}, key)
 
 
-async def undo_reserve(app: web.Application, saga: Saga, items: list[dict[str, Any]]) -> None:
+async def compensate_reserve(app: web.Application, saga: Saga, items: list[dict[str, Any]]) -> None:
     """What a saga's step `reserve` asked for these items never was, also if it has yet to come."""
     if items:
         line_item_ids = [item["line_item_id"] for item in items]
-        await release(app, saga.key("release"), line_item_ids, undoes=saga.key("reserve"))
+        await release(app, saga.key("release"), line_item_ids, compensates=saga.key("reserve"))
 
 
 async def move_reservations(app: web.Application, key: str, order_id: str, moves: list[dict[str, Any]]) -> Reply:
@@ -123,9 +123,11 @@ async def fulfill(
     return await send(app, "inventory", "fulfill", body, key)
 
 
-async def undo_fulfill(app: web.Application, key: str, fulfillment_id: str, undoes: str) -> Reply:
+async def compensate_fulfill(app: web.Application, key: str, fulfillment_id: str, compensates: str) -> Reply:
     """As if `fulfill` had never been: stock and reservations come back."""
-    return await send(app, "inventory", "undo_fulfill", {"fulfillment_id": fulfillment_id, "undoes": undoes}, key)
+    return await send(
+        app, "inventory", "compensate_fulfill", {"fulfillment_id": fulfillment_id, "compensates": compensates}, key
+    )
 
 
 async def cancel_fulfillment(
@@ -147,9 +149,11 @@ async def restock(
     )
 
 
-async def undo_restock(app: web.Application, key: str, receipt_id: str, undoes: str) -> Reply:
+async def compensate_restock(app: web.Application, key: str, receipt_id: str, compensates: str) -> Reply:
     """As if `restock` had never been."""
-    return await send(app, "inventory", "undo_restock", {"return_id": receipt_id, "undoes": undoes}, key)
+    return await send(
+        app, "inventory", "compensate_restock", {"return_id": receipt_id, "compensates": compensates}, key
+    )
 
 
 async def line_mark(app: web.Application, line_item_id: str) -> Any:

@@ -52,6 +52,6 @@ SERVICE = Service(
     workers={
         "counts of orders": run_folding,
         "notifications": run_notifications,
-        "providers": fulfillment_providers.tell_catalog,
+        "providers": fulfillment_providers.notify_catalog,
     },
 )

@@ -32,7 +32,7 @@ class Capture(CommandBody):
 
 class Cancel(CommandBody):
     payment_id: Id
-    undoes: str | None = None
+    compensates: str | None = None
 
 
 class Refund(CommandBody):
@@ -47,7 +47,7 @@ class Refund(CommandBody):
 async def authorize(app: web.Application, body: dict[str, Any], key: str | None) -> Reply:
     wanted = checked(Authorize, body)
     row = wanted.model_dump(exclude={"payment_id"}) | {"id": wanted.payment_id, "data": wanted.data or {}}
-    return await payments.authorise(app, row)
+    return await payments.authorize(app, row)
 
 
 async def capture(app: web.Application, body: dict[str, Any], key: str | None) -> Reply:
@@ -56,7 +56,7 @@ async def capture(app: web.Application, body: dict[str, Any], key: str | None) -
 
 async def cancel(app: web.Application, body: dict[str, Any], key: str | None) -> Reply:
     wanted = checked(Cancel, body)
-    return await payments.cancel(app, wanted.payment_id, undo=wanted.undoes is not None)
+    return await payments.cancel(app, wanted.payment_id, compensate=wanted.compensates is not None)
 
 
 async def refund(app: web.Application, body: dict[str, Any], key: str | None) -> Reply:

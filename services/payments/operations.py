@@ -27,7 +27,7 @@ OCCUPY = "insert into provider_work (payment_id, work_id) select unnest($1::text
 FREE = "delete from provider_work where work_id = $1"
 WAKE = """
 update sagas set leased_until = clock_timestamp()
-where status in ('running', 'undoing') and leased_by is null
+where status in ('running', 'compensating') and leased_by is null
     and subject in (select work_id from provider_work where payment_id = any($1))
 """
 
@@ -59,7 +59,7 @@ class Work:
 class Operation:
     """What to ask of the providers, and what their answers change here."""
 
-    name: Literal["authorise", "capture", "cancel", "refund"]
+    name: Literal["authorize", "capture", "cancel", "refund"]
     settle: Callable[[Db, Work, list[Data]], Awaitable[Reply]]
 
     @property
@@ -69,7 +69,8 @@ class Operation:
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
-        """The saga of a remote provider. `occupy` is there to be undone; the payments are occupied from the start."""
+        """The saga of a remote provider. `occupy` is there to be compensated; the payments are occupied from the
+        start."""
 
         async def occupy(app: web.Application, saga: Saga) -> dict[str, Any]:
             return {}
@@ -85,7 +86,7 @@ class Operation:
             return await self.settle(db, work_of(saga), saga.results["ask"]["answers"])
 
         return (
-            Step("occupy", do=occupy, undo=free),
+            Step("occupy", do=occupy, compensate=free),
             Step("ask", do=ask, no_return=True),
             Step("settle", commit=settle),
         )
@@ -97,7 +98,7 @@ class Operation:
         for part in work.parts:
             found, key = provider(part.payment["provider_id"]), f"{work.id}:{part.payment['id']}"
             try:
-                if self.name == "authorise" and again and (made := await made_before(found, part.payment)):
+                if self.name == "authorize" and again and (made := await made_before(found, part.payment)):
                     answers.append(made)
                 elif self.name == "refund":
                     answers.append(await found.refund(part.payment, part.amount, key))

@@ -1,6 +1,6 @@
-"""Payment collections: what an edit of an order makes the customer owe more, until somebody says that it is authorised.
+"""Payment collections: what an edit of an order makes the customer owe more, until somebody says that it is authorized.
 
-Orders has them made and dropped, by command. Under /admin they are described, marked as authorised and deleted; nothing
+Orders has them made and dropped, by command. Under /admin they are described, marked as authorized and deleted; nothing
 there pays them, so they have neither sessions nor payments. Orders keeps copies, to show them with their edits.
 """
 
@@ -12,7 +12,7 @@ from pydantic import Field
 from pydantic_core import to_json
 
 from services.chassis import copies
-from services.chassis.commands import CommandBody, CommandHandler, checked, tell, tombstone
+from services.chassis.commands import CommandBody, CommandHandler, checked, notify, tombstone
 from services.chassis.db import Db, reading, transaction
 from services.chassis.documents import Docs, Kind, docs
 from services.chassis.embed import Many, Nested, One, Resource, Selection, Value, cols, one_json, one_query, tree
@@ -73,7 +73,7 @@ class NewCollection(CommandBody):
 
 class Drop(CommandBody):
     id: Id
-    undoes: str
+    compensates: str
 
 
 # Actions
@@ -139,13 +139,13 @@ async def authorize_collection(db: Db, collection_id: str) -> dict[str, Docs]:
     NotAllowed for one that was canceled."""
     found = await access_collection(db, collection_id)
     if found["status"] == "canceled":
-        raise NotAllowed("A canceled payment collection cannot be authorised.")
+        raise NotAllowed("A canceled payment collection cannot be authorized.")
     await db.execute(AUTHORIZE, collection_id)
     return await announce(db, "payment_authorized", collection_id)
 
 
 async def delete_collection(db: Db, collection_id: str) -> dict[str, Docs]:
-    """The collection is gone. Nothing happens when there is none. Raises NotAllowed when somebody has authorised it, or
+    """The collection is gone. Nothing happens when there is none. Raises NotAllowed when somebody has authorized it, or
     when it is the one that its edit points to."""
     found = await db.fetchrow(LOCK, collection_id)
     if found is None:
@@ -180,7 +180,7 @@ async def create_collection(db: Db, body: dict[str, Any]) -> dict[str, Any]:
 async def drop_collection(db: Db, body: dict[str, Any]) -> dict[str, Any]:
     """As if it had never been made; if it has not come yet, it never will."""
     wanted = checked(Drop, body)
-    if not await tombstone(db, wanted.undoes) and await db.fetchval(DELETE, wanted.id):
+    if not await tombstone(db, wanted.compensates) and await db.fetchval(DELETE, wanted.id):
         await announce(db, "deleted", wanted.id)
     return {}
 
@@ -202,9 +202,9 @@ async def collection_json(db: Db, collection_id: str, chosen: Selection = PLAIN)
     return f'{{"payment_collection":{text}}}'
 
 
-async def tell_orders(app: web.Application, found: dict[str, Docs]) -> None:
+async def notify_orders(app: web.Application, found: dict[str, Docs]) -> None:
     if found:
-        await tell(app, "orders", "payment_collection", {"copies": found})
+        await notify(app, "orders", "payment_collection", {"copies": found})
 
 
 async def get_payment_collection(request: web.Request) -> web.Response:
@@ -223,7 +223,7 @@ async def post_payment_collection(request: web.Request) -> web.Response:
     async with transaction(request) as db:
         found = await update_collection(db, collection_id, body)
         answer = json_bytes(request, await collection_json(db, collection_id))
-    await tell_orders(request.app, found)
+    await notify_orders(request.app, found)
     return answer
 
 
@@ -232,7 +232,7 @@ async def post_authorize(request: web.Request) -> web.Response:
     async with transaction(request) as db:
         found = await authorize_collection(db, collection_id)
         answer = json_bytes(request, await collection_json(db, collection_id))
-    await tell_orders(request.app, found)
+    await notify_orders(request.app, found)
     return answer
 
 
@@ -240,7 +240,7 @@ async def delete_payment_collection(request: web.Request) -> web.Response:
     collection_id = request.match_info["id"]
     async with transaction(request) as db:
         found = await delete_collection(db, collection_id)
-    await tell_orders(request.app, found)
+    await notify_orders(request.app, found)
     answer = {"id": collection_id, "object": "payment_collection", "deleted": True}
     return json_bytes(request, orjson.dumps(answer))
 

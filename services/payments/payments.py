@@ -1,4 +1,4 @@
-"""Payments: authorised when an order is placed, captured, canceled; and what they look like over HTTP."""
+"""Payments: authorized when an order is placed, captured, canceled; and what they look like over HTTP."""
 
 from collections.abc import Collection
 from typing import Any
@@ -8,7 +8,7 @@ import structlog
 from aiohttp import web
 
 from services.chassis import copies
-from services.chassis.commands import call, tell
+from services.chassis.commands import call, notify
 from services.chassis.db import Db, reading, transaction
 from services.chassis.embed import One, Page, Resource, Selection, Value, cols, one_json, one_query, page_json
 from services.chassis.errors import ApiError, Conflict, NotAllowed, NotFound
@@ -101,7 +101,7 @@ async def tell_of(db: Db, event: str, payment_id: str) -> Reply:
     return {"payment": row}
 
 
-async def prepare_authorise(db: Db, wanted: Row) -> Work | Reply:
+async def prepare_authorize(db: Db, wanted: Row) -> Work | Reply:
     """Made already: as it is. Raises Conflict when the id is another payment's, or was given up before it came."""
     payment_id = wanted["id"]
     provider(wanted["provider_id"])
@@ -130,7 +130,7 @@ async def checked_uses(db: Db, wanted: Row) -> list[str]:
     return [reference]
 
 
-async def settle_authorise(db: Db, work: Work, answers: list[Data]) -> Reply:
+async def settle_authorize(db: Db, work: Work, answers: list[Data]) -> Reply:
     payment = work.parts[0].payment
     await db.execute(CREATE, orjson.dumps(payment).decode(), orjson.dumps(answers[0]).decode())
     return await tell_of(db, "payment.created", payment["id"])
@@ -153,12 +153,13 @@ async def settle_capture(db: Db, work: Work, answers: list[Data]) -> Reply:
     return await tell_of(db, "payment.payment_captured", payment_id)
 
 
-async def prepare_cancel(db: Db, payment_id: str, undo: bool) -> Work | Reply:
-    """Canceled already: as it is. With `undo`, a payment that was never made never will be, and that is no error."""
+async def prepare_cancel(db: Db, payment_id: str, compensate: bool) -> Work | Reply:
+    """Canceled already: as it is. With `compensate`, a payment that was never made never will be, and that is no
+    error."""
     await db.execute(LOCK_ID, payment_id)
     await check_idle(db, [payment_id])
     found = await db.fetchrow(LOCK, payment_id)
-    if found is None and undo:
+    if found is None and compensate:
         await db.execute(VOID, payment_id)
         return {"payment": None}
     row = await payment_row(db, payment_id)
@@ -176,14 +177,14 @@ async def settle_cancel(db: Db, work: Work, answers: list[Data]) -> Reply:
     return await tell_of(db, "payment.canceled", payment_id)
 
 
-AUTHORISE = Operation("authorise", settle_authorise)
+AUTHORIZE = Operation("authorize", settle_authorize)
 CAPTURE_ALL = Operation("capture", settle_capture)
 GIVE_UP = Operation("cancel", settle_cancel)
 
 
-async def authorise(app: web.Application, wanted: Row) -> Reply:
+async def authorize(app: web.Application, wanted: Row) -> Reply:
     """Make the payment `wanted` through its provider."""
-    return await perform(app, AUTHORISE, lambda db: prepare_authorise(db, wanted))
+    return await perform(app, AUTHORIZE, lambda db: prepare_authorize(db, wanted))
 
 
 async def capture(app: web.Application, payment_id: str, request: web.Request | None = None) -> Reply:
@@ -191,10 +192,10 @@ async def capture(app: web.Application, payment_id: str, request: web.Request | 
     return await perform(app, CAPTURE_ALL, lambda db: prepare_capture(db, payment_id), request)
 
 
-async def cancel(app: web.Application, payment_id: str, undo: bool) -> Reply:
+async def cancel(app: web.Application, payment_id: str, compensate: bool) -> Reply:
     """Give the payment up. Allowed for a captured one, too: `canceled_at` then stands beside `captured_at`, and the
     money can still be refunded (refunds.py)."""
-    return await perform(app, GIVE_UP, lambda db: prepare_cancel(db, payment_id, undo))
+    return await perform(app, GIVE_UP, lambda db: prepare_cancel(db, payment_id, compensate))
 
 
 async def refresh(app: web.Application, payment_id: str, relations: Collection[str]) -> None:
@@ -229,7 +230,7 @@ async def post_capture(request: web.Request) -> web.Response:
     """The whole payment; parameters are not looked at."""
     payment_id = request.match_info["id"]
     reply = await capture(request.app, payment_id, request)
-    await tell(request.app, "orders", "payment", reply | {"refund": None})
+    await notify(request.app, "orders", "payment", reply | {"refund": None})
     async with transaction(request) as db:
         return json_bytes(request, f'{{"payment":{await payment_json(db, payment_id)}}}')
 

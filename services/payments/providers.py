@@ -11,7 +11,7 @@ then, and names the operation to the other side. It raises NotAllowed or Invalid
 happened, and any other exception when it is not. What it returns becomes the payment's `data`.
 
 One that has a method `close` is closed when the process ends. One whose server forgets keys has a method `made`: given
-a payment, the data of what was authorised for it, or None. That is asked first when a saga is resumed.
+a payment, the data of what was authorized for it, or None. That is asked first when a saga is resumed.
 """
 
 from functools import cache, partial
@@ -22,7 +22,7 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.chassis import plugins
-from services.chassis.commands import tell_until_heard
+from services.chassis.commands import notify_until_heard
 from services.chassis.db import Db
 from services.chassis.errors import InvalidData
 from services.chassis.outbox import emit
@@ -38,7 +38,7 @@ class Provider(Protocol):
 
     remote: bool
 
-    async def authorise(self, payment: Row, key: str) -> Data:
+    async def authorize(self, payment: Row, key: str) -> Data:
         """Make sure of `payment["amount"]`; `payment["data"]` is what the caller gave."""
         ...
 
@@ -71,7 +71,7 @@ class System:
 
     remote = False
 
-    async def authorise(self, payment: Row, key: str) -> Data:
+    async def authorize(self, payment: Row, key: str) -> Data:
         return {}
 
     async def capture(self, payment: Row, key: str) -> Data:
@@ -89,7 +89,7 @@ class Manual:
 
     remote = False
 
-    async def authorise(self, payment: Row, key: str) -> Data:
+    async def authorize(self, payment: Row, key: str) -> Data:
         return {"status": "authorized"}
 
     async def capture(self, payment: Row, key: str) -> Data:
@@ -146,9 +146,9 @@ async def announce(db: Db) -> None:
         await emit(db, "payment_providers.changed", "payment_providers", {"ids": ids})
 
 
-async def tell_catalog(app: web.Application) -> None:
+async def notify_catalog(app: web.Application) -> None:
     """So that regions can offer them from the first start on."""
-    await tell_until_heard(app, "catalog", "payment_providers", {"ids": offered()})
+    await notify_until_heard(app, "catalog", "payment_providers", {"ids": offered()})
 
 
 open_providers = partial(plugins.kept_open, providers=providers, announce=announce)

@@ -6,7 +6,7 @@ import orjson
 from aiohttp import web
 from pydantic import Field
 
-from services.chassis.commands import tell
+from services.chassis.commands import notify
 from services.chassis.db import Db, reading, transaction
 from services.chassis.embed import Resource, Selection, cols, one_json
 from services.chassis.errors import NotAllowed, NotFound
@@ -174,7 +174,7 @@ async def post_refund(request: web.Request) -> web.Response:
         request_key=key and f"{actor(request)}:{payment_id}:{key}",
         request=request,
     )
-    await tell(request.app, "orders", "payment", {"payment": reply["payments"][0], "refund": reply["refund"]})
+    await notify(request.app, "orders", "payment", {"payment": reply["payments"][0], "refund": reply["refund"]})
     async with transaction(request) as db:
         return json_bytes(request, f'{{"refund":{await refund_json(db, reply["refund"]["id"])}}}')
 

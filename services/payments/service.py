@@ -27,9 +27,9 @@ SERVICE = Service(
     listeners=listeners.LISTENERS,
     commands=commands.COMMANDS,
     beside=[providers.open_providers],
-    workers={"providers": providers.tell_catalog},
+    workers={"providers": providers.notify_catalog},
     sagas={
         operation.kind: operation.steps
-        for operation in (payments.AUTHORISE, payments.CAPTURE_ALL, payments.GIVE_UP, refunds.GIVE_BACK)
+        for operation in (payments.AUTHORIZE, payments.CAPTURE_ALL, payments.GIVE_UP, refunds.GIVE_BACK)
     },
 )

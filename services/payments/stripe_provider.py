@@ -1,4 +1,4 @@
-"""Stripe as a payment provider: a payment is a PaymentIntent, authorised first and captured later.
+"""Stripe as a payment provider: a payment is a PaymentIntent, authorized first and captured later.
 
 Settings: `MERCER_STRIPE_API_KEY` (without it there is no such provider here), `MERCER_STRIPE_WEBHOOK_SECRET` (of the
 endpoint /webhooks/stripe, see stripe_webhooks.py), `MERCER_STRIPE_API_BASE`. Amounts are in the currency's minor units,
@@ -48,7 +48,7 @@ class Stripe:
         """Let go of the connections."""
         await self._http.close_async()  # type: ignore[no-untyped-call]
 
-    async def authorise(self, payment: Row, key: str) -> Data:
+    async def authorize(self, payment: Row, key: str) -> Data:
         """With `data["id"]`, the intent that the customer has confirmed; with `data["payment_method"]`, a new one."""
         given = payment["data"]
         with explained():
@@ -129,7 +129,7 @@ class Stripe:
         if intent.status == "requires_confirmation":
             intent = await intents.confirm_async(intent_id, options={"idempotency_key": f"{key}:confirm"})
         if intent.status not in WAITING:
-            raise NotAllowed(f"Payment intent {intent_id} is not authorised: {intent.status}.")
+            raise NotAllowed(f"Payment intent {intent_id} is not authorized: {intent.status}.")
         bound = await intents.update_async(
             intent_id, {"metadata": metadata(payment)}, options={"idempotency_key": f"{key}:bind"}
         )
@@ -152,7 +152,7 @@ class Stripe:
         )
         if intent.status not in WAITING:
             await intents.cancel_async(intent.id, options={"idempotency_key": f"{key}:give-up"})
-            raise NotAllowed(f"The payment was not authorised: {intent.status}.")
+            raise NotAllowed(f"The payment was not authorized: {intent.status}.")
         return shown(intent)
 
     async def _found(self, intent_id: str, status: str, error: stripe.InvalidRequestError) -> Data:

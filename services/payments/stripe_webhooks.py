@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from services.chassis.commands import tell
+from services.chassis.commands import notify
 from services.chassis.consumers import RECEIVE
 from services.chassis.db import Db, transaction
 from services.chassis.errors import InvalidData, NotFound, Unavailable
@@ -133,7 +133,7 @@ async def post_stripe(request: web.Request) -> web.Response:
         await wake(request.app[POOL], at_work)
         raise
     if told:
-        await tell(request.app, "orders", "payment", {"refund": None} | told[-1])
+        await notify(request.app, "orders", "payment", {"refund": None} | told[-1])
     return answer
 
 

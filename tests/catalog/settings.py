@@ -64,12 +64,12 @@ async def make_product(catalog: Client, prices: list[dict[str, Any]], **more: An
 async def rolled_back(stack: Stack) -> AsyncIterator[Db]:
     """A transaction on the catalog's database that leaves nothing behind."""
     async with stack.pool("catalog").acquire() as db:
-        undo = db.transaction()
-        await undo.start()
+        compensate = db.transaction()
+        await compensate.start()
         try:
             yield db
         finally:
-            await undo.rollback()
+            await compensate.rollback()
 
 
 async def events(db: Db) -> list[tuple[str, str, dict[str, Any]]]:

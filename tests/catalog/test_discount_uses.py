@@ -39,8 +39,8 @@ async def test_an_order_uses_a_discount_once(stack: Stack, catalog: Client) -> N
             if name == "discount.updated" and id_ in (limited["id"], free["id"])
         ]
         assert sorted(told) == sorted([(limited["id"], 1), (free["id"], 1), (free["id"], 2)])
-        assert await unuse_discounts(db, use("order_1", limited, free) | {"undoes": None}) == {}
-        assert await unuse_discounts(db, use("order_1", limited, free) | {"undoes": None}) == {}
+        assert await unuse_discounts(db, use("order_1", limited, free) | {"compensates": None}) == {}
+        assert await unuse_discounts(db, use("order_1", limited, free) | {"compensates": None}) == {}
         rows = await db.fetch("select id, usage_count from discounts where id in ($1, $2)", limited["id"], free["id"])
         assert {row["id"]: row["usage_count"] for row in rows} == {limited["id"]: 0, free["id"]: 1}
 
@@ -78,7 +78,7 @@ async def test_an_undo_that_comes_first_wins(stack: Stack, catalog: Client) -> N
     region = await make_region(catalog)
     discount = await make_discount(catalog, region)
     bus, body, key = stack.apps["orders"][BUS], use(new_id("order"), discount), new_id("key")
-    await call(bus, "catalog", "unuse_discounts", body | {"undoes": key}, key=new_id("key"))
+    await call(bus, "catalog", "unuse_discounts", body | {"compensates": key}, key=new_id("key"))
     with pytest.raises(ApiError) as refusal:
         await call(bus, "catalog", "use_discounts", body, key=key)
     assert (refusal.value.status, await count(catalog, discount)) == (409, 0)

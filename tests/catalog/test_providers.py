@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.catalog.shipping.providers import OPTIONS
-from services.chassis.commands import call, run_commands, tell_until_heard
+from services.chassis.commands import call, notify_until_heard, run_commands
 from services.chassis.keys import BUS
 from tests.conftest import Client, Stack, until
 
@@ -47,7 +47,7 @@ async def test_told_at_the_start_of_orders(stack: Stack, as_before: None) -> Non
 async def test_told_until_it_is_heard(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.chassis.commands.AGAIN_SECONDS", 0.05)
     app, heard = stack.apps["payments"], []
-    telling = asyncio.create_task(tell_until_heard(app, "latecomer", "hear", {"ids": ["a"]}))
+    telling = asyncio.create_task(notify_until_heard(app, "latecomer", "hear", {"ids": ["a"]}))
 
     async def hear(db: Any, body: dict[str, Any]) -> dict[str, Any]:
         heard.append(body)

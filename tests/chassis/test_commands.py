@@ -63,11 +63,11 @@ async def reserve(db: Db, body: dict[str, Any]) -> dict[str, Any]:
     return {"reserved": body["what"], "number": await db.fetchval("select count(*) from effects")}
 
 
-async def undo_reserve(db: Db, body: dict[str, Any]) -> dict[str, Any]:
-    if await tombstone(db, body["undoes"]):
-        return {"undone": "nothing"}
+async def compensate_reserve(db: Db, body: dict[str, Any]) -> dict[str, Any]:
+    if await tombstone(db, body["compensates"]):
+        return {"compensated": "nothing"}
     await db.execute("delete from effects where what = $1", body["what"])
-    return {"undone": body["what"]}
+    return {"compensated": body["what"]}
 
 
 async def done(pool: asyncpg.Pool) -> list[str]:
@@ -162,17 +162,21 @@ async def test_a_deadlock_is_tried_again(effects: asyncpg.Pool, serve: Serve, ma
 
 
 async def test_undoing_what_ran_and_what_never_will(effects: asyncpg.Pool, serve: Serve, make_bus: MakeBus) -> None:
-    await serve({"reserve": reserve, "undo_reserve": undo_reserve})
+    await serve({"reserve": reserve, "compensate_reserve": compensate_reserve})
     orders = await make_bus("orders")
     await call(orders, "stock", "reserve", {"what": "shirt"}, key="k1")
-    undo = {"what": "shirt", "undoes": "k1"}
+    compensate = {"what": "shirt", "compensates": "k1"}
     for _ in range(2):
-        assert await call(orders, "stock", "undo_reserve", undo, key="k1:undo") == {"undone": "shirt"}
+        assert await call(orders, "stock", "compensate_reserve", compensate, key="k1:compensate") == {
+            "compensated": "shirt"
+        }
     assert await done(effects) == []
-    early = {"what": "shoe", "undoes": "k2"}
-    assert await call(orders, "stock", "undo_reserve", early, key="k2:undo") == {"undone": "nothing"}
-    assert await call(orders, "stock", "undo_reserve", early, key="k2:undo again") == {"undone": "nothing"}
-    with pytest.raises(ApiError, match="reserve was undone before it came") as refused:
+    early = {"what": "shoe", "compensates": "k2"}
+    assert await call(orders, "stock", "compensate_reserve", early, key="k2:compensate") == {"compensated": "nothing"}
+    assert await call(orders, "stock", "compensate_reserve", early, key="k2:compensate again") == {
+        "compensated": "nothing"
+    }
+    with pytest.raises(ApiError, match="reserve was compensated before it came") as refused:
         await call(orders, "stock", "reserve", {"what": "shoe"}, key="k2")
     assert refused.value.status == 409
     assert await done(effects) == []
@@ -189,11 +193,13 @@ async def test_an_undo_waits_for_the_command_that_is_under_way(
         await go_on.wait()
         return reply
 
-    await serve({"reserve": slowly, "undo_reserve": undo_reserve})
+    await serve({"reserve": slowly, "compensate_reserve": compensate_reserve})
     orders = await make_bus("orders")
     first = asyncio.create_task(call(orders, "stock", "reserve", {"what": "shirt"}, key="k"))
     await begun.wait()
-    undo = asyncio.create_task(call(orders, "stock", "undo_reserve", {"what": "shirt", "undoes": "k"}, key="k:undo"))
+    compensate = asyncio.create_task(
+        call(orders, "stock", "compensate_reserve", {"what": "shirt", "compensates": "k"}, key="k:compensate")
+    )
 
     async def blocked() -> Any:
         return await effects.fetchval("select count(*) from pg_locks where not granted")
@@ -201,7 +207,7 @@ async def test_an_undo_waits_for_the_command_that_is_under_way(
     await until(blocked)
     go_on.set()
     assert await first == {"reserved": "shirt", "number": 1}
-    assert await undo == {"undone": "shirt"}
+    assert await compensate == {"compensated": "shirt"}
     assert await done(effects) == []
 
 
@@ -332,7 +338,7 @@ async def test_a_command_outside_transactions_gets_the_application_and_its_key(
         return {"charged": body["amount"]}
 
     async def undo_charge(db: Db, body: dict[str, Any]) -> dict[str, Any]:
-        return {"never": await tombstone(db, body["undoes"])}
+        return {"never": await tombstone(db, body["compensates"])}
 
     await serve({"charge": Outside(charge), "undo_charge": undo_charge}, app)
     orders = await make_bus("orders")
@@ -344,9 +350,9 @@ async def test_a_command_outside_transactions_gets_the_application_and_its_key(
     assert seen == [(True, {"amount": 5}, "k")] * 2
     with pytest.raises(ApiError, match="used for another command or body"):
         await call(orders, "stock", "charge", {"amount": 6}, key="k")
-    assert await call(orders, "stock", "undo_charge", {"undoes": "k"}) == {"never": False}
-    assert await call(orders, "stock", "undo_charge", {"undoes": "k2"}) == {"never": True}
-    with pytest.raises(ApiError, match="undone before it came"):
+    assert await call(orders, "stock", "undo_charge", {"compensates": "k"}) == {"never": False}
+    assert await call(orders, "stock", "undo_charge", {"compensates": "k2"}) == {"never": True}
+    with pytest.raises(ApiError, match="compensated before it came"):
         await call(orders, "stock", "charge", {"amount": 5}, key="k2")
     assert len(seen) == 2
 

@@ -1,4 +1,4 @@
-"""A saga that is killed anywhere is finished or undone, and each of its effects happens exactly once."""
+"""A saga that is killed anywhere is finished or compensated, and each of its effects happens exactly once."""
 
 import asyncio
 from collections.abc import Sequence
@@ -50,27 +50,29 @@ class World:
             fresh = "insert into remote (key) values ($1) on conflict do nothing returning true"
             if await db.fetchval(fresh, saga.key(step)):
                 await db.execute("insert into effects (subject, what) values ($1, $2)", saga.subject, step)
-            elif await db.fetchval("select undone from remote where key = $1", saga.key(step)):
-                raise Conflict("undone before it came")
+            elif await db.fetchval("select compensated from remote where key = $1", saga.key(step)):
+                raise Conflict("compensated before it came")
         self.place(f"after {step}")
         return {"step": step, "subject": saga.state["cart"]}
 
-    async def undo(self, saga: Saga, step: str) -> None:
-        self.calls.append(f"undo {step}")
-        self.place(f"before undo {step}")
+    async def compensate(self, saga: Saga, step: str) -> None:
+        self.calls.append(f"compensate {step}")
+        self.place(f"before compensate {step}")
         async with self.pool.acquire() as db, db.transaction():
-            bury = "insert into remote (key, undone) values ($1, true) on conflict do nothing returning true"
-            mark = "update remote set undone = true where key = $1 and not undone returning true"
+            bury = "insert into remote (key, compensated) values ($1, true) on conflict do nothing returning true"
+            mark = "update remote set compensated = true where key = $1 and not compensated returning true"
             if not await db.fetchval(bury, saga.key(step)) and await db.fetchval(mark, saga.key(step)):
-                await db.execute("insert into effects (subject, what) values ($1, $2)", saga.subject, f"undo {step}")
-        self.place(f"after undo {step}")
+                await db.execute(
+                    "insert into effects (subject, what) values ($1, $2)", saga.subject, f"compensate {step}"
+                )
+        self.place(f"after compensate {step}")
 
     async def commit(self, db: Db, saga: Saga) -> dict[str, Any]:
         self.calls.append("order")
         self.place("before order")
         await db.execute("insert into effects (subject, what) values ($1, 'order')", saga.subject)
         self.place("after order")
-        return {"order": saga.subject, "paid": saga.results["authorise"]["step"]}
+        return {"order": saga.subject, "paid": saga.results["authorize"]["step"]}
 
     async def effects(self, subject: str) -> list[str]:
         rows = await self.pool.fetch("select what from effects where subject = $1 order by n", subject)
@@ -81,12 +83,12 @@ class World:
 
     async def lose_lease(self) -> None:
         """The time of those who died has run out."""
-        await self.pool.execute("update sagas set leased_until = now() where status in ('running', 'undoing')")
+        await self.pool.execute("update sagas set leased_until = now() where status in ('running', 'compensating')")
 
 
 @pytest.fixture
 async def world(pool: asyncpg.Pool) -> World:
-    await pool.execute("create table remote (key text primary key, undone boolean not null default false)")
+    await pool.execute("create table remote (key text primary key, compensated boolean not null default false)")
     await pool.execute("create table effects (n bigserial, subject text, what text)")
     return World(pool)
 
@@ -112,12 +114,14 @@ def steps_of(world: World, *, no_return: str | None = None) -> Sequence[Step]:
         async def do(app: web.Application, saga: Saga) -> dict[str, Any]:
             return await world.do(saga, name)
 
-        async def undo(app: web.Application, saga: Saga) -> None:
-            await world.undo(saga, name)
+        async def compensate(app: web.Application, saga: Saga) -> None:
+            await world.compensate(saga, name)
 
-        return Step(name, do=do, undo=undo if undoable and name != no_return else None, no_return=name == no_return)
+        return Step(
+            name, do=do, compensate=compensate if undoable and name != no_return else None, no_return=name == no_return
+        )
 
-    return (step("price", undoable=False), step("reserve"), step("authorise"), Step("order", commit=world.commit))
+    return (step("price", undoable=False), step("reserve"), step("authorize"), Step("order", commit=world.commit))
 
 
 async def begun(world: World, subject: str) -> Saga:
@@ -126,29 +130,29 @@ async def begun(world: World, subject: str) -> Saga:
 
 
 async def ended(world: World, subject: str) -> Any:
-    """The saga's row, once it is done or undone; the lease of one that was killed runs out meanwhile."""
+    """The saga's row, once it is done or compensated; the lease of one that was killed runs out meanwhile."""
 
     async def check() -> Any:
         if world.killed:
             world.killed = False
             await world.lose_lease()
         row = await world.saga(subject)
-        return row if row["status"] in ("done", "undone") else None
+        return row if row["status"] in ("done", "compensated") else None
 
     return await until(check)
 
 
-ALL = ["price", "reserve", "authorise"]
-UNDONE = ["price", "reserve", "authorise", "undo authorise", "undo reserve"]
+ALL = ["price", "reserve", "authorize"]
+UNDONE = ["price", "reserve", "authorize", "compensate authorize", "compensate reserve"]
 
 
 async def test_a_saga_runs_its_steps_once_and_commits(world: World, app: web.Application) -> None:
     saga = await begun(world, "cart_1")
-    assert await run(app, steps_of(world), saga) == {"order": "cart_1", "paid": "authorise"}
+    assert await run(app, steps_of(world), saga) == {"order": "cart_1", "paid": "authorize"}
     assert await world.effects("cart_1") == [*ALL, "order"]
     row = await world.saga("cart_1")
     assert (row["status"], row["attempts"], row["leased_by"], row["error"]) == ("done", 0, None, None)
-    assert orjson.loads(row["result"]) == {"order": "cart_1", "paid": "authorise"}
+    assert orjson.loads(row["result"]) == {"order": "cart_1", "paid": "authorize"}
     assert orjson.loads(row["results"]) == {step: {"step": step, "subject": "cart_1"} for step in ALL}
 
 
@@ -174,7 +178,7 @@ async def test_begin_belongs_to_the_transaction(world: World) -> None:
     [
         ("before price", []),
         ("before reserve", ["price"]),
-        ("before authorise", ["price", "reserve", "undo reserve"]),
+        ("before authorize", ["price", "reserve", "compensate reserve"]),
         ("before order", UNDONE),
         ("after order", UNDONE),
     ],
@@ -187,9 +191,11 @@ async def test_a_refusal_is_compensated_in_reverse(
     with pytest.raises(NotAllowed, match=r"Card declined\."):
         await run(app, steps_of(world), saga)
     assert await world.effects("cart_1") == effects
-    assert [call for call in world.calls if call.startswith("undo")] == [e for e in effects if e.startswith("undo")]
+    assert [call for call in world.calls if call.startswith("compensate")] == [
+        e for e in effects if e.startswith("compensate")
+    ]
     row = await world.saga("cart_1")
-    assert row["status"] == "undone"
+    assert row["status"] == "compensated"
     assert orjson.loads(row["error"]) == {
         "status": 400,
         "type": "not_allowed",
@@ -203,22 +209,22 @@ async def test_a_refusal_is_compensated_in_reverse(
     "error", [Unavailable("timeout", outcome_unknown=True), ApiError("bug there"), KeyError("bug")]
 )
 async def test_an_unknown_outcome_is_undone_too(error: Exception, world: World, app: web.Application) -> None:
-    world.fail["after authorise"] = [error]
+    world.fail["after authorize"] = [error]
     saga = await begun(world, "cart_1")
     with pytest.raises(type(error)):
         await run(app, steps_of(world), saga)
     assert await world.effects("cart_1") == UNDONE
-    assert (await world.saga("cart_1"))["status"] == "undone"
+    assert (await world.saga("cart_1"))["status"] == "compensated"
 
 
 async def test_a_command_that_comes_after_its_undo_is_refused(world: World, app: web.Application) -> None:
-    world.fail["before authorise"] = [Unavailable("timeout", outcome_unknown=True)]
+    world.fail["before authorize"] = [Unavailable("timeout", outcome_unknown=True)]
     saga = await begun(world, "cart_1")
     with pytest.raises(Unavailable):
         await run(app, steps_of(world), saga)
     with pytest.raises(Conflict):
-        await world.do(saga, "authorise")
-    assert await world.effects("cart_1") == ["price", "reserve", "undo reserve"]
+        await world.do(saga, "authorize")
+    assert await world.effects("cart_1") == ["price", "reserve", "compensate reserve"]
 
 
 async def test_a_broker_that_is_down_changes_nothing(world: World, app: web.Application) -> None:
@@ -227,7 +233,7 @@ async def test_a_broker_that_is_down_changes_nothing(world: World, app: web.Appl
     with pytest.raises(Unavailable):
         await run(app, steps_of(world), saga)
     assert world.calls == ["price"]
-    assert (await world.saga("cart_1"))["status"] == "undone"
+    assert (await world.saga("cart_1"))["status"] == "compensated"
     world.fail["before reserve"] = [Unavailable("no broker")]
     saga = await begun(world, "cart_2")
     with pytest.raises(Unavailable):
@@ -238,18 +244,18 @@ async def test_a_broker_that_is_down_changes_nothing(world: World, app: web.Appl
 async def test_what_cannot_be_undone_now_is_undone_later(world: World, app: web.Application, start: Start) -> None:
     before = runs()
     world.fail["before order"] = [NotAllowed("no")]
-    world.fail["before undo reserve"] = [Unavailable("no broker"), Unavailable("no broker")]
+    world.fail["before compensate reserve"] = [Unavailable("no broker"), Unavailable("no broker")]
     saga = await begun(world, "cart_1")
     with pytest.raises(NotAllowed):
         await run(app, steps_of(world), saga)
     row = await world.saga("cart_1")
-    assert (row["status"], row["leased_by"]) == ("undoing", None)
+    assert (row["status"], row["leased_by"]) == ("compensating", None)
     start(run_resumer(app, {"place_order": steps_of(world)}))
     row = await ended(world, "cart_1")
-    assert (row["status"], row["attempts"]) == ("undone", 2)
-    await until(lambda: counted({"postponed": 2, "undone": 1}, before))
+    assert (row["status"], row["attempts"]) == ("compensated", 2)
+    await until(lambda: counted({"postponed": 2, "compensated": 1}, before))
     assert await world.effects("cart_1") == UNDONE
-    assert world.calls.count("undo authorise") == 1
+    assert world.calls.count("compensate authorize") == 1
 
 
 def runs() -> dict[str, float]:
@@ -264,11 +270,14 @@ async def counted(wanted: dict[str, int], before: dict[str, float]) -> bool:
 
 SCENARIOS: dict[str, dict[str, list[Exception]]] = {
     "all well": {},
-    "refused": {"before authorise": [NotAllowed("no"), NotAllowed("no")]},
+    "refused": {"before authorize": [NotAllowed("no"), NotAllowed("no")]},
     "refused at last": {"after order": [NotAllowed("no"), NotAllowed("no")]},
-    "timeout": {"after authorise": [Unavailable("timeout", outcome_unknown=True)]},
-    "never arrived": {"before authorise": [Unavailable("timeout", outcome_unknown=True)]},
-    "undo fails once": {"before order": [NotAllowed("no")] * 2, "after undo authorise": [Unavailable("down")]},
+    "timeout": {"after authorize": [Unavailable("timeout", outcome_unknown=True)]},
+    "never arrived": {"before authorize": [Unavailable("timeout", outcome_unknown=True)]},
+    "compensate fails once": {
+        "before order": [NotAllowed("no")] * 2,
+        "after compensate authorize": [Unavailable("down")],
+    },
 }
 
 
@@ -303,23 +312,23 @@ async def test_killed_at_any_place(scenario: str, world: World, app: web.Applica
             assert row["status"] == "done"
         if row["status"] == "done":
             assert effects == [*ALL, "order"]
-            assert orjson.loads(row["result"]) == {"order": place, "paid": "authorise"}
+            assert orjson.loads(row["result"]) == {"order": place, "paid": "authorize"}
         else:
-            kept = [e for e in effects if not e.startswith("undo")]
+            kept = [e for e in effects if not e.startswith("compensate")]
             assert kept == ALL[: len(kept)]
-            assert effects == [*kept, *(f"undo {step}" for step in reversed(kept) if step != "price")]
+            assert effects == [*kept, *(f"compensate {step}" for step in reversed(kept) if step != "price")]
 
 
 async def test_a_step_whose_result_is_recorded_does_not_run_again(
     world: World, app: web.Application, start: Start
 ) -> None:
-    world.kill_at = "after authorise"
+    world.kill_at = "after authorize"
     saga = await begun(world, "cart_1")
     with pytest.raises(Killed):
         await run(app, steps_of(world), saga)
     start(run_resumer(app, {"place_order": steps_of(world)}))
     await ended(world, "cart_1")
-    assert world.calls == ["price", "reserve", "authorise", "authorise", "order"]
+    assert world.calls == ["price", "reserve", "authorize", "authorize", "order"]
 
 
 async def test_a_cancelled_run_is_taken_over(world: World, app: web.Application, start: Start) -> None:
@@ -331,7 +340,7 @@ async def test_a_cancelled_run_is_taken_over(world: World, app: web.Application,
         return {}
 
     saga = await begun(world, "cart_1")
-    running = asyncio.create_task(run(app, (*steps[:2], Step("authorise", do=hang)), saga))
+    running = asyncio.create_task(run(app, (*steps[:2], Step("authorize", do=hang)), saga))
     await stuck.wait()
     running.cancel()
     await asyncio.wait({running})
@@ -361,8 +370,8 @@ async def test_who_has_lost_the_lease_changes_nothing(world: World, app: web.App
         await running
     assert lost.value.outcome_unknown is True
     assert await world.effects("cart_1") == ALL
-    assert await run(app, steps, second) == {"order": "cart_1", "paid": "authorise"}
-    assert await run(app, steps, first) == {"order": "cart_1", "paid": "authorise"}
+    assert await run(app, steps, second) == {"order": "cart_1", "paid": "authorize"}
+    assert await run(app, steps, first) == {"order": "cart_1", "paid": "authorize"}
     assert await world.effects("cart_1") == [*ALL, "order"]
 
 
@@ -380,7 +389,7 @@ async def test_who_has_lost_the_lease_records_nothing(
         return {"step": "too late"}
 
     first = await begun(world, "cart_1")
-    running = asyncio.create_task(run(app, (*steps[:2], Step("authorise", do=sleepy), steps[3]), first))
+    running = asyncio.create_task(run(app, (*steps[:2], Step("authorize", do=sleepy), steps[3]), first))
     await asleep.wait()
     await world.lose_lease()
     [second] = await saga_rows.take_over(world.pool, ["place_order"], 10)
@@ -390,7 +399,7 @@ async def test_who_has_lost_the_lease_records_nothing(
     row = await world.saga("cart_1")
     assert (row["status"], sorted(orjson.loads(row["results"]))) == ("running", ["price", "reserve"])
     assert world.calls == ["price", "reserve"]
-    assert await run(app, steps, second) == {"order": "cart_1", "paid": "authorise"}
+    assert await run(app, steps, second) == {"order": "cart_1", "paid": "authorize"}
     assert await world.effects("cart_1") == [*ALL, "order"]
 
 
@@ -404,7 +413,7 @@ async def test_who_comes_again_waits_for_the_end(
     assert again is not None
     waiting = asyncio.create_task(run(app, steps, again))
     done = await run(app, steps, saga)
-    assert await waiting == done == {"order": "cart_1", "paid": "authorise"}
+    assert await waiting == done == {"order": "cart_1", "paid": "authorize"}
     afterwards = await saga_rows.load(world.pool, saga.id)
     assert afterwards is not None
     assert await run(app, steps, afterwards) == done
@@ -447,10 +456,10 @@ async def test_a_lease_is_renewed(
             return bool(((await world.saga("cart_1"))["leased_until"] - before).total_seconds() > 0.6)
 
         await until(renewed_often)
-        return await world.do(saga, "authorise")
+        return await world.do(saga, "authorize")
 
     start(run_resumer(app, {"place_order": steps}))
-    await run(app, (*steps[:2], Step("authorise", do=until_renewed), steps[3]), saga)
+    await run(app, (*steps[:2], Step("authorize", do=until_renewed), steps[3]), saga)
     assert (await world.saga("cart_1"))["attempts"] == 0
     assert world.calls == [*ALL, "order"]
 
@@ -504,8 +513,8 @@ async def test_sagas_of_others_are_left_alone(world: World, app: web.Application
 @pytest.mark.parametrize(
     "trouble",
     [
-        {"after authorise": [Unavailable("timeout", outcome_unknown=True), Unavailable("no broker")]},
-        {"before authorise": [Unavailable("timeout", outcome_unknown=True), Unavailable("no broker")]},
+        {"after authorize": [Unavailable("timeout", outcome_unknown=True), Unavailable("no broker")]},
+        {"before authorize": [Unavailable("timeout", outcome_unknown=True), Unavailable("no broker")]},
         {"before order": [NotAllowed("odd"), KeyError("bug")]},
     ],
 )
@@ -513,7 +522,7 @@ async def test_after_the_point_of_no_return_it_is_tried_until_done(
     trouble: dict[str, list[Exception]], world: World, app: web.Application, start: Start
 ) -> None:
     world.fail = {place: list(errors) for place, errors in trouble.items()}
-    steps = steps_of(world, no_return="authorise")
+    steps = steps_of(world, no_return="authorize")
     saga = await begun(world, "cart_1")
     with pytest.raises(Unavailable) as unfinished:
         await run(app, steps, saga)
@@ -525,14 +534,14 @@ async def test_after_the_point_of_no_return_it_is_tried_until_done(
 
 
 async def test_before_the_point_of_no_return_it_turns_back(world: World, app: web.Application) -> None:
-    steps = steps_of(world, no_return="authorise")
+    steps = steps_of(world, no_return="authorize")
     for subject, error in (("cart_1", NotAllowed("declined")), ("cart_2", Unavailable("no broker"))):
-        world.fail["before authorise"] = [error]
+        world.fail["before authorize"] = [error]
         saga = await begun(world, subject)
         with pytest.raises(type(error)):
             await run(app, steps, saga)
-        assert (await world.saga(subject))["status"] == "undone"
-        assert await world.effects(subject) == ["price", "reserve", "undo reserve"]
+        assert (await world.saga(subject))["status"] == "compensated"
+        assert await world.effects(subject) == ["price", "reserve", "compensate reserve"]
 
 
 async def test_pauses_grow(world: World, app: web.Application, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -562,7 +571,7 @@ async def test_a_resumed_saga_belongs_to_its_request(world: World, app: web.Appl
 
 
 async def test_prune_forgets_what_ended_long_ago(world: World) -> None:
-    for subject, status, days in (("a", "done", 31), ("b", "undone", 31), ("c", "running", 31), ("d", "done", 29)):
+    for subject, status, days in (("a", "done", 31), ("b", "compensated", 31), ("c", "running", 31), ("d", "done", 29)):
         await begun(world, subject)
         await world.pool.execute(
             "update sagas set status = $2, updated_at = now() - make_interval(days => $3) where subject = $1",

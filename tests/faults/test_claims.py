@@ -1,5 +1,5 @@
-"""kill -9 between the steps of what claims do with money and stock elsewhere: each flow is finished or undone, and the
-books of all services agree. Asked again under its Idempotency-Key it is answered, and done once.
+"""kill -9 between the steps of what claims do with money and stock elsewhere: each flow is finished or compensated, and
+the books of all services agree. Asked again under its Idempotency-Key it is answered, and done once.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from services.orders.claims.claims import CREATE_CLAIM
 from services.orders.service import SERVICE as ORDERS
 from tests.books import Warehouse, check_books, check_stock, warehouse
 from tests.conftest import Client, Stack
-from tests.kills import Kill, points, undone
+from tests.kills import Kill, compensated, points
 from tests.orders.claims import Row, item, path_of, refund_of, replacement, ship, shown
 from tests.shop import place
 
@@ -64,7 +64,7 @@ async def test_create(
     body = refund_of(order, (1000, 2), refund_amount=700, return_shipping=label) | {"additional_items": [more]}
     path = f"{path_of(order)}/claims"
     key = await kill("orders", "create_claim", point, path, body)
-    if undone(point):
+    if compensated(point):
         assert await agreed(stack, house, order) == (0, (10, 0))
         found = await shown(api, order)
         assert (found["claims"], found["returns"]) == ([], [])
@@ -96,7 +96,7 @@ async def test_fulfill(
 ) -> None:
     path, body = f"{path_of(order)}/claims/{made['id']}/fulfillments", {"location_id": house.location}
     key = await kill("orders", "fulfill", point, path, body)
-    if undone(point):
+    if compensated(point):
         assert await agreed(stack, house, order) == (0, (10, 3))
         (claim,) = (await shown(api, order))["claims"]
         assert (claim["fulfillment_status"], claim["fulfillments"]) == ("not_fulfilled", [])

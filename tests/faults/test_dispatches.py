@@ -6,7 +6,7 @@ import pytest
 
 from services.orders.fulfillments.creations import FULFILL
 from tests.conftest import Client, until
-from tests.kills import Kill, points, undone
+from tests.kills import Kill, compensated, points
 from tests.shop import place, set_up
 
 
@@ -37,7 +37,7 @@ async def test_whole_or_not_at_all(api: Client, orders: Client, kill: Kill, poin
 
     gone = ("shipped", [(True, "https://tracking.example.com/T-1")], (2, 2), 8)
     key = await kill("orders", "fulfill", point, path, body)
-    if undone(point):
+    if compensated(point):
         assert await books() == ("not_fulfilled", [], (None, None), 10)
     else:
         assert await until(lambda: equal(books, gone))

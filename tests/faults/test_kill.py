@@ -1,4 +1,4 @@
-"""kill -9 of a service in the middle of placing orders: each is finished or undone, and the books of all agree."""
+"""kill -9 of a service in the middle of placing orders: each is finished or compensated, and the books of all agree."""
 
 import asyncio
 import random
@@ -24,8 +24,8 @@ async def settled(stack: Stack) -> bool:
     """Whether no saga is under way, those of the dead process included: their leases are taken for expired."""
     left = await stack.pool("orders").fetchval(
         "with expired as (update sagas set leased_until = now() - interval '1 second' "
-        "where status in ('running', 'undoing')) "
-        "select count(*) from sagas where status in ('running', 'undoing')"
+        "where status in ('running', 'compensating')) "
+        "select count(*) from sagas where status in ('running', 'compensating')"
     )
     return bool(left == 0)
 

@@ -1,5 +1,5 @@
-"""kill -9 between the steps of every flow that moves money or stock elsewhere: it is finished or undone, and the books
-of all services agree. Asked again under its Idempotency-Key it is answered, and done once.
+"""kill -9 between the steps of every flow that moves money or stock elsewhere: it is finished or compensated, and the
+books of all services agree. Asked again under its Idempotency-Key it is answered, and done once.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ from services.payments.payments import CAPTURE_ALL
 from services.payments.refunds import GIVE_BACK
 from tests.books import Warehouse, check_books, check_stock, news_heard, warehouse
 from tests.conftest import Client, Stack
-from tests.kills import Kill, points, undone
+from tests.kills import Kill, compensated, points
 from tests.orders.conftest import uncapture
 from tests.shop import place
 from tests.stripe_stand_in import StripeStandIn, environment
@@ -100,7 +100,7 @@ async def test_receive_and_refund(
     returned = (await api.ok("POST", f"{path_of(order)}/return", {"items": items(order)}))["order"]["returns"][0]
     path, body = f"/admin/returns/{returned['id']}/receive", {"items": items(order), "location_id": house.location}
     key = await kill("orders", "receive_return", point, path, body)
-    if undone(point):
+    if compensated(point):
         found = await check_agreement(stack, order)
         assert (found["refunded_total"], (await house.stock(stack))[house.shop.small]) == (0, (10, 0))
         assert (await api.ok("GET", path_of(order)))["order"]["returns"][0]["status"] == "requested"
@@ -118,7 +118,7 @@ async def test_return_now(
     body = {"items": items(order), "receive_now": True, "location_id": house.location}
     path = f"{path_of(order)}/return"
     key = await kill("orders", "return_now", point, path, body)
-    if undone(point):
+    if compensated(point):
         assert (await house.stock(stack))[house.shop.small] == (10, 0)
         assert (await api.ok("GET", path_of(order)))["order"]["returns"] == []
     answer = (await again(orders, key, path, body))["order"]
@@ -136,7 +136,7 @@ async def test_fulfill(
     await api.ok("POST", f"{path_of(order)}/line-items/{line}/reserve", {"location_id": house.location})
     path, body = f"{path_of(order)}/fulfillment", {"items": items(order), "location_id": house.location}
     key = await kill("orders", "fulfill", point, path, body)
-    if undone(point):
+    if compensated(point):
         assert (await house.stock(stack))[house.shop.small] == (10, 2)
         found = (await api.ok("GET", path_of(order)))["order"]
         assert (found["fulfillments"], found["fulfillment_status"]) == ([], "not_fulfilled")
@@ -162,12 +162,12 @@ async def test_cancel_fulfillment(
         assert answer["fulfillments"][0]["canceled_at"] is not None
 
 
-@pytest.mark.parametrize("point", points(PLACE_ORDER, "reserve", "authorise", "order"))
+@pytest.mark.parametrize("point", points(PLACE_ORDER, "reserve", "authorize", "order"))
 async def test_place(api: Client, stack: Stack, orders: Client, kill: Kill, house: Warehouse, point: str) -> None:
     draft = (await api.ok("POST", "/admin/draft-orders", house.shop.draft()))["draft_order"]
     path = f"/admin/draft-orders/{draft['id']}/pay"
     key = await kill("orders", "place_order", point, path)
-    if undone(point):
+    if compensated(point):
         held = await stack.pool("payments").fetch(
             "select canceled_at is not null as canceled from payments where cart_id = $1", draft["cart_id"]
         )
@@ -226,7 +226,7 @@ async def test_capture_by_stripe(
 ) -> None:
     path = f"/admin/payments/{payment['id']}/capture"
     key = await kill_payments("payments", CAPTURE_ALL.kind, point, path)
-    if undone(point):
+    if compensated(point):
         assert stripe.held(payment["intent"]) == 0
         assert (await check_agreement(stack, order))["payment_status"] == "awaiting"
     assert (await again(payments, key, path))["payment"]["captured_at"] is not None
@@ -248,7 +248,7 @@ async def test_refund_by_stripe(
     await payments.ok("POST", f"/admin/payments/{payment['id']}/capture")
     path, body = f"/admin/payments/{payment['id']}/refund", {"amount": 700, "reason": "other"}
     key = await kill_payments("payments", GIVE_BACK.kind, point, path, body)
-    assert stripe.given_back(payment["intent"]) == (0 if undone(point) else 700)
+    assert stripe.given_back(payment["intent"]) == (0 if compensated(point) else 700)
     assert (await again(payments, key, path, body))["refund"]["amount"] == 700
     assert (await check_agreement(stack, order))["refunded_total"] == 700
     assert stripe.given_back(payment["intent"]) == 700

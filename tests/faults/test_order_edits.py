@@ -1,5 +1,5 @@
-"""kill -9 between the steps of asking for an order edit and of confirming it: each is finished or undone, and the books
-of all services agree. Asked again under its Idempotency-Key it is answered, and done once.
+"""kill -9 between the steps of asking for an order edit and of confirming it: each is finished or compensated, and the
+books of all services agree. Asked again under its Idempotency-Key it is answered, and done once.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from services.orders.edits.confirmations import CONFIRM_EDIT, SETTLE_EDIT
 from services.orders.edits.requests import REQUEST_EDIT
 from tests.books import Warehouse, check_books, check_stock, warehouse
 from tests.conftest import Client, Stack
-from tests.kills import Kill, points, undone
+from tests.kills import Kill, compensated, points
 from tests.orders.edits import added, begun, done, line, lines, order_now, path_of, resized, shown
 from tests.shop import place
 
@@ -70,7 +70,7 @@ async def test_request(api: Client, stack: Stack, orders: Client, kill: Kill, ho
     edit = await added(api, await begun(api, await placed(api, house)), house.shop.large)
     path, body = path_of(edit, "request"), {"payment_collection_description": "One more"}
     key = await kill("orders", "request_edit", point, path, body)
-    if undone(point):
+    if compensated(point):
         assert await collections(stack, edit) == []
         assert await shown(api, edit) == edit
     for _ in range(2):
@@ -87,7 +87,7 @@ async def test_confirm(api: Client, stack: Stack, orders: Client, kill: Kill, ho
     assert await stock(stack, house) == [(10, 2), (10, 3)]
     path = path_of(edit, "confirm")
     key = await kill("orders", "confirm_edit", point, path)
-    if undone(point):
+    if compensated(point):
         assert await stock(stack, house) == [(10, 2), (10, 3)]
         assert lines(await order_now(api, order)) == [(1000, 2), (1500, 3)]
         assert await shown(api, edit) == edit

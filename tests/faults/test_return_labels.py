@@ -13,7 +13,7 @@ from tests.books import check_books
 from tests.conftest import Client, Stack
 from tests.courier import Depot
 from tests.courier_shop import option, served
-from tests.kills import Kill, points, undone
+from tests.kills import Kill, compensated, points
 from tests.swaps import line_of, sent_order, swap_body
 
 Row = dict[str, Any]
@@ -53,7 +53,7 @@ async def test_one_label(
     path, refund = f"/admin/orders/{order['id']}/{what}", 900 if what == "claims" else 0
     kill.environment = depot.environment
     key = await kill("orders", SAGAS[what][0], point, path, body)
-    if undone(point):
+    if compensated(point):
         assert (await returns(stack, order), list(depot.labels.values())) == ([], ["canceled"])
         assert (await check_books(stack, order["id"]))["refunded_total"] == 0
         depot.labels.clear()

@@ -53,7 +53,7 @@ LEVELS = """
 select v.variant_id, sum(l.stocked_quantity)::int as stocked, sum(l.reserved_quantity)::int as reserved
 from inventory_levels l join variant_items v using (inventory_item_id) where l.location_id = any($1) group by 1
 """
-BUSY = "select count(*) from sagas where status in ('running', 'undoing')"
+BUSY = "select count(*) from sagas where status in ('running', 'compensating')"
 
 
 class Player:

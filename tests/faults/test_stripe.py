@@ -1,4 +1,4 @@
-"""kill -9 between any two steps of authorising what a customer owes for a swap with Stripe, and of giving it up: of
+"""kill -9 between any two steps of authorizing what a customer owes for a swap with Stripe, and of giving it up: of
 orders, of payments, and of payments while Stripe is at it. After the restart the books of orders, payments and Stripe
 agree: what Stripe holds is a payment, and one payment at most holds what the customer owes.
 """
@@ -15,10 +15,10 @@ from services.chassis.commands import call
 from services.chassis.keys import BUS
 from services.orders.carts.completions import COMPLETE_SWAP
 from services.orders.swaps.cancellations import CANCEL_SWAP
-from services.payments.payments import AUTHORISE, GIVE_UP
+from services.payments.payments import AUTHORIZE, GIVE_UP
 from tests.books import check_books, check_stock, news_heard
 from tests.conftest import Client, Stack, until
-from tests.kills import Kill, gone, points, undone
+from tests.kills import Kill, compensated, gone, points
 from tests.stripe_stand_in import StripeStandIn, environment
 from tests.swaps import Depot, Swapping, depot_of
 
@@ -91,7 +91,7 @@ async def check_stripe(stack: Stack, stripe: StripeStandIn, swap: Swapping) -> s
 
 
 async def restart(kill: Kill) -> None:
-    """Both services start again, and finish or undo what they have begun: the one asks the other."""
+    """Both services start again, and finish or compensate what they have begun: the one asks the other."""
     await kill.restart("payments")
     await kill.restart("orders")
 
@@ -119,18 +119,18 @@ async def finish(depot: Depot, stripe: StripeStandIn, swap: Swapping, key: str |
     assert (await depot.level(), (await swap.order_now())["paid_total"]) == ((STOCK, 2), 4500 + DUE)
 
 
-@pytest.mark.parametrize("point", points(COMPLETE_SWAP, "authorise"))
+@pytest.mark.parametrize("point", points(COMPLETE_SWAP, "authorize"))
 async def test_orders_dies_of_it(depot: Depot, stripe: StripeStandIn, kill_stripe: Kill, point: str) -> None:
     swap = await depot.swap(paying=by_method(stripe))
     key = await kill_stripe("orders", "complete_swap", point, f"/store/carts/{swap.cart}/complete")
-    assert await check_stripe(depot.stack, stripe, swap) == ("not_paid" if undone(point) else "awaiting")
+    assert await check_stripe(depot.stack, stripe, swap) == ("not_paid" if compensated(point) else "awaiting")
     await finish(depot, stripe, swap, key, by_method)
 
 
 @pytest.mark.parametrize(
     ("paying", "point"),
-    [(by_method, point) for point in points(AUTHORISE.steps)]
-    + [(by_browser, point) for point in points(AUTHORISE.steps, "ask")],
+    [(by_method, point) for point in points(AUTHORIZE.steps)]
+    + [(by_browser, point) for point in points(AUTHORIZE.steps, "ask")],
 )
 async def test_payments_dies_of_it(
     depot: Depot, stripe: StripeStandIn, kill_stripe: Kill, paying: Paying, point: str
@@ -138,7 +138,7 @@ async def test_payments_dies_of_it(
     swap = await depot.swap(paying=paying(stripe))
     headers = {"Idempotency-Key": swap.id}
     path = f"/store/carts/{swap.cart}/complete"
-    status = await killed(kill_stripe, AUTHORISE, point, lambda: swap.visitor.post(path, headers=headers))
+    status = await killed(kill_stripe, AUTHORIZE, point, lambda: swap.visitor.post(path, headers=headers))
     assert status in (200, 503)
     await finish(depot, stripe, swap, swap.id, paying)
 
@@ -175,7 +175,7 @@ async def test_payments_was_away_for_more_than_a_day(
 ) -> None:
     """Stripe has made the intent, and has forgotten the key by the time that it is asked again."""
     swap = await depot.swap(paying=paying(stripe))
-    async with kill_stripe.process("payments", AUTHORISE.kind, "ask:after", first=True) as (_, pid):
+    async with kill_stripe.process("payments", AUTHORIZE.kind, "ask:after", first=True) as (_, pid):
         answer = asyncio.create_task(swap.visitor.post(f"/store/carts/{swap.cart}/complete"))
         await gone(pid)
         stripe.forget()

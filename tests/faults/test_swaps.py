@@ -1,5 +1,5 @@
 """kill -9 between the steps of every flow of a swap that moves money or stock elsewhere: after the restart it is
-finished or undone, in all services, and the same request again is answered.
+finished or compensated, in all services, and the same request again is answered.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from services.orders.fulfillments.creations import FULFILL
 from services.orders.swaps.cancellations import CANCEL_SWAP
 from services.orders.swaps.payments import PROCESS_SWAP_PAYMENT
 from tests.conftest import Client, Stack, until
-from tests.kills import Kill, points, undone
+from tests.kills import Kill, compensated, points
 from tests.swaps import Depot, Swapping, depot_of
 
 Row = dict[str, Any]
@@ -54,7 +54,7 @@ async def test_completing(depot: Depot, kill: Kill, point: str) -> None:
     path = f"/store/carts/{swap.cart}/complete"
     key = await kill("orders", "complete_swap", point, path)
     shown, order = await swap.shown(), await swap.order_now()
-    if undone(point):
+    if compensated(point):
         assert (shown["payment_status"], shown["difference_due"], shown["payment"]) == ("not_paid", None, None)
         assert (order["paid_total"], await depot.level()) == (4500, (STOCK, 0))
         assert all(canceled for amount, _, _, canceled in await books(depot, swap) if amount == 2000)
@@ -126,7 +126,7 @@ async def test_packing(depot: Depot, kill: Kill, point: str) -> None:
     await swap.visitor.ok("POST", f"/store/carts/{swap.cart}/complete")
     body = {"location_id": depot.house.location}
     key = await kill("orders", "fulfill", point, f"{swap.path}/fulfillments", body)
-    if undone(point):
+    if compensated(point):
         assert (await depot.level(), (await swap.shown())["fulfillments"]) == ((STOCK, 2), [])
     assert await again(depot, f"{swap.path}/fulfillments", key, body) == 200
     shown = await swap.shown()

@@ -143,7 +143,19 @@ async def test_old_lines_are_added_up(shop: Shop, ask: Ask, inventory: Client, s
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(
-            ["count", "place", "fulfill", "cancel", "undo", "release", "return", "by hand", "drop", "close", "roll"]
+            [
+                "count",
+                "place",
+                "fulfill",
+                "cancel",
+                "compensate",
+                "release",
+                "return",
+                "by hand",
+                "drop",
+                "close",
+                "roll",
+            ]
         ),
         st.integers(0, 1),
         st.integers(1, 9),
@@ -213,9 +225,9 @@ async def happen(
             fulfilled.append((move, key))
         case "cancel" if fulfilled:
             await ask("cancel_fulfillment", {"fulfillment_id": fulfilled[quantity % len(fulfilled)][0]}, key=key)
-        case "undo" if fulfilled:
+        case "compensate" if fulfilled:
             move, made = fulfilled[quantity % len(fulfilled)]
-            await ask("undo_fulfill", {"fulfillment_id": move, "undoes": made}, key=key)
+            await ask("compensate_fulfill", {"fulfillment_id": move, "compensates": made}, key=key)
         case "release" if placed:
             await ask("release", {"line_item_ids": [placed.pop()]}, key=key)
         case "return":

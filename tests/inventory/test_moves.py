@@ -88,7 +88,7 @@ async def test_reservations_shrink_in_order(shop: Shop, ask: Ask) -> None:
     assert two not in dict(await reservations(ask, line))
 
 
-async def test_undo_fulfill_is_exact(stack: Stack, shop: Shop, ask: Ask) -> None:
+async def test_compensate_fulfill_is_exact(stack: Stack, shop: Shop, ask: Ask) -> None:
     shelf, line = await shop.shelf(20, 20), new_id("item")
     await reserve_by_hand(shop, ask, shelf, line, 3, at=0)
     await reserve_by_hand(shop, ask, shelf, line, 4, at=1)
@@ -98,9 +98,9 @@ async def test_undo_fulfill_is_exact(stack: Stack, shop: Shop, ask: Ask) -> None
     body, key = fulfillment(shelf, line, 5), new_id("key")
     await ask("fulfill", body, key=key)
     assert await shop.levels(shelf) == [(15, 0), (20, 2)]
-    undo = {"fulfillment_id": body["fulfillment_id"], "undoes": key}
+    compensate = {"fulfillment_id": body["fulfillment_id"], "compensates": key}
     for _ in range(2):
-        assert await ask("undo_fulfill", undo, key=new_id("key")) == {}
+        assert await ask("compensate_fulfill", compensate, key=new_id("key")) == {}
         assert await shop.levels(shelf) == [(20, 3), (20, 4)]
         assert await stack.pool("inventory").fetch(all_of_line, line) == before
 
@@ -108,7 +108,7 @@ async def test_undo_fulfill_is_exact(stack: Stack, shop: Shop, ask: Ask) -> None
 async def test_undo_before_the_fulfillment_came(shop: Shop, ask: Ask) -> None:
     shelf = await shop.shelf(5)
     body, key = fulfillment(shelf, new_id("item"), 5), new_id("key")
-    await ask("undo_fulfill", {"fulfillment_id": body["fulfillment_id"], "undoes": key}, key=new_id("key"))
+    await ask("compensate_fulfill", {"fulfillment_id": body["fulfillment_id"], "compensates": key}, key=new_id("key"))
     assert await outcome(ask("fulfill", body, key=key)) == "invalid_state_error"
     assert await shop.levels(shelf) == [(5, 0)]
 
@@ -168,13 +168,15 @@ async def test_everything_at_once_balances(shop: Shop, ask: Ask) -> None:
         body = fulfillment(shelf, line, 1 + n % 3, at)
         await outcome(ask("fulfill", body, key=key))
         if n % 4 == 0:
-            await ask("undo_fulfill", {"fulfillment_id": body["fulfillment_id"], "undoes": key}, key=new_id("key"))
+            await ask(
+                "compensate_fulfill", {"fulfillment_id": body["fulfillment_id"], "compensates": key}, key=new_id("key")
+            )
         if n % 4 == 1:
             await ask("cancel_fulfillment", {"fulfillment_id": body["fulfillment_id"]}, key=new_id("key"))
         if n % 4 == 2:
             path = f"/admin/inventory-items/{shelf.item}/location-levels/{shelf.locations[at]}"
             await shop.inventory.ok("POST", path, {"stocked_quantity": 10 + n})
-        await ask("release", {"line_item_ids": [line], "undoes": None}, key=new_id("key"))
+        await ask("release", {"line_item_ids": [line], "compensates": None}, key=new_id("key"))
 
     await asyncio.gather(*(life(n) for n in range(24)))
     assert [reserved for _, reserved in await shop.levels(shelf)] == [0, 0]
@@ -191,7 +193,9 @@ async def test_restock(shop: Shop, ask: Ask) -> None:
     for location_id in (None, "sloc_missing"):
         elsewhere = body | {"return_id": new_id("ret"), "location_id": location_id}
         assert await outcome(ask("restock", elsewhere, key=new_id("key"))) == "not_found"
-    assert await ask("undo_restock", {"return_id": body["return_id"], "undoes": key}, key=new_id("key")) == {}
+    assert (
+        await ask("compensate_restock", {"return_id": body["return_id"], "compensates": key}, key=new_id("key")) == {}
+    )
     assert await shop.levels(shelf) == [(1, 0), (1, 0)]
     variant, _ = await shop.variant(manage_inventory=False)
     uncounted = {"return_id": new_id("ret"), "location_id": None, "items": [line | {"variant_id": variant}]}

@@ -190,10 +190,10 @@ async def test_release(shop: Shop, ask: Ask) -> None:
     await ask("reserve", order, key=new_id("key"))
     ids = [line["line_item_id"] for line in order["items"]]
     key = new_id("key")
-    assert await ask("release", {"line_item_ids": ids[:1], "undoes": None}, key=key) == {}
+    assert await ask("release", {"line_item_ids": ids[:1], "compensates": None}, key=key) == {}
     assert await shop.levels(shelf) == [(10, 3)]
-    assert await ask("release", {"line_item_ids": ids, "undoes": None}, key=new_id("key")) == {}
-    assert await ask("release", {"line_item_ids": ids, "undoes": None}, key=new_id("key")) == {}
+    assert await ask("release", {"line_item_ids": ids, "compensates": None}, key=new_id("key")) == {}
+    assert await ask("release", {"line_item_ids": ids, "compensates": None}, key=new_id("key")) == {}
     assert await shop.levels(shelf) == [(10, 0)]
 
 
@@ -201,7 +201,7 @@ async def test_release_before_the_reserve_came(shop: Shop, ask: Ask) -> None:
     shelf = await shop.shelf(10)
     order, key = shelf.order(2), new_id("key")
     ids = [line["line_item_id"] for line in order["items"]]
-    await ask("release", {"line_item_ids": ids, "undoes": key}, key=new_id("key"))
+    await ask("release", {"line_item_ids": ids, "compensates": key}, key=new_id("key"))
     assert await outcome(ask("reserve", order, key=key)) == "invalid_state_error"
     assert await shop.levels(shelf) == [(10, 0)]
 
@@ -213,7 +213,7 @@ async def test_reserve_and_its_undoing_at_once(shop: Shop, ask: Ask) -> None:
         ids = [line["line_item_id"] for line in order["items"]]
         await asyncio.gather(
             outcome(ask("reserve", order, key=key)),
-            ask("release", {"line_item_ids": ids, "undoes": key}, key=new_id("key")),
+            ask("release", {"line_item_ids": ids, "compensates": key}, key=new_id("key")),
         )
         assert await shop.levels(shelf) == [(10, 0)]
 
@@ -286,7 +286,7 @@ async def test_what_was_reserved_by_hand_counts(shop: Shop, ask: Ask) -> None:
     made = (await ask("reserve", order, key=key))["reservations"]
     assert [row["quantity"] for row in made] == [1]
     assert await shop.levels(shelf) == [(10, 4)]
-    await ask("release", {"line_item_ids": [line], "undoes": key}, key=new_id("key"))
+    await ask("release", {"line_item_ids": [line], "compensates": key}, key=new_id("key"))
     assert await shop.levels(shelf) == [(10, 3)]
     await ask("release", {"line_item_ids": [line]}, key=new_id("key"))
     assert await shop.levels(shelf) == [(10, 0)]

@@ -30,10 +30,10 @@ def ordered(api: Client, shop: Shop) -> Callable[..., Awaitable[Order]]:
 
 
 async def uncapture(stack: Stack, order: Order) -> None:
-    """Make of a paid order one whose payment was authorised only; drafts are captured at once."""
+    """Make of a paid order one whose payment was authorized only; drafts are captured at once."""
 
     async def heard_of_all_payments() -> bool:
-        # What was captured is also told by event: one that comes late would undo what follows.
+        # What was captured is also told by event: one that comes late would compensate what follows.
         sent = await stack.pool("payments").fetchval(
             "select sum(sequence)::int from event_sequences where aggregate like 'pay\\_%'"
         )
@@ -48,7 +48,7 @@ async def uncapture(stack: Stack, order: Order) -> None:
 
 @pytest.fixture
 async def awaiting(stack: Stack, ordered: Callable[..., Awaitable[Order]]) -> Order:
-    """An order whose payment was authorised but not captured."""
+    """An order whose payment was authorized but not captured."""
     order = await ordered()
     await uncapture(stack, order)
     return order

@@ -499,23 +499,23 @@ async def test_a_refused_refund_gives_the_stock_back(api: Client, stack: Stack, 
     await api.ok("POST", f"/admin/payments/{order['payments'][0]['id']}/refund", {"amount": 1000, "reason": "other"})
     await die(stack, saga)
 
-    async def undone() -> bool:
+    async def compensated() -> bool:
         status = await stack.pool("orders").fetchval("select status from sagas where id = $1", saga)
-        return bool(status == "undone")
+        return bool(status == "compensated")
 
-    await until(undone)
+    await until(compensated)
     assert (await shown(api, order))["claims"] == []
     assert await stock.level() == (5, 0)
     assert (await books(api, order))[1] == [(1000, "other")]
 
 
 async def test_stock_is_not_reserved_for_what_was_given_up(api: Client, stack: Stack, stock: Warehouse) -> None:
-    """The command comes late: after the claim was undone."""
+    """The command comes late: after the claim was compensated."""
     line = {"line_item_id": f"item_{stock.location}", "variant_id": stock.shop.small, "quantity": 1}
     state = {"order_id": "order_x", "sales_channel_id": stock.shop.channel, "user_id": "usr_test", "reserve": [line]}
     saga = Saga(f"saga_{stock.location}", "create_claim", "claim_x", state | {"reserve_stock": "manual"}, "")
     await release(stack.apps["orders"], saga)
-    with pytest.raises(ApiError, match="undone before it came") as refused:
+    with pytest.raises(ApiError, match="compensated before it came") as refused:
         await reserve(stack.apps["orders"], saga)
     assert refused.value.status == 409
     assert await stock.level() == (5, 0)

@@ -195,7 +195,7 @@ async def test_a_carrier_that_is_away(api: Client, order: Order, depot: Depot, m
         status, answer = await api.post(f"{path_of(order)}/fulfillment", packing(order))
         assert (status, answer["type"]) == (503, "unavailable")
     assert await shown(api, order) == before
-    await idle(stack, "fulfill", "undone")
+    await idle(stack, "fulfill", "compensated")
     assert set(depot.parcels.values()) == {"unknown"}
     await api.ok("POST", f"{path_of(order)}/fulfillment", packing(order))
     assert sorted(depot.parcels.values()) == ["unknown", "waiting"]

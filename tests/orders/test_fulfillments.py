@@ -391,10 +391,10 @@ async def test_packing_that_was_overtaken_is_undone(api: Client, stack: Stack, w
     await stack.pool("orders").execute(overtake, item(order, 1000))
     await die(stack, saga)
 
-    async def undone() -> bool:
+    async def compensated() -> bool:
         return await warehouse.level() == (10, 3)
 
-    await until(undone)
+    await until(compensated)
     assert counted(await shown(api, order))[1000] == (4, 2, None)
 
 

@@ -45,7 +45,7 @@ async def expire(stack: Stack, kind: str, subject: str) -> None:
     """As if the process that runs the saga had died some time ago."""
     await stack.pool("orders").execute(
         "update sagas set leased_by = 'dead', leased_until = now() - interval '1 second' "
-        "where kind = $1 and subject = $2 and status in ('running', 'undoing')",
+        "where kind = $1 and subject = $2 and status in ('running', 'compensating')",
         kind,
         subject,
     )

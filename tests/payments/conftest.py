@@ -78,8 +78,8 @@ class Far:
             raise self.errors.pop(0)
         return {"last": name}
 
-    async def authorise(self, payment: Row, key: str) -> Data:
-        return await self._answer("authorise", payment, key)
+    async def authorize(self, payment: Row, key: str) -> Data:
+        return await self._answer("authorize", payment, key)
 
     async def capture(self, payment: Row, key: str) -> Data:
         return await self._answer("capture", payment, key)

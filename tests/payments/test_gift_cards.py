@@ -79,7 +79,7 @@ def order_of(**more: Any) -> dict[str, Any]:
 
 
 async def pay(ask: Ask, order: dict[str, Any]) -> str:
-    """A payment of the order's total, authorised."""
+    """A payment of the order's total, authorized."""
     payment_id = new_id("pay")
     body = {"payment_id": payment_id, "order_id": order["id"], "amount": order["total"], "currency_code": "eur"}
     await ask("authorize", body | {"provider_id": "manual"}, key=payment_id)
@@ -335,7 +335,7 @@ async def test_sold_by_event_alone(api: Client, stack: Stack, shop: Shop, monkey
     async def silent(*_: Any) -> None:
         """The broker was lost, or the process died."""
 
-    monkeypatch.setattr(remote, "tell_of_gift_cards", silent)
+    monkeypatch.setattr(remote, "notify_gift_cards_sold", silent)
     order = await place(api, shop, items=[{"variant_id": await sell_voucher(api, shop), "quantity": 3}])
 
     async def made() -> Any:

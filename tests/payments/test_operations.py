@@ -18,13 +18,13 @@ async def test_far_provider_is_asked_once_each(
     stack: Stack, payments: Client, ask: Ask, authorized: Authorized, far: Far
 ) -> None:
     payment = await authorized(provider_id="far", amount=1000)
-    assert payment["data"] == {"last": "authorise"}
+    assert payment["data"] == {"last": "authorize"}
     path = f"/admin/payments/{payment['id']}"
     captured = await payments.ok("POST", f"{path}/capture")
     assert await payments.ok("POST", f"{path}/capture") == captured
     await payments.ok("POST", f"{path}/refund", {"amount": 400, "reason": "other"})
     canceled = await ask("cancel", {"payment_id": payment["id"]})
-    assert [name for name, _, _ in far.asked] == ["authorise", "capture", "refund 400", "cancel"]
+    assert [name for name, _, _ in far.asked] == ["authorize", "capture", "refund 400", "cancel"]
     assert (canceled["payment"]["amount_refunded"], canceled["payment"]["data"]) == (400, {"last": "cancel"})
     assert await stack.pool("payments").fetchval("select count(*) from provider_work") == 0
 
@@ -58,7 +58,7 @@ async def test_nobody_else_touches_a_payment_at_work(
     far.gate.set()
     status, body = await capture
     assert (status, body["payment"]["data"]) == (200, {"last": "capture"})
-    assert [name for name, _, _ in far.asked] == ["authorise", "capture"]
+    assert [name for name, _, _ in far.asked] == ["authorize", "capture"]
 
 
 async def test_silent_provider_is_asked_again_under_the_same_key(

@@ -150,7 +150,7 @@ async def test_a_collection_is_described(
     assert names == ["payment-collection.created"] + ["payment-collection.updated"] * (len(names) - 1)
 
 
-async def test_a_collection_is_authorised(
+async def test_a_collection_is_authorized(
     api: Client, stack: Stack, collected: Collected, collection_events: list[Row]
 ) -> None:
     made = await collected()
@@ -205,13 +205,13 @@ async def test_what_is_not_there(api: Client) -> None:
 
 async def test_dropped_before_or_after_it_came(api: Client, ask: Ask, collected: Collected) -> None:
     made = await collected()
-    drop = {"id": made["id"], "undoes": f"{made['id']}:create"}
+    drop = {"id": made["id"], "compensates": f"{made['id']}:create"}
     for _ in range(2):
         assert await ask("drop_collection", drop, key=f"{made['id']}:drop") == {}
     assert (await api.get(path_of(made)))[0] == 404
     late = new_id("paycol")
-    undo = {"id": late, "undoes": f"{late}:create"}
-    assert await ask("drop_collection", undo, key=f"{late}:drop") == {}
+    compensate = {"id": late, "compensates": f"{late}:create"}
+    assert await ask("drop_collection", compensate, key=f"{late}:drop") == {}
     with pytest.raises(ApiError) as refused:
         await collected(payment_collection_id=late)
     assert refused.value.status == 409

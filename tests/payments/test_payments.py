@@ -123,18 +123,18 @@ async def test_capture_unknown(payments: Client, ask: Ask) -> None:
     assert (status, body["type"]) == (404, "not_found")
     assert (await payments.get("/admin/payments/pay_missing"))[0] == 404
     assert await outcome(ask("capture", {"payment_id": "pay_missing"})) == "not_found"
-    assert await outcome(ask("cancel", {"payment_id": "pay_missing", "undoes": None})) == "not_found"
+    assert await outcome(ask("cancel", {"payment_id": "pay_missing", "compensates": None})) == "not_found"
 
 
 async def test_cancel(payments: Client, ask: Ask, authorized: Authorized) -> None:
     payment = await authorized()
-    canceled = (await ask("cancel", {"payment_id": payment["id"], "undoes": None}, key=new_id("key")))["payment"]
+    canceled = (await ask("cancel", {"payment_id": payment["id"], "compensates": None}, key=new_id("key")))["payment"]
     assert canceled == payment | {
         "canceled_at": canceled["canceled_at"],
         "updated_at": canceled["canceled_at"],
         "data": {"status": "canceled"},
     }
-    assert await ask("cancel", {"payment_id": payment["id"], "undoes": None}, key=new_id("key")) == {
+    assert await ask("cancel", {"payment_id": payment["id"], "compensates": None}, key=new_id("key")) == {
         "payment": canceled
     }
     status, body = await payments.post(f"/admin/payments/{payment['id']}/capture")
@@ -172,7 +172,9 @@ async def test_what_was_captured_can_be_refunded_after_the_cancel(
 
 async def test_cancel_before_the_authorization_came(stack: Stack, ask: Ask, authorized: Authorized) -> None:
     payment_id = new_id("pay")
-    assert await ask("cancel", {"payment_id": payment_id, "undoes": "some:key"}, key=new_id("key")) == {"payment": None}
+    assert await ask("cancel", {"payment_id": payment_id, "compensates": "some:key"}, key=new_id("key")) == {
+        "payment": None
+    }
     with pytest.raises(ApiError) as refused:
         await authorized(payment_id=payment_id)
     assert refused.value.status == 409
@@ -212,14 +214,14 @@ async def history(heard: list[dict[str, Any]], payment_id: str, length: int) -> 
 async def test_authorize_and_undo_at_once(stack: Stack, ask: Ask, authorized: Authorized) -> None:
     for _ in range(10):
         payment_id = new_id("pay")
-        made, undone = await asyncio.gather(
+        made, compensated = await asyncio.gather(
             outcome(authorized(payment_id=payment_id)),
-            ask("cancel", {"payment_id": payment_id, "undoes": f"{payment_id}:authorize"}, key=new_id("key")),
+            ask("cancel", {"payment_id": payment_id, "compensates": f"{payment_id}:authorize"}, key=new_id("key")),
         )
         row = await stack.pool("payments").fetchrow("select canceled_at from payments where id = $1", payment_id)
         assert (made, row is not None) in (("ok", True), ("conflict", False))
         assert row is None or row["canceled_at"] is not None
-        assert (undone["payment"] is None) == (row is None)
+        assert (compensated["payment"] is None) == (row is None)
 
 
 async def test_get_with_fields(payments: Client, authorized: Authorized) -> None:

@@ -266,11 +266,11 @@ async def test_regions_offer_the_providers_there_are(stack: Stack, api: Client, 
     there["stripe"] = here
 
 
-async def test_what_was_authorised_before_is_found(stripe: StripeStandIn) -> None:
+async def test_what_was_authorized_before_is_found(stripe: StripeStandIn) -> None:
     provider: Any = providers.providers()["stripe"]
     payment = {"id": new_id("pay"), "amount": 1000, "currency_code": "eur", "data": VISA}
     assert await provider.made(payment) is None
-    made = await provider.authorise(payment, "once")
+    made = await provider.authorize(payment, "once")
     assert await provider.made(payment) == made
     assert await provider.made(payment | {"id": new_id("pay")}) is None
     stripe.search = False

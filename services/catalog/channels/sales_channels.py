@@ -13,7 +13,7 @@ from services.catalog.products.references import UnknownReferences
 from services.catalog.products.stock import store_availability
 from services.catalog.resources import LOCATED_CHANNEL, SALES_CHANNEL
 from services.chassis import copies
-from services.chassis.commands import CommandHandler, tell
+from services.chassis.commands import CommandHandler, notify
 from services.chassis.consumers import Listener
 from services.chassis.db import Db, reading, transaction
 from services.chassis.embed import page_query
@@ -149,7 +149,7 @@ async def post_sales_channel(request: web.Request) -> web.Response:
     async with transaction(request) as db:
         await update_channel(db, channel_id, body)
         answer = json_bytes(request, await channel_json(db, channel_id))
-    await tell_inventory(request.app, channel_id)
+    await notify_inventory(request.app, channel_id)
     return answer
 
 
@@ -158,7 +158,7 @@ async def delete_sales_channel(request: web.Request) -> web.Response:
     async with transaction(request) as db:
         await remove_channel(db, channel_id)
         answer = deleted(request, channel_id, "sales-channel")
-    await tell_inventory(request.app, channel_id)
+    await notify_inventory(request.app, channel_id)
     return answer
 
 
@@ -181,11 +181,11 @@ async def channel_json(db: Db, channel_id: str) -> str:
     return await one(db, "sales_channel", SALES_CHANNEL, chosen(SALES_CHANNEL), channel_id)
 
 
-async def tell_inventory(app: web.Application, channel_id: str) -> None:
+async def notify_inventory(app: web.Application, channel_id: str) -> None:
     """After the commit: stock locations show the channel as it is, and products what is left for sale."""
     async with app[POOL].acquire() as db:
         news = await doc(db, "sales_channel", channel_id)
-    reply = await tell(app, "inventory", "sales_channel", news) if news["copies"]["sales_channel"] else {}
+    reply = await notify(app, "inventory", "sales_channel", news) if news["copies"]["sales_channel"] else {}
     if reply.get("variants"):
         async with app[POOL].acquire() as db, db.transaction():
             await store_availability(db, reply)

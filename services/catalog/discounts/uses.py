@@ -42,8 +42,8 @@ async def use_discounts(db: Db, body: dict[str, Any]) -> dict[str, Any]:
 
 
 async def unuse_discounts(db: Db, body: dict[str, Any]) -> dict[str, Any]:
-    """{order_id, discount_ids, undoes}: the order does not use them."""
-    if body.get("undoes") and await tombstone(db, body["undoes"]):
+    """{order_id, discount_ids, compensates}: the order does not use them."""
+    if body.get("compensates") and await tombstone(db, body["compensates"]):
         return {}
     await db.execute(LOCK, body["discount_ids"])
     freed = [row["discount_id"] for row in await db.fetch(UNUSE, body["order_id"], body["discount_ids"])]

@@ -12,7 +12,7 @@ from services.catalog.products.links import Links, check_references, make_values
 from services.catalog.products.reads import product_json
 from services.catalog.products.references import refusals
 from services.catalog.products.slugs import slug
-from services.catalog.products.stock import tell_inventory
+from services.catalog.products.stock import notify_inventory
 from services.catalog.products.variant_rows import (
     Addition,
     add_variants,
@@ -216,7 +216,7 @@ async def post_products(request: web.Request) -> web.Response:
     async with transaction(request) as db:
         product_id, news = await create_product(db, body)
         answer = json_bytes(request, f'{{"product":{await product_json(db, product_id)}}}')
-    await tell_inventory(request.app, news)
+    await notify_inventory(request.app, news)
     return answer
 
 
@@ -225,7 +225,7 @@ async def post_product(request: web.Request) -> web.Response:
     async with transaction(request) as db:
         news = await update_product(db, product_id, body)
         answer = json_bytes(request, f'{{"product":{await product_json(db, product_id)}}}')
-    await tell_inventory(request.app, news)
+    await notify_inventory(request.app, news)
     return answer
 
 
@@ -234,7 +234,7 @@ async def delete_product(request: web.Request) -> web.Response:
     async with transaction(request) as db:
         news = await remove_product(db, product_id)
         answer = json_bytes(request, to_json({"id": product_id, "object": "product", "deleted": True}))
-    await tell_inventory(request.app, news)
+    await notify_inventory(request.app, news)
     return answer
 
 

@@ -7,7 +7,7 @@ from services.catalog.products.bodies import VariantBody, VariantUpdate
 from services.catalog.products.documents import News
 from services.catalog.products.products import access_product, announce
 from services.catalog.products.reads import product_json
-from services.catalog.products.stock import tell_inventory
+from services.catalog.products.stock import notify_inventory
 from services.catalog.products.variant_rows import (
     Addition,
     add_variants,
@@ -64,7 +64,7 @@ async def post_variants(request: web.Request) -> web.Response:
     async with transaction(request) as db:
         news = await create_variant(db, product_id, body)
         answer = json_bytes(request, f'{{"product":{await product_json(db, product_id)}}}')
-    await tell_inventory(request.app, news)
+    await notify_inventory(request.app, news)
     return answer
 
 
@@ -74,7 +74,7 @@ async def post_variant(request: web.Request) -> web.Response:
     async with transaction(request) as db:
         news = await update_variant(db, product_id, variant_id, body)
         answer = json_bytes(request, f'{{"product":{await product_json(db, product_id)}}}')
-    await tell_inventory(request.app, news)
+    await notify_inventory(request.app, news)
     return answer
 
 
@@ -85,7 +85,7 @@ async def delete_variant(request: web.Request) -> web.Response:
         said = {"variant_id": variant_id, "object": "product-variant", "deleted": True}
         product = orjson.Fragment(await product_json(db, product_id))
         answer = json_bytes(request, orjson.dumps(said | {"product": product}))
-    await tell_inventory(request.app, news)
+    await notify_inventory(request.app, news)
     return answer
 
 

@@ -1,9 +1,9 @@
 """A customer confirms a swap: POST /store/carts/{id}/complete. A recorded saga, `complete_swap`:
 
-    price (catalog: the taxes of this moment) -> reserve (inventory) -> authorise (payments) -> rows
+    price (catalog: the taxes of this moment) -> reserve (inventory) -> authorize (payments) -> rows
 
-Each step that others took is undone when a later one is refused. While it runs nothing else is done with the swap. What
-is due is captured, or given back, when staff process the payment (swap_payments.py).
+Each step that others took is compensated when a later one is refused. While it runs nothing else is done with the swap.
+What is due is captured, or given back, when staff process the payment (swap_payments.py).
 """
 
 from dataclasses import asdict
@@ -61,7 +61,7 @@ update swaps set difference_due = cart.total, shipping_address_id = cart.shippin
     confirmed_at = now(), updated_at = now()
 from cart where swaps.id = $2
 """
-# What the customer owes for the swap counts as paid for the order once it was authorised, as its own total did.
+# What the customer owes for the swap counts as paid for the order once it was authorized, as its own total did.
 PAID = """
 update orders set paid_total = paid_total + $2, refundable_amount = refundable_amount + $2, updated_at = now()
 where id = $1
@@ -130,10 +130,10 @@ async def reserve(app: web.Application, saga: Saga) -> Row:
 
 
 async def release(app: web.Application, saga: Saga) -> None:
-    await remote.undo_reserve(app, saga, saga.results["price"]["reserve"])
+    await remote.compensate_reserve(app, saga, saga.results["price"]["reserve"])
 
 
-async def authorise(app: web.Application, saga: Saga) -> Row:
+async def authorize(app: web.Application, saga: Saga) -> Row:
     """A payment of the difference, where the customer owes it."""
     cart, amount = cart_of(saga), saga.results["price"]["total"]["total"]
     if amount <= 0:
@@ -148,18 +148,18 @@ async def authorise(app: web.Application, saga: Saga) -> Row:
         "provider_id": cart.provider_id,
         "data": saga.state["data"],
     }
-    reply = await remote.authorize(app, saga.key("authorise"), payment)
+    reply = await remote.authorize(app, saga.key("authorize"), payment)
     return {"payment": reply["payment"]}
 
 
 async def void(app: web.Application, saga: Saga) -> None:
     if saga.results["price"]["total"]["total"] > 0:
-        await remote.cancel_payment(app, saga.key("void"), saga.state["payment_id"], undoes=saga.key("authorise"))
+        await remote.cancel_payment(app, saga.key("void"), saga.state["payment_id"], compensates=saga.key("authorize"))
 
 
 async def confirm(db: Db, saga: Saga) -> Row:
     """The swap's rows. Nothing is checked here: the money is there, and nothing else touched the swap meanwhile."""
-    cart, priced, payment = cart_of(saga), saga.results["price"], saga.results["authorise"]["payment"]
+    cart, priced, payment = cart_of(saga), saga.results["price"], saga.results["authorize"]["payment"]
     await access_owner(db, SWAP, cart.order_id, cart.swap_id, unless=())
     total = Totals(**priced["total"])
     await store_methods(db, cart.id, priced["methods"], frozen=True)
@@ -182,8 +182,8 @@ async def confirm(db: Db, saga: Saga) -> Row:
 
 COMPLETE_SWAP = (
     Step("price", do=price),
-    Step("reserve", do=reserve, undo=release),
-    Step("authorise", do=authorise, undo=void),
+    Step("reserve", do=reserve, compensate=release),
+    Step("authorize", do=authorize, compensate=void),
     Step("rows", commit=confirm),
 )
 SAGAS = {"complete_swap": COMPLETE_SWAP}

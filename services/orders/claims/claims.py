@@ -247,7 +247,7 @@ async def reserve(app: web.Application, saga: Saga) -> Row:
 
 
 async def release(app: web.Application, saga: Saga) -> None:
-    await remote.undo_reserve(app, saga, saga.state["reserve"])
+    await remote.compensate_reserve(app, saga, saga.state["reserve"])
 
 
 async def pay_back(app: web.Application, saga: Saga) -> Row:
@@ -317,7 +317,7 @@ async def commit_claim(db: Db, saga: Saga) -> Row:
 
 
 CREATE_CLAIM = (
-    Step("reserve", do=reserve, undo=release),
+    Step("reserve", do=reserve, compensate=release),
     LABEL,
     Step("refund", do=pay_back, no_return=True),
     Step("rows", commit=commit_claim),

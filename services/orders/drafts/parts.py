@@ -56,7 +56,7 @@ select d.status, c.version from draft_orders d join carts c on c.id = d.cart_id 
 """
 # A statement of its own after the lock: one that had to wait for the lock would still see what was before.
 PLACING = """
-select exists (select from sagas where kind = 'place_order' and subject = $1 and status in ('running', 'undoing'))
+select exists (select from sagas where kind = 'place_order' and subject = $1 and status in ('running', 'compensating'))
 """
 KNOWN_CUSTOMER = """
 select c.id, array(select customer_group_id from customer_group_customers where customer_id = c.id) as group_ids

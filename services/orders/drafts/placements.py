@@ -1,11 +1,11 @@
 """Placing an order: what happens when a draft order is paid. A recorded saga, `place_order`:
 
     price (catalog) -> discounts (catalog: one use of each) -> reserve (inventory, if this installation does)
-        -> authorise (payments) -> order (our rows)
+        -> authorize (payments) -> order (our rows)
 
-Each step that others took is undone when a later one is refused. While it runs nobody else can change the draft. The
-order is there, and announced, before its money is captured: that is a saga of its own, `capture_placed`, begun in the
-transaction that makes the order, and it is tried until payments has either done or refused it.
+Each step that others took is compensated when a later one is refused. While it runs nobody else can change the draft.
+The order is there, and announced, before its money is captured: that is a saga of its own, `capture_placed`, begun in
+the transaction that makes the order, and it is tried until payments has either done or refused it.
 """
 
 from dataclasses import asdict, replace
@@ -135,8 +135,8 @@ async def use_discounts(app: web.Application, saga: Saga) -> Row:
 async def unuse_discounts(app: web.Application, saga: Saga) -> None:
     ids = discount_ids(saga)
     if ids:
-        key, undoes = saga.key("unuse"), saga.key("discounts")
-        await remote.unuse_discounts(app, key, saga.state["order_id"], ids, undoes=undoes)
+        key, compensates = saga.key("unuse"), saga.key("discounts")
+        await remote.unuse_discounts(app, key, saga.state["order_id"], ids, compensates=compensates)
 
 
 def managed_items(saga: Saga) -> list[Row]:
@@ -165,10 +165,10 @@ async def reserve(app: web.Application, saga: Saga) -> Row:
 
 
 async def release(app: web.Application, saga: Saga) -> None:
-    await remote.undo_reserve(app, saga, managed_items(saga))
+    await remote.compensate_reserve(app, saga, managed_items(saga))
 
 
-async def authorise(app: web.Application, saga: Saga) -> Row:
+async def authorize(app: web.Application, saga: Saga) -> Row:
     """A payment of the whole amount; none when there is nothing to pay."""
     quote, state = quote_of(saga), saga.state
     if quote.totals.total == 0:
@@ -183,19 +183,19 @@ async def authorise(app: web.Application, saga: Saga) -> Row:
         "provider_id": PROVIDER,
         "data": {},
     }
-    reply = await remote.authorize(app, saga.key("authorise"), payment)
+    reply = await remote.authorize(app, saga.key("authorize"), payment)
     return {"payment": reply["payment"]}
 
 
 async def void(app: web.Application, saga: Saga) -> None:
     if quote_of(saga).totals.total:
-        payment_id, key = saga.state["payment_id"], saga.key("authorise")
-        await remote.cancel_payment(app, saga.key("void"), payment_id, undoes=key)
+        payment_id, key = saga.state["payment_id"], saga.key("authorize")
+        await remote.cancel_payment(app, saga.key("void"), payment_id, compensates=key)
 
 
 async def place_order(db: Db, saga: Saga) -> Row:
     """The order's rows, and the intention to capture its payment."""
-    state, quote, payment = saga.state, quote_of(saga), saga.results["authorise"]["payment"]
+    state, quote, payment = saga.state, quote_of(saga), saga.results["authorize"]["payment"]
     draft_id, cart_id, order_id = state["draft_id"], state["cart_id"], state["order_id"]
     await db.execute(LOCK, draft_id)  # its rows in the order in which a change locks them
     await quotes.store_quote(db, cart_id, quote, frozen=True)
@@ -252,9 +252,9 @@ async def placed_data(db: Db, order_id: str, display_id: int, quote: Quote) -> R
 
 PLACE_ORDER = (
     Step("price", do=price),
-    Step("discounts", do=use_discounts, undo=unuse_discounts),
-    Step("reserve", do=reserve, undo=release),
-    Step("authorise", do=authorise, undo=void),
+    Step("discounts", do=use_discounts, compensate=unuse_discounts),
+    Step("reserve", do=reserve, compensate=release),
+    Step("authorize", do=authorize, compensate=void),
     Step("order", commit=place_order),
 )
 
@@ -317,7 +317,7 @@ async def post_pay(request: web.Request) -> web.Response:
         except Unavailable:
             log.warning("placed, not captured yet", order=placed["order_id"])
     if "gift_cards" in placed:
-        await remote.tell_of_gift_cards(app, placed["gift_cards"])
+        await remote.notify_gift_cards_sold(app, placed["gift_cards"])
     async with transaction(request) as db:
         return json_bytes(request, await placed_order_json(db, placed["order_id"]))
 

@@ -33,7 +33,7 @@ log = structlog.get_logger()
 # Whatever else is at work on the order may have its eye on a line; only what moves nothing but money does not matter.
 AT_WORK = """
 select kind from sagas
-where status in ('running', 'undoing') and state ->> 'order_id' = $1 and id <> $2
+where status in ('running', 'compensating') and state ->> 'order_id' = $1 and id <> $2
     and kind not in ('capture', 'capture_placed', 'refund', 'clear_edit')
 limit 1
 """
@@ -124,7 +124,7 @@ async def reserve(app: web.Application, saga: Saga) -> dict[str, Any]:
 
 
 async def release(app: web.Application, saga: Saga) -> None:
-    await remote.undo_reserve(app, saga, saga.state["reserve"])
+    await remote.compensate_reserve(app, saga, saga.state["reserve"])
 
 
 async def commit_confirm(db: Db, saga: Saga) -> dict[str, Any]:
@@ -148,7 +148,7 @@ async def commit_confirm(db: Db, saga: Saga) -> dict[str, Any]:
     return result
 
 
-CONFIRM_EDIT = (Step("reserve", do=reserve, undo=release), Step("rows", commit=commit_confirm))
+CONFIRM_EDIT = (Step("reserve", do=reserve, compensate=release), Step("rows", commit=commit_confirm))
 
 
 # Steps of settle_edit and clear_edit

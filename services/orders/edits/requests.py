@@ -104,8 +104,8 @@ async def create_collection(app: web.Application, saga: Saga) -> dict[str, Any]:
 
 
 async def drop_collection(app: web.Application, saga: Saga) -> None:
-    collection_id, undoes = saga.state["collection"]["payment_collection_id"], saga.key("collection")
-    await remote.drop_collection(app, saga.key("drop"), collection_id, undoes)
+    collection_id, compensates = saga.state["collection"]["payment_collection_id"], saga.key("collection")
+    await remote.drop_collection(app, saga.key("drop"), collection_id, compensates)
 
 
 async def commit_request(db: Db, saga: Saga) -> dict[str, Any]:
@@ -121,7 +121,7 @@ async def commit_request(db: Db, saga: Saga) -> dict[str, Any]:
 
 
 REQUEST_EDIT = (
-    Step("collection", do=create_collection, undo=drop_collection),
+    Step("collection", do=create_collection, compensate=drop_collection),
     Step("rows", commit=commit_request),
 )
 SAGAS = {"request_edit": REQUEST_EDIT}

@@ -1,8 +1,8 @@
 """Packing lines of an order, a swap or a claim into parcels (parcels.py).
 
 Without a location, and without a provider that is asked over a network, everything happens here, in one transaction.
-Otherwise a recorded saga asks the inventory first, then the providers, and undoes both when the rows cannot be written.
-The ids are made beforehand, so that asking twice moves the stock once, and sends for one parcel.
+Otherwise a recorded saga asks the inventory first, then the providers, and compensates both when the rows cannot be
+written. The ids are made beforehand, so that asking twice moves the stock once, and sends for one parcel.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -93,7 +93,7 @@ select profile_id, provider_id from shipping_methods where {column} = $1 and ret
 UNDER_WAY = """
 select i.key as item_id, sum(i.value::int)::int as quantity
 from sagas s, jsonb_array_elements(s.state -> 'parcels') p, jsonb_each_text(p -> 'items') i
-where s.kind = 'fulfill' and s.status in ('running', 'undoing') and s.state ->> 'order_id' = $1
+where s.kind = 'fulfill' and s.status in ('running', 'compensating') and s.state ->> 'order_id' = $1
     and s.state ->> 'location_id' is not null
 group by i.key
 """
@@ -233,8 +233,8 @@ async def take_stock(app: web.Application, saga: Saga) -> dict[str, Any]:
 async def give_stock_back(app: web.Application, saga: Saga) -> None:
     packing = packing_of(saga)
     for parcel in packing.parcels if packing.location_id is not None else ():
-        undoes = saga.key(f"stock:{parcel.id}")
-        await remote.undo_fulfill(app, saga.key(f"unstock:{parcel.id}"), parcel.id, undoes)
+        compensates = saga.key(f"stock:{parcel.id}")
+        await remote.compensate_fulfill(app, saga.key(f"unstock:{parcel.id}"), parcel.id, compensates)
 
 
 async def send_for_parcels(app: web.Application, saga: Saga) -> dict[str, Any]:
@@ -288,8 +288,8 @@ async def commit_packing(db: Db, saga: Saga) -> dict[str, Any]:
 
 
 FULFILL = (
-    Step("stock", do=take_stock, undo=give_stock_back),
-    Step("carry", do=send_for_parcels, undo=call_parcels_off),
+    Step("stock", do=take_stock, compensate=give_stock_back),
+    Step("carry", do=send_for_parcels, compensate=call_parcels_off),
     Step("rows", commit=commit_packing),
 )
 SAGAS = {"fulfill": FULFILL}

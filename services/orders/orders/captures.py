@@ -1,4 +1,4 @@
-"""Capturing what an order was authorised for: the payments service does it, the order shows it.
+"""Capturing what an order was authorized for: the payments service does it, the order shows it.
 
 The reply is stored at once. Should it get lost, the saga asks again, and the event payment.payment_captured brings the
 same news (payment_copies.py).

@@ -56,7 +56,7 @@ LOCK = "select * from orders where id = $1 for no key update"
 MOVING_LINES = ("confirm_edit", "settle_edit")
 BUSY = """
 select kind from sagas
-where status in ('running', 'undoing') and state ->> 'order_id' = $1 and kind = any($2::text[]) and id <> $3
+where status in ('running', 'compensating') and state ->> 'order_id' = $1 and kind = any($2::text[]) and id <> $3
 limit 1
 """
 

@@ -53,7 +53,7 @@ select
 # The event can be faster than the request that asked for the refund, which knows whom not to notify.
 ASKED = """
 select (state ->> 'no_notification')::boolean from sagas
-where status in ('running', 'undoing')
+where status in ('running', 'compensating')
     and kind in ('refund', 'receive_return', 'create_claim', 'process_swap_payment')
     and state ->> 'order_id' = $1 and state ->> 'amount' = $2::bigint::text and state ->> 'reason' = $3
 """

@@ -28,7 +28,7 @@ from orders o where o.id = $1
 LINE = """
 select l.*, (
     select s.kind from sagas s
-    where s.status in ('running', 'undoing') and s.state ->> 'order_id' = l.order_id
+    where s.status in ('running', 'compensating') and s.state ->> 'order_id' = l.order_id
         and s.kind not in ('capture', 'capture_placed', 'refund', 'confirm_edit', 'request_edit', 'clear_edit')
     limit 1
 ) as busy

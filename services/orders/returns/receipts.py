@@ -138,7 +138,7 @@ async def restock(app: web.Application, saga: Saga) -> dict[str, Any]:
 
 async def unstock(app: web.Application, saga: Saga) -> None:
     if saga.state["restock"]:
-        await remote.undo_restock(app, saga.key("unstock"), saga.state["receipt_id"], saga.key("restock"))
+        await remote.compensate_restock(app, saga.key("unstock"), saga.state["receipt_id"], saga.key("restock"))
 
 
 # Actions
@@ -283,7 +283,7 @@ async def cancel_return(db: Db, return_id: str) -> str:
 
 
 RECEIVE_RETURN = (
-    Step("restock", do=restock, undo=unstock),
+    Step("restock", do=restock, compensate=unstock),
     Step("refund", do=give_back, no_return=True),
     Step("rows", commit=commit_receipt),
 )

@@ -218,7 +218,7 @@ async def cancel_label(app: web.Application, saga: Saga) -> None:
         await answered(found, provider(found).cancel_return(label, saga.key("unlabel")))
 
 
-LABEL = Step("label", do=order_label, undo=cancel_label)
+LABEL = Step("label", do=order_label, compensate=cancel_label)
 
 
 def labelled(plan: Row, saga: Saga) -> Row:
@@ -257,7 +257,7 @@ async def commit_return_now(db: Db, saga: Saga) -> dict[str, Any]:
 
 
 RETURN_NOW = (
-    Step("restock", do=restock, undo=unstock),
+    Step("restock", do=restock, compensate=unstock),
     LABEL,
     Step("rows", commit=commit_return_now),
 )
