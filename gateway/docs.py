@@ -21,6 +21,7 @@ from gateway.parts import PARTS, Parts
 from services.chassis.http import ACTOR_HEADER
 from services.chassis.keys import POOL
 from services.chassis.openapi import PATH, SHARED, part_of
+from services.chassis.operations import Operation
 
 log = structlog.get_logger()
 
@@ -55,8 +56,8 @@ Document = dict[str, Any]
 class Documentation:
     """What is known of each part, in one gateway process."""
 
-    def __init__(self, own: Sequence[web.RouteDef], open_paths: Iterable[tuple[str, str]]) -> None:
-        self._own = [route for route in own if route not in OPERATIONS]
+    def __init__(self, own: Sequence[Operation | web.RouteDef], open_paths: Iterable[tuple[str, str]]) -> None:
+        self._own = [operation for operation in own if isinstance(operation, Operation)]
         self._open = frozenset(open_paths)
         self._known: dict[str, Document] = {}
         self._asked: dict[str, float] = {}
@@ -67,7 +68,7 @@ class Documentation:
         parts = request.app[PARTS]
         async with self._lock:
             if "gateway" not in self._known:
-                self._known["gateway"] = await part_of("gateway", "gateway.", self._own, users.KINDS, request.app[POOL])
+                self._known["gateway"] = await part_of("gateway", self._own, users.KINDS, {}, request.app[POOL])
             now = time.monotonic()
             due = [name for name in parts.targets if self._asked.get(name, 0.0) <= now]
             found = await asyncio.gather(*(ask(parts, name) for name in due))

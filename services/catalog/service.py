@@ -15,6 +15,7 @@ from services.catalog import (
     shipping,
 )
 from services.catalog.batch.runner import run_jobs
+from services.catalog.pricing.carts import COPIED_KINDS
 from services.catalog.seed import seed
 from services.chassis.service import Service
 
@@ -33,6 +34,7 @@ SERVICE = Service(
     ],
     listeners=listeners.LISTENERS,
     commands=commands.COMMANDS,
+    documents=COPIED_KINDS,
     workers={"batch jobs": run_jobs},
     seed=seed,
 )

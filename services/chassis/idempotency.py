@@ -7,6 +7,7 @@ stored is given before anything else is done: the services that the handler woul
 
 import hashlib
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from aiohttp import web
 
@@ -30,6 +31,16 @@ STORED = "select request_hash, status, body, saga_id from idempotency_keys where
 STORE = "update idempotency_keys set status = $3, body = $4 where key = $1 and actor = $2"
 REMEMBER = "update idempotency_keys set saga_id = $3 where key = $1 and actor = $2"
 PRUNE = "delete from idempotency_keys where created_at < now() - make_interval(days => $1)"
+
+
+def keyed(request: web.Request) -> web.Request:
+    """The request with a key: its own, or a new one, to be sent along with the answer so that it can be repeated. Call
+    it before the body is read."""
+    if HEADER in request.headers:
+        return request
+    headers = request.headers.copy()
+    headers[HEADER] = str(uuid4())
+    return request.clone(headers=headers)
 
 
 async def claim(db: "Db", request: web.Request) -> tuple[bool, str | None]:

@@ -1,15 +1,8 @@
-"""A service's part of the OpenAPI document, made of what runs: its routes, what their handlers do with a request
-(openapi_code.py), and what the database says about the rows that they show (openapi_rows.py).
-
-The gateway puts the parts together (gateway/docs.py). Made once, when it is first asked for.
-
-Where an answer cannot be told from the code, because its JSON comes out of a statement of its own, the noun's file says
-it beside them, in `ANSWERS`: `{"get_tag_usage": {"tags": [{"id": str, "usage_count": str}]}}`. Types stand for
-their values, resources for rows. The tests hold every answer that they get against the document (tests/answers.py).
+"""A service's part of the OpenAPI document: its declared operations (operations.py), with what pydantic says of their
+bodies and the database of the rows in their answers (schemas.py). gateway/docs.py puts the parts together.
 """
 
 import asyncio
-import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
@@ -22,37 +15,21 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from services.chassis.documents import Kind
-from services.chassis.embed import Resource
-from services.chassis.errors import ApiError
+from services.chassis.errors import ApiError, InvalidData
 from services.chassis.idempotency import HEADER, MAX_LENGTH
 from services.chassis.keys import POOL
-from services.chassis.openapi_code import Follower, operation_of
-from services.chassis.openapi_rows import (
-    Components,
-    Schema,
-    any_of,
-    column_types,
-    copy_schemas,
-    json_schema,
-)
-from services.chassis.openapi_values import (
-    UNKNOWN,
-    Json,
-    Listed,
-    Memory,
-    Operation,
-    Row,
-    Shaped,
-    Unknown,
-    json_value,
-    merged,
-)
+from services.chassis.operations import JSON, Operation
+from services.chassis.params import NUMBER, OPERATORS
+from services.chassis.schemas import Components, Schema, any_of, column_types, rows_in
 
 PATH = "/openapi.json"
-METHODS = ("GET", "POST", "DELETE", "PUT", "PATCH")
 ERROR: Schema = {
     "type": "object",
-    "properties": {"type": {"type": "string"}, "message": {"type": "string"}, "code": {"type": "string"}},
+    "properties": {
+        "type": {"type": "string", "description": "What kind of refusal it is, for programs."},
+        "message": {"type": "string", "description": "What is wrong and what to do, for people."},
+        "code": {"type": "string", "description": "A finer distinction, where there is one."},
+    },
     "required": ["type", "message"],
     "additionalProperties": False,
 }
@@ -62,7 +39,7 @@ SHARED: dict[str, Any] = {
     "responses": {
         "Error": {
             "description": "Why the request was refused. Nothing has changed.",
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+            "content": {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}},
         },
         "Unauthorized": {
             "description": "Nobody, or nobody we know, is asking.",
@@ -78,105 +55,54 @@ SHARED: dict[str, Any] = {
         }
     },
 }
-
-
-def routes_of(routes: Iterable[web.AbstractRouteDef]) -> list[web.RouteDef]:
-    """The routes that clients are meant to use."""
-    return [r for r in routes if isinstance(r, web.RouteDef) and r.method in METHODS and r.path.count("/") > 1]
-
-
-def kinds_of(commands: Mapping[str, Any]) -> Mapping[str, Kind]:
-    """The rows that other services keep copies of, out of the command that hands them out."""
-    if "documents" not in commands:
-        return {}
-    kinds: Mapping[str, Kind] = inspect.getclosurevars(commands["documents"]).nonlocals["kinds"]
-    return kinds
+FILES: Schema = {
+    "type": "object",
+    "properties": {
+        "files": {"type": "array", "items": {"type": "string", "contentMediaType": "application/octet-stream"}}
+    },
+    "required": ["files"],
+}
+COMPARISONS = {"lt": "before", "lte": "not after", "gt": "after", "gte": "not before"}
 
 
 async def part_of(
-    service: str, package: str, routes: Iterable[web.AbstractRouteDef], kinds: Mapping[str, Kind], pool: asyncpg.Pool
+    service: str,
+    operations: Sequence[Operation],
+    kinds: Mapping[str, Kind],
+    glossary: Mapping[str, str],
+    pool: asyncpg.Pool,
 ) -> dict[str, Any]:
     """`{"paths", "components"}` of one service."""
-    used = routes_of(routes)
-    # Reading all that code takes seconds of computing, once.
-    memory: Memory = {}
-    operations = await asyncio.to_thread(lambda: [operation_of(route.handler, memory) for route in used])
-    answers = [answers_of(route.handler, found) for route, found in zip(used, operations, strict=True)]
-    values = [value for each in answers for _, _, value in each]
-    resources = [*resources_in(values), *(kind.resource for kind in kinds.values())]
+    answers = [value for operation in operations for value in (operation.answer, operation.refusal)]
+    copied = {name: kind.resource for name, kind in kinds.items()}
+    resources = [*(r for value in answers for rows in rows_in(value) for r in rows.resources), *copied.values()]
     async with pool.acquire() as db:
         types = await column_types(db, resources)
-    components = Components(service, package, types)
-    refs = body_schemas(service, operations, components)
+    components = Components(service, types, answers, glossary)
+    components.plain_rows(resources)
+    bodies = body_schemas(service, operations, components.schemas)
     paths: dict[str, dict[str, Any]] = {}
-    for route, found, answer in zip(used, operations, answers, strict=True):
-        path = re.sub(r"\{(\w+):[^}]*\}", r"{\1}", route.path)
-        paths.setdefault(path, {})[route.method.lower()] = described(route, path, found, answer, refs, components)
-    schemas = {**components.schemas, **copy_schemas(components, kinds)}
-    schemas.update(components.schemas)  # those that the copies are made of
-    return {"paths": paths, "components": {"schemas": schemas}}
+    for operation in operations:
+        path = re.sub(r"\{(\w+):[^}]*\}", r"{\1}", operation.path)
+        paths.setdefault(path, {})[operation.method.lower()] = described(operation, path, bodies, components)
+    return {"paths": paths, "components": {"schemas": {**components.schemas, **components.copies(copied)}}}
 
 
-Answers = list[tuple[int, str, Any]]
-
-
-def answers_of(handler: Callable[..., Any], found: Operation) -> Answers:
-    """(status, content type, JSON value) of all that the handler answers with when it succeeds."""
-    declared = inspect.unwrap(handler).__globals__.get("ANSWERS", {}) if inspect.isfunction(handler) else {}
-    if handler.__name__ in declared:
-        return [(200, "application/json", declared[handler.__name__])]
-    answers: Answers = []
-    for status, kind in dict.fromkeys((a.status, a.kind) for a in found.answers if 0 < a.status < 400):
-        values = [
-            json_value(a.value) if kind == "application/json" else a.value
-            for a in found.answers
-            if (a.status, a.kind) == (status, kind) and a.value not in (None, "")
-        ]
-        told = [value for value in merged(values) if not isinstance(value, Unknown)]
-        answers += [(status, kind, value) for value in told] or [(status, kind, UNKNOWN)]
-    return answers
-
-
-def resources_in(values: Iterable[Any]) -> list[Resource]:
-    """All resources whose rows stand somewhere in these JSON values."""
-    found: list[Resource] = []
-    for value in values:
-        match value:
-            case Resource():
-                found.append(value)
-            case Row(resources=resources):
-                found += resources
-            case Shaped(items=items):
-                found += resources_in(items.values())
-            case dict():
-                found += resources_in(value.values())
-            case Listed(item=item):
-                found += resources_in([item])
-            case list() | tuple():
-                found += resources_in(value)
-            case Json(parts=parts):
-                found += resources_in(parts)
-    return found
-
-
-# Bodies
-
-
-def body_schemas(service: str, operations: list[Operation], components: Components) -> dict[type[BaseModel], Schema]:
-    """References to the schemas of all bodies, which pydantic knows."""
-    models = list(dict.fromkeys(model for found in operations for model in found.bodies))
+def body_schemas(
+    service: str, operations: Iterable[Operation], schemas: dict[str, Schema]
+) -> dict[type[BaseModel], Schema]:
+    """References to the schemas of all bodies, which pydantic makes; they are added to `schemas`."""
+    models = list(dict.fromkeys(operation.body for operation in operations if operation.body is not None))
     refs, document = models_json_schema(
         [(model, "validation") for model in models], ref_template=f"#/components/schemas/{service}.{{model}}"
     )
     # pydantic tells two models of one name apart by their modules.
-    long = re.compile(rf"{service}\.services__{service}__(\w+?)__")
     text = orjson.dumps(
         cleaned([document.get("$defs", {}), [refs[(model, "validation")] for model in models]])
     ).decode()
-    schemas, found = orjson.loads(long.sub(rf"{service}.\1.", text))
-    for name, schema in schemas.items():
-        components.schemas[re.sub(rf"^services__{service}__(\w+?)__", r"\1.", name).join((f"{service}.", ""))] = schema
-    return dict(zip(models, found, strict=True))
+    named, references = orjson.loads(text)
+    schemas.update({f"{service}.{name}": of for name, of in named.items()})
+    return dict(zip(models, references, strict=True))
 
 
 def cleaned(schema: Any) -> Any:
@@ -191,124 +117,106 @@ def cleaned(schema: Any) -> Any:
     return [cleaned(item) for item in schema] if isinstance(schema, list) else schema
 
 
-# Operations
-
-
 def described(
-    route: web.RouteDef,
-    path: str,
-    found: Operation,
-    answers: Answers,
-    refs: Mapping[type[BaseModel], Schema],
-    components: Components,
+    operation: Operation, path: str, bodies: Mapping[type[BaseModel], Schema], components: Components
 ) -> dict[str, Any]:
-    """The Operation Object of a route."""
-    handler: Any = route.handler
-    operation: dict[str, Any] = {
-        "operationId": "_".join(re.findall("[a-z0-9]+", f"{route.method} {path.removeprefix('/admin')}".lower())),
-        "summary": handler.__name__.replace("_", " ").capitalize(),
-        "tags": [path.split("/")[2].replace("-", " ").capitalize()],
-        "x-handler": f"{handler.__module__}.{handler.__name__}",
+    """The Operation Object."""
+    parts = path.split("/")
+    described: dict[str, Any] = {
+        "operationId": operation_id(operation.method, path),
+        "summary": operation.summary,
+        "description": operation.description or f"{operation.summary}.",
+        "tags": [parts[2].replace("-", " ").capitalize() if len(parts) > 2 else "Gateway"],
     }
-    if text := inspect.getdoc(handler):
-        operation["description"] = text
-    parameters = [*path_parameters(path), *query_parameters(found.parameters)]
-    if route.method == "POST":
+    parameters = [*path_parameters(path), *query_parameters(operation.query.schemas if operation.query else {})]
+    if operation.method == "POST":
         parameters.append({"$ref": f"#/components/parameters/{HEADER}"})
     if parameters:
-        operation["parameters"] = parameters
-    if found.bodies:
-        schema = any_of(refs[model] for model in found.bodies)
-        required = all(any(f.is_required() for f in model.model_fields.values()) for model in found.bodies)
-        operation["requestBody"] = {"required": required, "content": {"application/json": {"schema": schema}}}
-    elif found.multipart:
-        files = {"type": "object", "properties": {"files": {"type": "array", "items": BINARY}}, "required": ["files"]}
-        operation["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": files}}}
-    operation["responses"] = responses(found, answers, path, components)
-    return operation
+        described["parameters"] = parameters
+    if operation.body is not None:
+        content: dict[str, Any] = {"schema": bodies[operation.body]}
+        if operation.example is not None:
+            content["example"] = operation.example
+        required = any(field.is_required() for field in operation.body.model_fields.values())
+        described["requestBody"] = {"required": required, "content": {JSON: content}}
+    elif operation.files:
+        described["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": FILES}}}
+    described["responses"] = responses(operation, components)
+    if operation.public:
+        described["security"] = []
+    return described
 
 
-BINARY: Schema = {"type": "string", "contentMediaType": "application/octet-stream"}
+def operation_id(method: str, path: str) -> str:
+    """`GET /admin/orders/{id}` -> `get_orders_id`."""
+    return "_".join(re.findall("[a-z0-9]+", f"{method} {path.removeprefix('/admin')}".lower()))
 
 
 def path_parameters(path: str) -> list[dict[str, Any]]:
-    """The parts in braces."""
-    return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-        for name in re.findall(r"\{(\w+)\}", path)
-    ]
-
-
-def query_parameters(schemas: Mapping[str, Schema]) -> list[dict[str, Any]]:
-    """As they are written in a query string: a list as `name[]=`, comparisons as `name[gt]=`."""
+    """The parts in braces, each with what it is the id of."""
     found = []
-    for name, schema in schemas.items():
-        forms = schema.get("anyOf", [schema])
-        for form in forms:
-            parameter: dict[str, Any] = {"name": name, "in": "query", "schema": form or {"type": "string"}}
-            if form.get("type") == "object" and len(forms) > 1:  # one name cannot have two styles
-                found += [
-                    {"name": f"{name}[{key}]", "in": "query", "schema": of} for key, of in form["properties"].items()
-                ]
-                continue
-            if form.get("type") == "array":
-                parameter |= {"name": f"{name}[]", "style": "form", "explode": True}
-            elif form.get("type") == "object":
-                parameter |= {"style": "deepObject", "explode": True}
-            found.append(parameter)
+    for before, name in re.findall(r"([\w-]+)/\{(\w+)\}", path):
+        noun = name.removesuffix("_id") if name.endswith("_id") else before.removesuffix("s")
+        what = noun.replace("-", " ").replace("_", " ")
+        line = f"The {name.replace('_', ' ')}." if name != "id" and not name.endswith("_id") else f"Id of the {what}."
+        schema = {"type": "string", "minLength": 1}
+        found.append({"name": name, "in": "path", "required": True, "description": line, "schema": schema})
     return found
 
 
-def responses(found: Operation, answers: Answers, path: str, components: Components) -> dict[str, Any]:
-    """Every status with what comes with it; a status that several things lead to, with all of them."""
-    made: dict[str, Any] = {}
-    for status in dict.fromkeys(status for status, _, _ in answers):
-        content: dict[str, Any] = {}
-        for kind in dict.fromkeys(k for s, k, _ in answers if s == status and s != HTTPStatus.NO_CONTENT):
-            values = [value for s, k, value in answers if (s, k) == (status, kind)]
-            is_json = kind == "application/json"
-            schemas = [json_schema(v, components) for v in values] if is_json else [{"type": "string"}]
-            content[kind] = {"schema": any_of(schemas)}
-        made[str(status)] = {"description": HTTPStatus(status).phrase} | ({"content": content} if content else {})
-    if path.startswith("/admin"):
+def query_parameters(schemas: Mapping[str, Schema]) -> list[dict[str, Any]]:
+    """As they are written in a query string: a list as `name[]=`, comparisons as `name[gt]=`, each once."""
+    parameters = []
+    for name, schema in schemas.items():
+        line = schema.get("description")
+        plain = {key: value for key, value in schema.items() if key != "description"}
+        if plain.get("type") == "object":
+            for key, of in plain["properties"].items():
+                words = COMPARISONS.get(key, key.replace("_", " ")) if of != NUMBER else f"`{OPERATORS[key]}`"
+                parameters.append(parameter(f"{name}[{key}]", of, f"{line or name.replace('_', ' ')}: {words} this."))
+        elif plain.get("type") == "array":
+            parameters.append(parameter(f"{name}[]", plain, line) | {"style": "form", "explode": True})
+        else:
+            parameters.append(parameter(name, plain, line))
+    return parameters
+
+
+def parameter(name: str, schema: Schema, line: str | None) -> dict[str, Any]:
+    return {"name": name, "in": "query"} | ({"description": line} if line else {}) | {"schema": schema}
+
+
+def responses(operation: Operation, components: Components) -> dict[str, Any]:
+    """Every status with what comes with it."""
+    status = HTTPStatus(operation.status)
+    success: dict[str, Any] = {"description": status.phrase}
+    if status != HTTPStatus.NO_CONTENT:
+        is_json = operation.content_type == JSON
+        schema = components.answer(operation.answer) if is_json else {"type": "string"}
+        success["content"] = {operation.content_type: {"schema": schema}}
+    refusal: dict[str, Any] = FAILED
+    if operation.refusal is not None:
+        either = any_of([{"$ref": "#/components/schemas/Error"}, components.answer(operation.refusal)])
+        refusal = {"description": SHARED["responses"]["Error"]["description"], "content": {JSON: {"schema": either}}}
+    made: dict[str, Any] = {str(int(status)): success}
+    errors: list[type[ApiError]] = [*operation.errors, *([InvalidData] if operation.body or operation.query else [])]
+    made |= {str(error.status): refusal for error in errors}
+    if not operation.public:
         made["401"] = {"$ref": "#/components/responses/Unauthorized"}
-    # What a handler answers with itself when it refuses, as other dialects do.
-    said = [json_value(a.value) for a in found.answers if not 0 < a.status < 400 and a.kind == "application/json"]
-    for status in sorted({error.status for error in found.errors} - {401, 500}):
-        special = [body_of(error) for error in found.errors if error.status == status]
-        made[str(status)] = refusal([*special, *said], components)
-    made["default"] = refusal(said, components)
-    return dict(sorted(made.items()))
-
-
-def body_of(error: type[ApiError]) -> Any:
-    """The JSON value of an error that does not look like the others; None for those that do."""
-    if error.body is ApiError.body:
-        return None
-    return merged(list(Follower().called(error.body, [UNKNOWN], {})))[0]
-
-
-def refusal(bodies: list[Any], components: Components) -> dict[str, Any]:
-    """The response of a refusal: the usual one, or also these bodies."""
-    others = [json_schema(value, components) for value in bodies if value is not None]
-    if not others:
-        return FAILED
-    schema = any_of([{"$ref": "#/components/schemas/Error"}, *others])
-    description = SHARED["responses"]["Error"]["description"]
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
+    return dict(sorted((made | {"default": refusal}).items()))
 
 
 def serving(
-    service: str, package: str, routes: Sequence[web.AbstractRouteDef], kinds: Mapping[str, Kind]
+    service: str, operations: Sequence[Operation], kinds: Mapping[str, Kind], glossary: Mapping[str, str]
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """The handler of GET /openapi.json of a service."""
+    """The handler of GET /openapi.json of a service; the document is made once, when it is first asked for."""
     made: list[bytes] = []
     lock = asyncio.Lock()
 
     async def get_document(request: web.Request) -> web.Response:
         async with lock:
             if not made:
-                made.append(orjson.dumps(await part_of(service, package, routes, kinds, request.app[POOL])))
-        return web.Response(body=made[0], content_type="application/json")
+                part = await part_of(service, operations, kinds, glossary, request.app[POOL])
+                made.append(orjson.dumps(part))
+        return web.Response(body=made[0], content_type=JSON)
 
     return get_document

@@ -17,12 +17,35 @@ from services.chassis.errors import InvalidData
 
 Query = dict[str, Any]
 Bind = Callable[[object], str]
-Filter = Callable[[str, Any, Bind], str]
+Schema = dict[str, Any]
+TEXT: Schema = {"type": "string"}
+TEXTS: Schema = {"type": "array", "items": TEXT}
+FLAG: Schema = {"type": "boolean"}
+WHOLE_NUMBER: Schema = {"type": "integer", "minimum": 0}
+NUMBER: Schema = {"type": "number"}
+DATE: Schema = {"type": "string", "format": "date-time"}
+
+
+@dataclass(frozen=True, eq=False)
+class Filter:
+    """`condition(name, value, bind)` turns what was sent as a parameter into SQL over `{t}`, or raises InvalidData.
+    `schema` is what may be sent."""
+
+    condition: Callable[[str, Any, Bind], str]
+    schema: Schema
+
+    def __call__(self, name: str, value: Any, bind: Bind) -> str:
+        return self.condition(name, value, bind)
+
+
+def described(filter_: Filter, description: str) -> Filter:
+    """The filter with a line for the documentation."""
+    return Filter(filter_.condition, filter_.schema | {"description": description})
+
 
 KEY = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 SIMPLE_DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?")
 OPERATORS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
-PAGING = frozenset({"limit", "offset", "order", "expand", "fields"})
 MAX_OFFSET = 2**62
 
 
@@ -135,7 +158,7 @@ def number(name: str, value: Any) -> float:
 
 def text(sql: str) -> Filter:
     """One exact text."""
-    return lambda name, value, bind: f"{sql} = {bind(word(name, value))}"
+    return Filter(lambda name, value, bind: f"{sql} = {bind(word(name, value))}", TEXT)
 
 
 def texts(sql: str, array_only: bool = False) -> Filter:
@@ -146,7 +169,7 @@ def texts(sql: str, array_only: bool = False) -> Filter:
             raise InvalidData(f"{name}: must be a list, {name}[]=.")
         return f"{sql} = any({bind([value] if isinstance(value, str) else value)}::text[])"
 
-    return condition
+    return Filter(condition, TEXTS)
 
 
 def choices(sql: str, allowed: Iterable[str], array_only: bool = True) -> Filter:
@@ -160,12 +183,12 @@ def choices(sql: str, allowed: Iterable[str], array_only: bool = True) -> Filter
             raise InvalidData(f"{name}: must be of {', '.join(sorted(known))}.")
         return sql
 
-    return condition
+    return Filter(condition, {"type": "array", "items": {"type": "string", "enum": sorted(known)}})
 
 
 def flag(sql: str) -> Filter:
     """`true` or `false`."""
-    return lambda name, value, bind: f"{sql} = {bind(truth(name, value))}::boolean"
+    return Filter(lambda name, value, bind: f"{sql} = {bind(truth(name, value))}::boolean", FLAG)
 
 
 def compared(sql: str, read: Callable[[str, Any], object], type_: str, bare: bool) -> Filter:
@@ -178,7 +201,11 @@ def compared(sql: str, read: Callable[[str, Any], object], type_: str, bare: boo
             raise InvalidData(f"{name}: compare it with {', '.join(f'{name}[{o}]' for o in OPERATORS)}.")
         return " and ".join(f"{sql} {OPERATORS[o]} {bind(read(name, v))}::{type_}" for o, v in sorted(value.items()))
 
-    return condition
+    ranges: Schema = {
+        "type": "object",
+        "properties": dict.fromkeys(OPERATORS, DATE if type_ == "timestamptz" else NUMBER),
+    }
+    return Filter(condition, ranges)
 
 
 def dates(sql: str) -> Filter:
@@ -201,7 +228,7 @@ def search(sql: str) -> Filter:
         escaped = re.sub(r"([\\%_])", r"\\\1", word(name, value).lower())
         return "(" + sql.replace("{q}", bind(f"%{escaped}%")) + ")"
 
-    return condition
+    return Filter(condition, TEXT)
 
 
 def conditions(query: Query, filters: Mapping[str, Filter], values: Values) -> list[str]:

@@ -19,10 +19,12 @@ from services.chassis.bus import Bus
 from services.chassis.commands import CommandHandler, run_commands
 from services.chassis.consumers import Listener, run_consumer
 from services.chassis.db import Db, create_pool
+from services.chassis.documents import Kind
 from services.chassis.http import answering
 from services.chassis.keys import BUS, POOL, SETTINGS
 from services.chassis.log import setup_logging
 from services.chassis.migrate import check_migrated, migrate
+from services.chassis.operations import Operation
 from services.chassis.outbox import run_relay
 from services.chassis.sagas import Step, run_resumer
 from services.chassis.settings import Settings, settings_for
@@ -37,9 +39,11 @@ class Service:
 
     name: str
     folder: Path
-    operations: Sequence[web.AbstractRouteDef]
+    operations: Sequence[Operation | web.RouteDef]
     listeners: Mapping[str, Listener] = field(default_factory=dict)
     commands: Mapping[str, CommandHandler] = field(default_factory=dict)
+    documents: Mapping[str, Kind] = field(default_factory=dict)  # rows that others keep copies of
+    glossary: Mapping[str, str] = field(default_factory=dict)  # what columns hold, for the documentation
     sagas: Mapping[str, Sequence[Step]] = field(default_factory=dict)
     beside: Sequence[CleanupContext] = ()  # what it keeps open: entered before it works, left when all work has stopped
     workers: Mapping[str, Callable[[web.Application], Awaitable[None]]] = field(default_factory=dict)  # until cancelled
@@ -59,18 +63,14 @@ def make_app(service: Service, settings: Settings) -> web.Application:
         handler_args={"max_line_size": 16384, "max_field_size": 16384},  # as much as the gateway takes
     )
     app[SETTINGS] = settings
-    described = openapi.serving(
-        service.name,
-        f"{service.folder.parent.name}.{service.name}.",
-        service.operations,
-        openapi.kinds_of(service.commands),
-    )
+    declared = [operation for operation in service.operations if isinstance(operation, Operation)]
+    described = openapi.serving(service.name, declared, service.documents, service.glossary)
     app.add_routes(
         [
             web.get("/health", get_health),
             web.get("/metrics", get_metrics),
             web.get(openapi.PATH, described),
-            *service.operations,
+            *(o.route() if isinstance(o, Operation) else o for o in service.operations),
         ]
     )
     app.cleanup_ctx.append(lambda app: running(service, app))

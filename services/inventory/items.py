@@ -14,7 +14,7 @@ from services.chassis.errors import Duplicate, InvalidData, NotAllowed, NotFound
 from services.chassis.http import Body, actor, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.outbox import emit, emit_all
-from services.chassis.params import Bind, Filter, Query, check_known, numbers, query_of, search, texts, word
+from services.chassis.params import FLAG, TEXT, Bind, Filter, Query, check_known, numbers, query_of, search, texts, word
 from services.inventory.ledger import Availability, announce, availability, booked, lock_items
 from services.inventory.remote import check_variant, fill_variants
 from services.inventory.resources import (
@@ -41,7 +41,7 @@ def matching(sql: str, exact: Filter) -> Filter:
             raise InvalidData(f"{name}: compare it with {', '.join(f'{name}[{o}]' for o in patterns)}.")
         return " and ".join(f"{sql} ilike {bind(patterns[o].format(escaped(v)))}" for o, v in sorted(value.items()))
 
-    return condition
+    return Filter(condition, {"type": "object", "properties": dict.fromkeys(patterns, TEXT)})
 
 
 def escaped(text: str) -> str:
@@ -51,7 +51,7 @@ def escaped(text: str) -> str:
 
 def truthy(sql: str) -> Filter:
     """The word true; anything else counts as false."""
-    return lambda name, value, bind: f"{sql} = {bind(value == 'true')}::boolean"
+    return Filter(lambda name, value, bind: f"{sql} = {bind(value == 'true')}::boolean", FLAG)
 
 
 FILTERS = {

@@ -4,8 +4,8 @@ Three kinds of answers about an order differ (reference/orders.md, "Orders: read
 to a write, which is never narrowed to the chosen relations.
 """
 
-from dataclasses import replace
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 
 from services.chassis.db import Db
 from services.chassis.embed import (
@@ -27,6 +27,8 @@ from services.chassis.embed import (
 )
 from services.chassis.errors import InvalidData, NotFound
 from services.chassis.params import Filter, Query, check_known, word
+from services.chassis.queries import GENERAL, Parameters
+from services.chassis.schemas import Rows
 from services.orders.relations import WHOLE_DRAFT
 from services.orders.resources import (
     BARE_CART,
@@ -104,7 +106,7 @@ NOT_SHOWN = {"billing_address_id", "shipping_address_id", "external_id", "idempo
 TOTALS = tuple(cols(ORDER_TOTALS))
 DEFAULT_FIELDS = tuple(name for name in cols(ORDER_COLUMNS) if name not in NOT_SHOWN)
 # What the totals of an order are made of: the answer to a write always has it.
-WRITTEN = tree(
+WRITTEN_EXPAND = tree(
     [
         "claims",
         "discounts",
@@ -120,7 +122,7 @@ WRITTEN = tree(
 )
 AFTER_SALE = ("additional_items.variant", "fulfillments.tracking_links", "shipping_address", "shipping_methods")
 PLACED_EXPAND = merge(
-    WRITTEN,
+    WRITTEN_EXPAND,
     tree(
         [
             "billing_address",
@@ -245,7 +247,15 @@ def shown(asked: Tree, query: Query, *, defaults: bool) -> Tree:
     return tuple(sorted(tops.items()))
 
 
-def order_view(query: Query, *, totals: bool, returnable: bool = False) -> tuple[Resource, Selection]:
+@dataclass(frozen=True)
+class OrderView:
+    """What one request shows of an order: `expand` and `fields`, read once."""
+
+    order: Resource
+    chosen: Selection
+
+
+def order_view(query: Query, *, totals: bool, returnable: bool = False) -> OrderView:
     """What GET one (`totals`: all totals are shown, whatever `fields` says) or a list shows of an order."""
     asked = chosen_relations(query, returnable=returnable)
     defaults = keeps_defaults(query)
@@ -257,13 +267,14 @@ def order_view(query: Query, *, totals: bool, returnable: bool = False) -> tuple
     asked = shown(asked, query, defaults=defaults)
     if totals:
         extra = RAW if "returnable_items" in dict(asked) else LISTED
-        return order(FULL if defaults else RAW, extra, bare=bare), Selection(in_order((*fields, *TOTALS)), asked)
+        face = order(FULL if defaults else RAW, extra, bare=bare)
+        return OrderView(face, Selection(in_order((*fields, *TOTALS)), asked))
     if defaults:
-        return order(FULL if summed else LISTED, bare=bare), Selection(fields, asked)
+        return OrderView(order(FULL if summed else LISTED, bare=bare), Selection(fields, asked))
     if summed:
-        return order(SUMMED if summed & {"subtotal", "total"} else "", ""), Selection(fields, asked)
+        return OrderView(order(SUMMED if summed & {"subtotal", "total"} else "", ""), Selection(fields, asked))
     blank = ("tax_rate",) if query.get("fields") == "" else ()
-    return order(RAW), Selection(in_order((*fields, *blank, *TOTALS)), asked)
+    return OrderView(order(RAW), Selection(in_order((*fields, *blank, *TOTALS)), asked))
 
 
 def with_products(asked: Tree) -> Tree:
@@ -278,52 +289,68 @@ def in_order(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in ORDER.columns if name in set(names))
 
 
-def written_order_view(query: Query, *, returnable: bool = False) -> tuple[Resource, Selection]:
+def shown_view(query: Query, *_path: str) -> OrderView:
+    """GET one."""
+    check_known(query, ("fields", "expand"))
+    return order_view(query, totals=True, returnable=True)
+
+
+def written_view(query: Query, *_path: str, returnable: bool = False) -> OrderView:
     """What the answer to a write shows of an order. A total among the fields brings along what it is made of."""
-    asked = merge(WRITTEN, chosen_relations(query, returnable=returnable))
+    check_known(query, ("fields", "expand"))
+    asked = merge(WRITTEN_EXPAND, chosen_relations(query, returnable=returnable))
     narrowed = not keeps_defaults(query)
     fields = selected(ORDER, query, DEFAULT_FIELDS)
     if not narrowed or set(fields) & set(TOTALS):
         fields, asked = (*fields, "tax_rate"), with_products(asked)
-    return order(RAW if narrowed else FULL), Selection(in_order((*fields, *TOTALS, "object")), asked)
+    return OrderView(order(RAW if narrowed else FULL), Selection(in_order((*fields, *TOTALS, "object")), asked))
 
 
-async def order_json(db: Db, order_id: str, query: Query) -> str:
-    """The answer of GET one, `{"order": ...}`. Raises NotFound, and InvalidData for a bad query."""
-    check_known(query, ("fields", "expand"))
-    return await found_order(db, order_id, *order_view(query, totals=True, returnable=True))
+FACES = (
+    *(order(LISTED, bare=bare) for bare in (False, True)),
+    *(order(lines, extra, bare=bare) for lines in (FULL, RAW) for extra in (LISTED, RAW) for bare in (False, True)),
+    order(SUMMED, ""),
+    order("", ""),
+)
+VIEW = {name: GENERAL[name] for name in ("expand", "fields")}
+ORDER_ROWS = Rows(FACES, DEFAULT_EXPAND, narrowed=True)
+# The query strings of operations about an order, which are read into an OrderView.
+SHOWN = Parameters(shown_view, VIEW, ORDER_ROWS)
+WRITTEN = Parameters(written_view, VIEW, ORDER_ROWS)
+RETURNABLE_WRITTEN = Parameters(partial(written_view, returnable=True), VIEW, ORDER_ROWS)
+ORDER_ANSWER = {"order": ORDER_ROWS}
+
+
+async def order_json(db: Db, order_id: str, view: OrderView) -> str:
+    """`{"order": ...}`, as the view has it. Raises NotFound."""
+    text = await one_json(db, view.order, view.chosen, "{t}.id = $1", order_id)
+    if text is None:
+        raise NotFound(f"There is no order {order_id}.")
+    return f'{{"order":{text}}}'
+
+
+# TODO: these two go when every operation about an order declares its query.
+
+
+def check_order_query(query: Query, *, returnable: bool = False) -> None:
+    written_view(query, returnable=returnable)
 
 
 async def written_order_json(db: Db, order_id: str, query: Query, *, returnable: bool = False) -> str:
-    """The answer of a write about an order, `{"order": ...}`. Check the query with `check_order_query` before it."""
-    return await found_order(db, order_id, *written_order_view(query, returnable=returnable))
+    return await order_json(db, order_id, written_view(query, returnable=returnable))
 
 
 async def placed_order_json(db: Db, order_id: str) -> str:
     """The answer to paying a draft order: that of a write, without the sales channel."""
     fields = in_order((*(f for f in DEFAULT_FIELDS if f != "sales_channel_id"), *TOTALS, "object"))
-    return await found_order(db, order_id, ORDER, Selection(fields, PLACED_EXPAND))
+    return await order_json(db, order_id, OrderView(ORDER, Selection(fields, PLACED_EXPAND)))
 
 
 async def returned_order_json(db: Db, order_id: str) -> str:
     """The answer to cancelling a return: that of a write without the sales channel, and without totals but what can
     still be refunded of each line."""
     fields = (*(f for f in DEFAULT_FIELDS if f != "sales_channel_id"), "object")
-    return await found_order(db, order_id, order(LISTED), Selection(in_order(fields), PLACED_EXPAND))
-
-
-async def found_order(db: Db, order_id: str, resource: Resource, chosen: Selection) -> str:
-    """`{"order": ...}`. Raises NotFound."""
-    text = await one_json(db, resource, chosen, "{t}.id = $1", order_id)
-    if text is None:
-        raise NotFound(f"There is no order {order_id}.")
-    return f'{{"order":{text}}}'
-
-
-def check_order_query(query: Query, *, returnable: bool = False) -> None:
-    """Raises InvalidData for a query that a write about an order would not understand."""
-    check_known(query, ("fields", "expand"))
-    written_order_view(query, returnable=returnable)
+    return await order_json(db, order_id, OrderView(order(LISTED), Selection(in_order(fields), PLACED_EXPAND)))
 
 
 async def draft_json(db: Db, draft_id: str, *, order: bool = False, whole: bool = False) -> str:

@@ -8,6 +8,7 @@ from services.orders import (
     claims,
     commands,
     customers,
+    documents,
     drafts,
     edits,
     fulfillment_providers,
@@ -48,6 +49,7 @@ SERVICE = Service(
     },
     listeners=listeners.LISTENERS,
     commands=commands.COMMANDS,
+    documents=documents.KINDS,
     beside=[fulfillment_providers.open_providers],
     workers={
         "counts of orders": run_folding,

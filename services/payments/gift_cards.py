@@ -25,7 +25,7 @@ from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.keys import BUS, POOL
 from services.chassis.outbox import emit
-from services.chassis.params import Bind, Filter, moment, query_of, word
+from services.chassis.params import TEXT, Bind, Filter, moment, query_of, word
 from services.payments.providers import Row
 
 log = structlog.get_logger()
@@ -77,7 +77,7 @@ def matching(name: str, value: Any, bind: Bind) -> str:
     return f"({found} or {{t}}.display_id::text = {bind(asked)})"
 
 
-FILTERS: dict[str, Filter] = {"q": matching}
+FILTERS: dict[str, Filter] = {"q": Filter(matching, TEXT)}
 
 INSERT = """
 insert into gift_cards (id, code, value, balance, region_id, is_disabled, ends_at, tax_rate, metadata)

@@ -26,6 +26,7 @@ SERVICE = Service(
     ],
     listeners=listeners.LISTENERS,
     commands=commands.COMMANDS,
+    documents=payment_collections.KINDS,
     beside=[providers.open_providers],
     workers={"providers": providers.notify_catalog},
     sagas={

@@ -94,7 +94,7 @@ def dates_or_null(sql: str) -> Filter:
     def condition(name: str, value: Any, bind: Bind) -> str:
         return f"{sql} is null" if value == "null" else compare(name, value, bind)
 
-    return condition
+    return Filter(condition, compare.schema)
 
 
 FILTERS: dict[str, Filter] = {

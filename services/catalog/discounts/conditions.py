@@ -26,8 +26,8 @@ from services.chassis.embed import Selection, one_json, one_query, tree
 from services.chassis.errors import ApiError, Duplicate, InvalidData, NotFound
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.ids import new_id
-from services.chassis.openapi_values import Row
 from services.chassis.params import query_of
+from services.chassis.schemas import Rows as Row
 
 FIELDS = ("id", "type", "operator", "discount_rule_id", "created_at", "updated_at")
 TYPES = ("products", "product_types", "product_collections", "product_tags", "customer_groups")

@@ -134,7 +134,7 @@ def of_rule(name: str, value: Any, bind: Bind) -> str:
 
 FILTERS: dict[str, Filter] = {
     "q": search("lower({t}.code) like {q}"),
-    "rule": of_rule,
+    "rule": Filter(of_rule, {"type": "object", "properties": {key: of.schema for key, of in OF_RULE.items()}}),
     "is_dynamic": flag("{t}.is_dynamic"),
     "is_disabled": flag("{t}.is_disabled"),
     "created_at": dates("{t}.created_at"),

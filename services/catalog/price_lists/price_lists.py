@@ -19,7 +19,7 @@ from services.chassis.db import Db, reading, transaction
 from services.chassis.embed import Selection, merge, page_query, tree
 from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
-from services.chassis.params import Bind, Filter, choices, dates, moment, query_of, search, text, texts
+from services.chassis.params import TEXTS, Bind, Filter, choices, dates, moment, query_of, search, text, texts
 
 TYPES, STATUSES = ("sale", "override"), ("active", "draft")
 SEARCHED = f"""lower({{t}}.name) like {{q}} or lower({{t}}.description) like {{q}}
@@ -42,7 +42,7 @@ FILTERS: dict[str, Filter] = {
     "description": text("{t}.description"),
     "status": choices("{t}.status", STATUSES, array_only=False),
     "type": choices("{t}.type", TYPES, array_only=False),
-    "customer_groups": of_groups,
+    "customer_groups": Filter(of_groups, TEXTS),
     "q": search(SEARCHED),
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),

@@ -1,5 +1,7 @@
 """Products with their variants, options, prices, tags, types, collections and categories."""
 
+from aiohttp import web
+
 from services.catalog.products import (
     categories,
     collections,
@@ -12,8 +14,9 @@ from services.catalog.products import (
     variant_lists,
     variants,
 )
+from services.chassis.operations import Operation
 
-OPERATIONS = [
+OPERATIONS: list[Operation | web.RouteDef] = [
     *tags.OPERATIONS,
     *types.OPERATIONS,
     *lists.OPERATIONS,

@@ -20,9 +20,9 @@ from services.chassis.embed import One, Resource, Selection, Value, merge, one_j
 from services.chassis.errors import NotAllowed, NotFound
 from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
-from services.chassis.openapi_values import Row
 from services.chassis.outbox import emit
-from services.chassis.params import Bind, Filter, boolean, flag, query_of, search, text, word
+from services.chassis.params import FLAG, TEXT, Bind, Filter, boolean, flag, query_of, search, text, word
+from services.chassis.schemas import Rows as Row
 
 FIELDS = tuple(CATEGORY_COLUMNS)
 BOTH = tree(("parent_category", "category_children"))
@@ -58,10 +58,10 @@ def under(name: str, value: object, bind: Bind) -> str:
 FILTERS: dict[str, Filter] = {
     "q": search("lower({t}.name) like {q} or lower({t}.handle) like {q}"),
     "handle": text("{t}.handle"),
-    "parent_category_id": under,
+    "parent_category_id": Filter(under, TEXT),
     "is_active": flag("{t}.is_active"),
     "is_internal": flag("{t}.is_internal"),
-    "include_descendants_tree": lambda name, value, bind: "true",
+    "include_descendants_tree": Filter(lambda name, value, bind: "true", FLAG),
 }
 
 

@@ -2,11 +2,14 @@
 
 from typing import Any
 
-from services.chassis.params import Bind, word
+from services.chassis.params import TEXT, Bind, Filter, word
 
 NAMED = "{t}.id in (select resource_id from discount_condition_resources where condition_id = {p}.id)"
 
 
-def named_in_condition(name: str, value: Any, bind: Bind) -> str:
+def _named(name: str, value: Any, bind: Bind) -> str:
     """Filter of lists: rows that the condition of a discount names, `discount_condition_id=`."""
     return NAMED.replace("{p}.id", bind(word(name, value)))
+
+
+named_in_condition = Filter(_named, TEXT)

@@ -13,6 +13,9 @@ from services.chassis.db import reading
 from services.chassis.embed import Resource, Selection, one_query, page_query, tree, without
 from services.chassis.http import json_bytes
 from services.chassis.params import (
+    FLAG,
+    TEXT,
+    TEXTS,
     Bind,
     Filter,
     Query,
@@ -42,7 +45,9 @@ PRICED_IN = """{{t}}.id in (
 def linked(table: str, column: str, where: str = "true") -> Filter:
     """Products that `table` links to one of the ids given."""
     ids = texts(f"l.{column}", array_only=True)
-    return lambda name, value, bind: LINKED.format(table=table, condition=f"{ids(name, value, bind)} and {where}")
+    return Filter(
+        lambda name, value, bind: LINKED.format(table=table, condition=f"{ids(name, value, bind)} and {where}"), TEXTS
+    )
 
 
 def in_categories(name: str, value: Any, bind: Bind) -> str:
@@ -79,14 +84,14 @@ FILTERS: dict[str, Filter] = {
     "type_id": texts("{t}.type_id", array_only=True),
     "tags": linked("product_tag_links", "tag_id"),
     "sales_channel_id": linked("product_sales_channels", "sales_channel_id"),
-    "category_id": in_categories,
-    "include_category_children": ignored,
-    "price_list_id": priced_in_list,
+    "category_id": Filter(in_categories, TEXTS),
+    "include_category_children": Filter(ignored, FLAG),
+    "price_list_id": Filter(priced_in_list, TEXTS),
     "title": text("{t}.title"),
     "description": text("{t}.description"),
     "handle": text("{t}.handle"),
-    "is_giftcard": gift_cards,
-    "q": found_products,
+    "is_giftcard": Filter(gift_cards, FLAG),
+    "q": Filter(found_products, TEXT),
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),
     "deleted_at": dates("{t}.deleted_at"),
@@ -114,7 +119,7 @@ async def get_products(request: web.Request) -> web.Response:
     query = query_of(request)
     filters = FILTERS
     if boolean(query, "include_category_children", default=False):
-        filters = FILTERS | {"category_id": below_categories}
+        filters = FILTERS | {"category_id": Filter(below_categories, TEXTS)}
     if query.get("q") == "":
         del query["q"]
     searched = "q" in query

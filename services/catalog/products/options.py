@@ -1,16 +1,15 @@
 """Options of a product: what its variants differ in. Every answer is the product."""
 
 import orjson
-from aiohttp import web
 
 from services.catalog.products.bodies import TitleBody
 from services.catalog.products.products import access_product, announce
-from services.catalog.products.reads import product_json
+from services.catalog.products.reads import WRITTEN, product_json
 from services.catalog.products.references import refusals
-from services.chassis.db import Db, transaction
-from services.chassis.errors import InvalidData, NotFound
-from services.chassis.http import json_bytes, parse
+from services.chassis.db import Db
+from services.chassis.errors import Duplicate, InvalidData, NotFound
 from services.chassis.ids import new_id
+from services.chassis.operations import delete, post
 
 INSERT = "insert into product_options (id, product_id, title) values ($1, $2, $3)"
 # Variants that are there already have something, until they are told apart. $3: as many ids as there are variants.
@@ -83,32 +82,49 @@ async def remove_option(db: Db, product_id: str, option_id: str) -> None:
 # Handlers
 
 
-async def post_options(request: web.Request) -> web.Response:
-    product_id, body = request.match_info["id"], await parse(request, TitleBody)
-    async with transaction(request) as db:
-        await create_option(db, product_id, body.title)
-        return json_bytes(request, f'{{"product":{await product_json(db, product_id)}}}')
+async def post_options(db: Db, product_id: str, body: TitleBody) -> str:
+    await create_option(db, product_id, body.title)
+    return f'{{"product":{await product_json(db, product_id)}}}'
 
 
-async def post_option(request: web.Request) -> web.Response:
-    product_id, option_id = request.match_info["id"], request.match_info["option_id"]
-    body = await parse(request, TitleBody)
-    async with transaction(request) as db:
-        await rename_option(db, product_id, option_id, body.title)
-        return json_bytes(request, f'{{"product":{await product_json(db, product_id)}}}')
+async def post_option(db: Db, product_id: str, option_id: str, body: TitleBody) -> str:
+    await rename_option(db, product_id, option_id, body.title)
+    return f'{{"product":{await product_json(db, product_id)}}}'
 
 
-async def delete_option(request: web.Request) -> web.Response:
-    product_id, option_id = request.match_info["id"], request.match_info["option_id"]
-    async with transaction(request) as db:
-        await remove_option(db, product_id, option_id)
-        said = {"option_id": option_id, "object": "option", "deleted": True}
-        product = orjson.Fragment(await product_json(db, product_id, priced=False))
-        return json_bytes(request, orjson.dumps(said | {"product": product}))
+async def delete_option(db: Db, product_id: str, option_id: str) -> bytes:
+    await remove_option(db, product_id, option_id)
+    product = orjson.Fragment(await product_json(db, product_id, priced=False))
+    return orjson.dumps({"option_id": option_id, "object": "option", "deleted": True, "product": product})
 
 
 OPERATIONS = [
-    web.post("/admin/products/{id}/options", post_options),
-    web.post("/admin/products/{id}/options/{option_id}", post_option),
-    web.delete("/admin/products/{id}/options/{option_id}", delete_option),
+    post(
+        "/admin/products/{id}/options",
+        post_options,
+        "Add an option to a product",
+        description="Variants that are there already get the value `Default Value` for it.",
+        body=TitleBody,
+        example={"title": "Size"},
+        answer={"product": WRITTEN},
+        errors=(NotFound, Duplicate),
+    ),
+    post(
+        "/admin/products/{id}/options/{option_id}",
+        post_option,
+        "Rename an option of a product",
+        description="Refused with 404 for a title that another option of the product has.",
+        body=TitleBody,
+        example={"title": "Length"},
+        answer={"product": WRITTEN},
+        errors=(NotFound, Duplicate),
+    ),
+    delete(
+        "/admin/products/{id}/options/{option_id}",
+        delete_option,
+        "Delete an option of a product",
+        description="Refused while variants differ in it. An option that is not there is no error.",
+        answer={"option_id": str, "object": "option", "deleted": True, "product": WRITTEN},
+        errors=(NotFound, InvalidData),
+    ),
 ]

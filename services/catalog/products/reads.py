@@ -12,6 +12,7 @@ from services.catalog.resources import CURRENCY, INNER_REGION, LOCATED_CHANNEL, 
 from services.chassis.db import Db
 from services.chassis.embed import STAMP, Many, One, Resource, Selection, Tree, Value, cols, one_json, tree
 from services.chassis.errors import NotFound
+from services.chassis.schemas import Rows
 
 PRODUCT_COLUMNS = cols(
     "id created_at@ updated_at@ deleted_at@ title subtitle description handle is_giftcard status thumbnail weight"
@@ -216,6 +217,12 @@ PRODUCT_TREE: Tree = tree(
     )
 )
 WHOLE_PRODUCT = Selection(tuple(PRODUCT_COLUMNS), PRODUCT_TREE)
+
+
+# The product in the answer to a change.
+WRITTEN = Rows(
+    (product_resource(priced=True, counted=False), product_resource(priced=False, counted=False)), PRODUCT_TREE
+)
 
 
 async def product_json(db: Db, product_id: str, *, priced: bool = True) -> str:

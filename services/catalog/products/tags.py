@@ -1,14 +1,11 @@
 """Product tags: made with the products that carry them, listed here."""
 
-from aiohttp import web
-
-from services.catalog.answers import get_page
 from services.catalog.products.conditions import named_in_condition
 from services.catalog.products.reads import TAG
-from services.chassis.db import reading
-from services.chassis.embed import page_query
-from services.chassis.http import json_bytes
-from services.chassis.params import dates, query_of, search, texts
+from services.chassis.db import Db
+from services.chassis.operations import get, listing
+from services.chassis.params import dates, search, texts
+from services.chassis.queries import page
 
 LISTED = ("id", "created_at", "updated_at", "value")
 FILTERS = {
@@ -35,20 +32,24 @@ from (
 """
 
 
-async def get_tag_usage(request: web.Request) -> web.Response:
-    async with reading(request) as db:
-        return json_bytes(request, await db.fetchval(USAGE))
+async def get_tag_usage(db: Db) -> str:
+    usage: str = await db.fetchval(USAGE)
+    return usage
 
-
-async def get_product_tags(request: web.Request) -> web.Response:
-    page = page_query(TAG, query_of(request), FILTERS, limit=10, fields=LISTED, knows=("limit", "offset", "order"))
-    return await get_page(request, "product_tags", page)
-
-
-# For the documentation (services/chassis/openapi.py): what the statements above make.
-ANSWERS = {"get_tag_usage": {"tags": [{"id": str, "value": str, "usage_count": str}]}}
 
 OPERATIONS = [
-    web.get("/admin/products/tag-usage", get_tag_usage),
-    web.get("/admin/product-tags", get_product_tags),
+    get(
+        "/admin/products/tag-usage",
+        get_tag_usage,
+        "List the most used product tags",
+        description="The ten tags that most products have, with the number of products as a text.",
+        answer={"tags": [{"id": str, "value": str, "usage_count": str}]},
+    ),
+    listing(
+        "/admin/product-tags",
+        "product_tags",
+        page(TAG, FILTERS, limit=10, fields=LISTED, knows=("limit", "offset", "order")),
+        "List product tags",
+        description="Tags are made with the products that carry them.",
+    ),
 ]

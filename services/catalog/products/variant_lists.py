@@ -11,14 +11,14 @@ from services.catalog.products.search import found_variants
 from services.chassis.db import reading
 from services.chassis.embed import Resource, Selection, merge, one_query, page_query, tree, without
 from services.chassis.http import json_bytes
-from services.chassis.params import Filter, Query, dates, flag, numbers, query_of, texts
+from services.chassis.params import TEXT, Filter, Query, dates, flag, numbers, query_of, texts
 
 FILTERS: dict[str, Filter] = {
     "id": texts("{t}.id"),
     "manage_inventory": flag("{t}.manage_inventory"),
     "allow_backorder": flag("{t}.allow_backorder"),
     "inventory_quantity": numbers("{t}.inventory_quantity"),
-    "q": found_variants,
+    "q": Filter(found_variants, TEXT),
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),
 }

@@ -14,7 +14,7 @@ from services.chassis.errors import Duplicate, NotFound
 from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.outbox import emit
-from services.chassis.params import dates, query_of, search, text, texts
+from services.chassis.params import TEXT, Filter, dates, query_of, search, text, texts
 from services.orders.customers.customers import customers_page, groups_filter
 from services.orders.documents import KINDS
 from services.orders.resources import GROUP
@@ -25,9 +25,12 @@ FILTERS = {
     "id": texts("{t}.id"),
     "name": texts("{t}.name", array_only=True),
     # Conditions are the catalog's; a copy of one names its groups.
-    "discount_condition_id": lambda name, value, bind: (
-        "exists (select from copies c where c.kind = 'discount_condition' "
-        f"and {text('c.id')(name, value, bind)} and c.body -> 'customer_groups' ? {{t}}.id)"
+    "discount_condition_id": Filter(
+        lambda name, value, bind: (
+            "exists (select from copies c where c.kind = 'discount_condition' "
+            f"and {text('c.id')(name, value, bind)} and c.body -> 'customer_groups' ? {{t}}.id)"
+        ),
+        TEXT,
     ),
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),

@@ -20,7 +20,7 @@ from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.keys import BUS, POOL, SETTINGS
 from services.chassis.outbox import emit
-from services.chassis.params import Bind, Filter, choices, dates, query_of, search
+from services.chassis.params import TEXT, Bind, Filter, choices, dates, query_of, search
 from services.orders.customers.addresses import (
     AddressBody,
     add_address,
@@ -110,7 +110,7 @@ def named(name: str, value: Any, bind: Bind) -> str:
 
 
 FILTERS: dict[str, Filter] = {
-    "q": named,
+    "q": Filter(named, TEXT),
     "status": choices("{t}.status", ("open", "completed")),
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),

@@ -17,7 +17,7 @@ from services.chassis.errors import NotAllowed, NotFound
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.keys import POOL
-from services.chassis.params import Bind, Filter, query_of, truth, word
+from services.chassis.params import FLAG, TEXT, Bind, Filter, query_of, truth, word
 from services.orders import remote
 from services.orders.customers.customers import check_email
 from services.orders.notifications.mails import mail_of
@@ -50,7 +50,7 @@ def separated(sql: str) -> Filter:
     def condition(name: str, value: Any, bind: Bind) -> str:
         return f"{sql} = any({bind([part.strip() for part in word(name, value).split(',')])}::text[])"
 
-    return condition
+    return Filter(condition, TEXT | {"description": "Several are separated by commas."})
 
 
 def resends(name: str, value: Any, bind: Bind) -> str:
@@ -63,7 +63,7 @@ FILTERS: dict[str, Filter] = {
     "resource_type": separated("{t}.resource_type"),
     "resource_id": separated("{t}.resource_id"),
     "to": separated("{t}.to"),
-    "include_resends": resends,
+    "include_resends": Filter(resends, FLAG),
 }
 
 

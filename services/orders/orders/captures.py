@@ -9,14 +9,15 @@ from typing import Any
 from aiohttp import web
 
 from services.chassis.db import Db, transaction
+from services.chassis.errors import Conflict, NotAllowed, NotFound, Unavailable
 from services.chassis.http import json_bytes
 from services.chassis.ids import new_id
-from services.chassis.params import query_of
+from services.chassis.operations import post
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote, status
 from services.orders.orders.orders import access_order
 from services.orders.orders.payment_copies import apply_payments
-from services.orders.reads import check_order_query, written_order_json
+from services.orders.reads import ORDER_ANSWER, WRITTEN, OrderView, order_json
 
 OPEN = """
 select id from payments where order_id = $1 and captured_at is null and canceled_at is null order by created_at, id
@@ -49,9 +50,7 @@ CAPTURE = (Step("payments", do=capture_payments, no_return=True), Step("order", 
 SAGAS = {"capture": CAPTURE}
 
 
-async def post_capture(request: web.Request) -> web.Response:
-    order_id, query = request.match_info["id"], query_of(request)
-    check_order_query(query)
+async def post_capture(request: web.Request, order_id: str, view: OrderView) -> web.Response:
     async with intention(request) as (db, saga):
         if saga is None and (payment_ids := await plan_capture(db, order_id)):
             state = {"order_id": order_id, "payment_ids": payment_ids}
@@ -60,7 +59,18 @@ async def post_capture(request: web.Request) -> web.Response:
     if saga is not None:
         await run(request.app, CAPTURE, saga)
     async with transaction(request) as db:
-        return json_bytes(request, await written_order_json(db, order_id, query))
+        return json_bytes(request, await order_json(db, order_id, view))
 
 
-OPERATIONS = [web.post("/admin/orders/{id}/capture", post_capture)]
+OPERATIONS = [
+    post(
+        "/admin/orders/{id}/capture",
+        post_capture,
+        "Capture an order's payments",
+        description="Every payment that is authorized and not canceled is captured, once. The answer shows them.",
+        query=WRITTEN,
+        answer=ORDER_ANSWER,
+        errors=(NotFound, NotAllowed, Conflict, Unavailable),
+        asks_others=True,
+    )
+]

@@ -9,7 +9,7 @@ from services.chassis.commands import CommandBody, checked
 from services.chassis.db import Db
 from services.chassis.embed import One, Resource, Selection, aliases, cols, object_sql, tree
 from services.chassis.errors import InvalidData
-from services.chassis.params import Bind, Filter, Values, check_known, conditions, search, word
+from services.chassis.params import TEXT, Bind, Filter, Values, check_known, conditions, search, word
 from services.orders.orders import lists as order_lists
 
 # What can be sorted by, none of it null, and the types that the keys of a page are compared as.
@@ -45,7 +45,7 @@ def named(name: str, value: Any, bind: Bind) -> str:
     return f"({{t}}.shipping_address_id is not null and ({exactly} or {NAMED(name, value, bind)}))"
 
 
-FILTERS: dict[str, Filter] = order_lists.FILTERS | {"q": named}
+FILTERS: dict[str, Filter] = order_lists.FILTERS | {"q": Filter(named, TEXT)}
 EXPORTED = Resource(
     "orders",
     cols(

@@ -18,7 +18,9 @@ from services.chassis.db import Db
 from services.chassis.embed import LARGE_PAGE, Resource, Selection, aliases, object_sql, order_by
 from services.chassis.errors import InvalidData
 from services.chassis.params import (
-    PAGING,
+    NUMBER,
+    TEXT,
+    WHOLE_NUMBER,
     Bind,
     Filter,
     Query,
@@ -33,9 +35,10 @@ from services.chassis.params import (
     texts,
     word,
 )
+from services.chassis.queries import GENERAL, PAGING, Parameters
 from services.chassis.search import contains
 from services.orders import status
-from services.orders.reads import ORDER, order_view
+from services.orders.reads import ORDER, ORDER_ROWS, order_view
 
 LIMIT = 50
 NEWEST_FIRST, OLDEST_FIRST = "{t}.created_at desc, {t}.id desc", "{t}.created_at asc, {t}.id asc"
@@ -60,11 +63,11 @@ TALLIED: dict[str, Filter] = {
 }
 FILTERS: dict[str, Filter] = {
     "id": text("{t}.id"),
-    "display_id": display_id,
+    "display_id": Filter(display_id, WHOLE_NUMBER),
     "cart_id": text("{t}.cart_id"),
     "customer_id": text("{t}.customer_id"),
     "email": text("{t}.email"),
-    "tax_rate": lambda name, value, bind: f"{{t}}.tax_rate = {bind(number(name, value))}::float8",
+    "tax_rate": Filter(lambda name, value, bind: f"{{t}}.tax_rate = {bind(number(name, value))}::float8", NUMBER),
     **TALLIED,
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),
@@ -114,9 +117,9 @@ class Asked:
         return f"select t0.id from ({few}) t0 {part}"
 
 
-def orders_page(query: Query) -> OrdersPage:
+def orders_page(query: Query, *_path: str) -> OrdersPage:
     """Check a list's query string before any connection is taken. Raises InvalidData."""
-    resource, chosen = order_view(query, totals=False)
+    view = order_view(query, totals=False)
     check_known(query, ("q", *PAGING, *FILTERS))
     values = Values()
     limit, offset = integer(query, "limit", LIMIT), integer(query, "offset", 0)
@@ -137,7 +140,7 @@ def orders_page(query: Query) -> OrdersPage:
         found = by_count(asked, *edges(query.get("created_at")), values.bind)
     else:
         found = by_index(asked)
-    return OrdersPage(page_sql(resource, chosen, found, asked.order), tuple(values.args), limit, offset)
+    return OrdersPage(page_sql(view.order, view.chosen, found, asked.order), tuple(values.args), limit, offset)
 
 
 @lru_cache(maxsize=2000)
@@ -152,6 +155,17 @@ def page_sql(resource: Resource, chosen: Selection, found: Found, order: str) ->
     )
     ctes = f"with {', '.join(found.ctes)} " if found.ctes else ""
     return f"{ctes}select ({rows}), ({found.count})"
+
+
+ORDERS = Parameters(
+    orders_page,
+    {
+        "q": TEXT | {"description": "A part of a number, an email, or a name of the customer or the recipient."},
+        **{name: of.schema for name, of in FILTERS.items()},
+        **{name: GENERAL[name] for name in PAGING},
+    },
+    ORDER_ROWS,
+)
 
 
 async def orders_json(db: Db, page: OrdersPage) -> str:

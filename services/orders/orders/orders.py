@@ -4,21 +4,20 @@ from collections.abc import Iterable
 from typing import Annotated, Any
 
 import orjson
-from aiohttp import web
 from pydantic import AfterValidator
 
-from services.chassis.db import Db, reading, transaction
+from services.chassis.db import Db
 from services.chassis.errors import Conflict, InvalidData, NotAllowed, NotFound
-from services.chassis.http import ABSENT, Body, json_bytes, parse
+from services.chassis.http import ABSENT, Body
 from services.chassis.ids import new_id
-from services.chassis.openapi_values import Row
+from services.chassis.operations import get, post
 from services.chassis.outbox import emit
-from services.chassis.params import query_of
+from services.chassis.schemas import page_of
 from services.orders import status
 from services.orders.customers.addresses import AddressBody
 from services.orders.customers.customers import check_email
-from services.orders.orders.lists import orders_json, orders_page
-from services.orders.reads import FULL, LISTED, RAW, SUMMED, check_order_query, order, order_json, written_order_json
+from services.orders.orders.lists import ORDERS, OrdersPage, orders_json
+from services.orders.reads import ORDER_ANSWER, ORDER_ROWS, SHOWN, WRITTEN, OrderView, order_json
 
 
 class PaymentMethod(Body):
@@ -182,51 +181,67 @@ async def archive_order(db: Db, order_id: str) -> None:
 # Handlers
 
 
-async def get_orders(request: web.Request) -> web.Response:
-    page = orders_page(query_of(request))
-    async with reading(request) as db:
-        return json_bytes(request, await orders_json(db, page))
+async def get_orders(db: Db, page: OrdersPage) -> str:
+    return await orders_json(db, page)
 
 
-async def get_order(request: web.Request) -> web.Response:
-    async with reading(request) as db:
-        return json_bytes(request, await order_json(db, request.match_info["id"], query_of(request)))
+async def get_order(db: Db, order_id: str, view: OrderView) -> str:
+    return await order_json(db, order_id, view)
 
 
-async def post_order(request: web.Request) -> web.Response:
-    order_id, query = request.match_info["id"], query_of(request)
-    check_order_query(query)
-    body = await parse(request, OrderUpdate)
-    async with transaction(request) as db:
-        await update_order(db, order_id, body)
-        return json_bytes(request, await written_order_json(db, order_id, query))
+async def post_order(db: Db, order_id: str, view: OrderView, body: OrderUpdate) -> str:
+    await update_order(db, order_id, body)
+    return await order_json(db, order_id, view)
 
 
-async def post_complete(request: web.Request) -> web.Response:
-    order_id, query = request.match_info["id"], query_of(request)
-    check_order_query(query)
-    async with transaction(request) as db:
-        await complete_order(db, order_id)
-        return json_bytes(request, await written_order_json(db, order_id, query))
+async def post_complete(db: Db, order_id: str, view: OrderView) -> str:
+    await complete_order(db, order_id)
+    return await order_json(db, order_id, view)
 
 
-async def post_archive(request: web.Request) -> web.Response:
-    order_id, query = request.match_info["id"], query_of(request)
-    check_order_query(query)
-    async with transaction(request) as db:
-        await archive_order(db, order_id)
-        return json_bytes(request, await written_order_json(db, order_id, query))
+async def post_archive(db: Db, order_id: str, view: OrderView) -> str:
+    await archive_order(db, order_id)
+    return await order_json(db, order_id, view)
 
-
-# For the documentation (services/chassis/openapi.py): the rows of a statement that order_lists.py puts together.
-FACES = (order(LISTED), order(LISTED, bare=True), order(FULL), order(RAW), order(SUMMED, ""), order("", ""))
-LISTED_ORDER = Row(FACES, narrowed=True)
-ANSWERS = {"get_orders": {"orders": [LISTED_ORDER], "count": int, "offset": int, "limit": int}}
 
 OPERATIONS = [
-    web.get("/admin/orders", get_orders),
-    web.get("/admin/orders/{id}", get_order),
-    web.post("/admin/orders/{id}", post_order),
-    web.post("/admin/orders/{id}/complete", post_complete),
-    web.post("/admin/orders/{id}/archive", post_archive),
+    get(
+        "/admin/orders",
+        get_orders,
+        "List orders",
+        description="The newest come first. `q` looks into numbers, emails, and names of recipients.",
+        query=ORDERS,
+        answer=page_of("orders", ORDER_ROWS),
+    ),
+    get("/admin/orders/{id}", get_order, "Get an order", query=SHOWN, answer=ORDER_ANSWER, errors=(NotFound,)),
+    post(
+        "/admin/orders/{id}",
+        post_order,
+        "Update an order",
+        description="Changes addresses, email, customer and whether customers are told. Lines are changed by an order "
+        "edit; the region and the discounts of an order that was placed stay as they are.",
+        query=WRITTEN,
+        body=OrderUpdate,
+        example={"email": "ada@example.com", "shipping_address": {"city": "Berlin", "country_code": "de"}},
+        answer=ORDER_ANSWER,
+        errors=(NotFound, NotAllowed, Conflict),
+    ),
+    post(
+        "/admin/orders/{id}/complete",
+        post_complete,
+        "Complete an order",
+        description="Asks for neither fulfillment nor capture, and may be repeated.",
+        query=WRITTEN,
+        answer=ORDER_ANSWER,
+        errors=(NotFound, NotAllowed, Conflict),
+    ),
+    post(
+        "/admin/orders/{id}/archive",
+        post_archive,
+        "Archive an order",
+        description="Refused unless the order is completed.",
+        query=WRITTEN,
+        answer=ORDER_ANSWER,
+        errors=(NotFound, NotAllowed, Conflict),
+    ),
 ]
