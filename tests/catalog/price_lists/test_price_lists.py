@@ -265,7 +265,7 @@ async def test_groups_that_cannot_be_asked_for(stack: Stack, catalog: Client, mo
         raise Unavailable("no broker")
 
     before = await count(stack)
-    monkeypatch.setattr("services.catalog.discounts.discounts.customer_groups.call", unreachable)
+    monkeypatch.setattr("services.catalog.discounts.customer_groups.call", unreachable)
     body = {"name": "n", "description": "d", "type": "sale", "prices": []}
     assert (await catalog.post("/admin/price-lists", body | {"customer_groups": [{"id": "cgrp_x"}]}))[0] == 503
     assert await count(stack) == before

@@ -140,8 +140,8 @@ async def test_filters_of_all_kinds_together(orders: Client, stack: Stack, many:
 async def test_deep_pages(orders: Client, many: list[Row], monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the pages whose end is known to be near, the counts tell where to look; nothing is asked for twice or
     left out when one reads on and on."""
-    monkeypatch.setattr("services.orders.orders.orders.lists.LARGE_PAGE", 0)
-    monkeypatch.setattr("services.orders.orders.orders.lists.FEW", 50)
+    monkeypatch.setattr("services.orders.orders.lists.LARGE_PAGE", 0)
+    monkeypatch.setattr("services.orders.orders.lists.FEW", 50)
     for query, order in (([], "created_at"), ([("status[]", "pending")], "-total"), ([], "-updated_at")):
         asked = [("region_id", many[0]["region_id"]), *query, ("order", order), ("limit", "23")]
         rows = [row for row in many if not query or row["status"] == "pending"]
