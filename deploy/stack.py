@@ -189,7 +189,7 @@ class Stack:
     def test_env(self) -> dict[str, str]:
         """What pytest gets: the servers, and Mercer's address and login when it runs."""
         env = self._plain_env() | {servers.URL_VARIABLES[name]: server.url for name, server in self.servers.items()}
-        env["MERCER_CHECK_ANSWERS"] = "1"  # each against the served document (tests/answers.py)
+        env["MERCER_CHECK_ANSWERS"] = "1"  # each against the served document (tests/support/answers.py)
         if self.base:
             env["MERCER_ADMIN_EMAIL"], env["MERCER_ADMIN_PASSWORD"] = self.admin
         return env

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from yarl import URL
 
-from tests.conftest import Client, Stack
-from tests.shop import ADDRESS, Shop, place, set_up
+from tests.support.client import Client
+from tests.support.factories.shops import ADDRESS, Shop, place, set_up
+from tests.support.stack import Stack
 
 RELATIONS = {"variants", "options", "images", "tags", "type", "collection", "sales_channels", "categories", "profiles"}
 COLUMNS = {"id", "created_at", "updated_at", "deleted_at", "title", "handle", "status", "is_giftcard", "metadata"}

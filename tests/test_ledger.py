@@ -17,9 +17,11 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from tests.books import Warehouse, check_books, check_stock, warehouse
-from tests.conftest import Client, Stack
-from tests.payments.test_gift_cards import sell_voucher
+from tests.support.client import Client
+from tests.support.factories.gift_cards import sell_voucher
+from tests.support.factories.warehouses import Warehouse, make_warehouse
+from tests.support.invariants import check_books, check_stock
+from tests.support.stack import Stack
 
 OPERATIONS = int(os.environ.get("LEDGER_OPERATIONS") or 1000)
 SEED = int(os.environ.get("LEDGER_SEED") or 5)
@@ -106,7 +108,7 @@ class World:
 
 @pytest.fixture
 async def world(api: Client, stack: Stack) -> World:
-    house = await warehouse(api, PIECES, tax_rate=20)
+    house = await make_warehouse(api, PIECES, tax_rate=20)
     return World(asyncio.get_running_loop(), api, stack, house, await sell_voucher(api, house.shop))
 
 

@@ -12,9 +12,12 @@ import pytest
 from pydantic import SecretStr
 
 from services.chassis.service import make_app
-from tests.conftest import SECRET, Client, Stack, rabbitmq_url, serve, until
-from tests.shop import Shop, place, set_up
-from tests.stalls import in_transaction, stalled, waits
+from tests.support.client import Client
+from tests.support.factories.shops import Shop, place, set_up
+from tests.support.locks import in_transaction, stalled, waits
+from tests.support.servers import rabbitmq_url
+from tests.support.stack import SECRET, Stack, serve
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")

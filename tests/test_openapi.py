@@ -9,11 +9,12 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from services.chassis.http import Body
-from tests.answers import Answers, kept_document
-from tests.conftest import Client, Stack
 from tests.contract.compare import Comparison
 from tests.contract.exceptions import EXCEPTIONS, REASONS
 from tests.contract.table import PAGE, page
+from tests.support.answers import Answers, kept_document
+from tests.support.client import Client
+from tests.support.stack import Stack
 
 
 @pytest.fixture(scope="session")

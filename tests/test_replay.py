@@ -6,8 +6,8 @@ import pytest
 
 from services.chassis.bus import Bus
 from services.chassis.errors import Unavailable
-from tests.conftest import Client
-from tests.shop import place, set_up
+from tests.support.client import Client
+from tests.support.factories.shops import place, set_up
 
 
 async def test_answered_without_the_broker(api: Client, uid: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from gateway.dialects.shoplazza_answers import kilograms, money, time_of
-from tests.conftest import Client, until
-from tests.shop import Shop, place, set_up
+from tests.support.client import Client
+from tests.support.factories.shops import Shop, place, set_up
+from tests.support.waiting import until
 
 Ask = Callable[..., Awaitable[tuple[int, Any]]]
 TRACKING = {

@@ -3,10 +3,9 @@
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import aio_pika
 import aio_pika.exceptions
@@ -17,10 +16,8 @@ from aio_pika.abc import AbstractChannel
 from services.chassis.bus import Bus
 from services.chassis.db import create_pool
 from services.chassis.migrate import migrate
-from tests.conftest import postgres_url, rabbitmq_url, until, with_database
-
-Start = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
-MakeBus = Callable[..., Awaitable[Bus]]
+from tests.support.broker import MakeBus, Start, Wire, connected
+from tests.support.servers import postgres_url, rabbitmq_url, with_database
 
 
 @pytest.fixture(scope="session")
@@ -66,61 +63,6 @@ async def start() -> AsyncIterator[Start]:
             await task
 
 
-class Wire:
-    """A TCP connection to the broker that passes through the test, so that it can be cut."""
-
-    def __init__(self, url: str) -> None:
-        self._target = urlsplit(url)
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._server: asyncio.Server | None = None
-        self.port = 0
-        self.up = True
-        self.bytes_left: int | None = None  # from the broker, before the wire breaks
-
-    @property
-    def url(self) -> str:
-        netloc = f"{self._target.username}:{self._target.password}@127.0.0.1:{self.port}"
-        return self._target._replace(netloc=netloc).geturl()
-
-    async def open(self) -> None:
-        self._server = await asyncio.start_server(self._connect, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    def cut(self, *, up: bool = True) -> None:
-        """Break what is connected; with `up=False` refuse new connections until it is True."""
-        self.up, self.bytes_left = up, None
-        for writer in self._writers:
-            writer.transport.abort()
-
-    async def close(self) -> None:
-        self.cut(up=False)
-        assert self._server is not None
-        self._server.close()
-        await self._server.wait_closed()
-
-    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if not self.up:
-            writer.transport.abort()
-            return
-        there, back = await asyncio.open_connection(self._target.hostname, self._target.port)
-        pair = {writer, back}
-        self._writers |= pair
-        await asyncio.gather(self._pass(reader, back, counted=False), self._pass(there, writer, counted=True))
-        self._writers -= pair
-
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counted: bool) -> None:
-        with contextlib.suppress(OSError):
-            while chunk := await reader.read(1024):
-                if counted and self.bytes_left is not None:
-                    self.bytes_left -= len(chunk)
-                    if self.bytes_left < 0:
-                        self.cut()
-                        break
-                writer.write(chunk)
-                await writer.drain()
-        writer.close()
-
-
 @pytest.fixture
 async def wire() -> AsyncIterator[Wire]:
     wire = Wire(rabbitmq_url())
@@ -135,17 +77,6 @@ async def probe() -> AsyncIterator[AbstractChannel]:
     connection = await aio_pika.connect(rabbitmq_url())
     yield await connection.channel()
     await connection.close()
-
-
-async def queue_counts(probe: AbstractChannel, queue: str) -> tuple[int, int] | None:
-    """How many messages are ready in a queue, and how many consume it; None when there is no such queue."""
-    connection = probe._connection  # type: ignore[attr-defined]
-    async with connection.channel() as channel:
-        try:
-            found = await channel.declare_queue(queue, passive=True)
-        except aio_pika.exceptions.ChannelNotFoundEntity:
-            return None
-        return found.declaration_result.message_count or 0, found.declaration_result.consumer_count or 0
 
 
 @pytest.fixture
@@ -170,10 +101,3 @@ async def make_bus(probe: AbstractChannel) -> AsyncIterator[MakeBus]:
             await probe.queue_delete(f"{namespace}.{service}.{kind}")
     for kind in ("events", "dead"):
         await probe.exchange_delete(f"{namespace}.{kind}")
-
-
-async def connected(bus: Bus) -> None:
-    async def is_connected() -> bool:
-        return bus.connected
-
-    await until(is_connected)

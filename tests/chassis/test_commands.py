@@ -19,8 +19,8 @@ from services.chassis.bus import Bus
 from services.chassis.commands import CommandHandler, Outside, call, run_commands, tombstone
 from services.chassis.db import Db, create_pool
 from services.chassis.errors import ApiError, NotAllowed, Unavailable
-from tests.chassis.conftest import MakeBus, Start, Wire, connected, queue_counts
-from tests.conftest import until
+from tests.support.broker import MakeBus, Start, Wire, connected, queue_counts
+from tests.support.waiting import until
 
 Serve = Callable[..., Awaitable[Bus]]
 

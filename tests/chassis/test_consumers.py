@@ -17,8 +17,8 @@ from services.chassis import consumers
 from services.chassis.bus import Bus
 from services.chassis.consumers import ATTEMPTS, Event, run_consumer
 from services.chassis.db import Db
-from tests.chassis.conftest import MakeBus, Start, Wire, connected, queue_counts
-from tests.conftest import until
+from tests.support.broker import MakeBus, Start, Wire, connected, queue_counts
+from tests.support.waiting import until
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,9 @@ from services.chassis.errors import Duplicate
 from services.chassis.http import ACTOR_HEADER, Body, actor, answering, json_bytes, parse, sign_actor
 from services.chassis.keys import POOL
 from services.chassis.migrate import CHASSIS
-from tests.conftest import SECRET, Client, postgres_url, serve, with_database
+from tests.support.client import Client
+from tests.support.servers import postgres_url, with_database
+from tests.support.stack import SECRET, serve
 
 
 class NoteBody(Body):

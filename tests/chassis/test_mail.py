@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from services.chassis.deliveries import Rejected
 from services.chassis.mail import Mail, Smtp, smtp
-from tests.smtp import forget, listening, self_signed, text_of
+from tests.support.fake_smtp import forget, listening, self_signed, text_of
 
 MAIL = Mail("ada@example.com", "Grüße", "Hallo Ådå\n", "<p>Hallo Ådå</p>")
 

@@ -15,8 +15,8 @@ from services.chassis import outbox
 from services.chassis.bus import Bus
 from services.chassis.errors import Unavailable
 from services.chassis.outbox import emit, emit_all, run_relay
-from tests.chassis.conftest import MakeBus, Start, Wire, connected
-from tests.conftest import until
+from tests.support.broker import MakeBus, Start, Wire, connected
+from tests.support.waiting import until
 
 
 async def emitted(pool: asyncpg.Pool, *events: tuple[str, str, dict[str, Any]]) -> None:

@@ -16,8 +16,8 @@ from services.chassis.db import Db
 from services.chassis.errors import ApiError, Conflict, NotAllowed, Unavailable
 from services.chassis.keys import BUS, POOL
 from services.chassis.sagas import Saga, Step, begin, run, run_resumer
-from tests.chassis.conftest import Start
-from tests.conftest import until
+from tests.support.broker import Start
+from tests.support.waiting import until
 
 
 class Killed(BaseException):

@@ -9,7 +9,7 @@ import pytest
 
 from deploy import provision
 from deploy.provision import Refused, Target
-from tests.conftest import postgres_url
+from tests.support.servers import postgres_url
 
 URLS = {
     f"MERCER_{name.upper()}_DATABASE_URL": f"postgresql://mercer_{name}:pw@db/mercer_{name}"

@@ -1,5 +1,5 @@
-"""kill -9 between the steps of what claims do with money and stock elsewhere: each flow is finished or compensated, and
-the books of all services agree. Asked again under its Idempotency-Key it is answered, and done once.
+"""kill -9 between the steps of what claims do with money and stock elsewhere: each flow is finished or compensated, and the
+books of all services agree. Asked again under its Idempotency-Key it is answered, and done once.
 """
 
 from typing import Any
@@ -9,11 +9,13 @@ import pytest
 from services.orders.claims.cancellations import CANCEL_CLAIM
 from services.orders.claims.claims import CREATE_CLAIM
 from services.orders.service import SERVICE as ORDERS
-from tests.books import Warehouse, check_books, check_stock, warehouse
-from tests.conftest import Client, Stack
-from tests.kills import Kill, compensated, points
-from tests.orders.claims import Row, item, path_of, refund_of, replacement, ship, shown
-from tests.shop import place
+from tests.support.client import Client
+from tests.support.factories.claims import Row, item, path_of, refund_of, replacement, ship, shown
+from tests.support.factories.shops import place
+from tests.support.factories.warehouses import Warehouse, make_warehouse
+from tests.support.fault_injection import Kill, compensated, points
+from tests.support.invariants import check_books, check_stock
+from tests.support.stack import Stack
 
 FULFILL, CANCEL_FULFILLMENT = ORDERS.sagas["fulfill"], ORDERS.sagas["cancel_fulfillment"]
 
@@ -21,7 +23,7 @@ FULFILL, CANCEL_FULFILLMENT = ORDERS.sagas["fulfill"], ORDERS.sagas["cancel_fulf
 @pytest.fixture
 async def house(api: Client) -> Warehouse:
     """10 of the small variant."""
-    return await warehouse(api)
+    return await make_warehouse(api)
 
 
 @pytest.fixture

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from services.orders.fulfillments.creations import FULFILL
-from tests.conftest import Client, until
-from tests.kills import Kill, compensated, points
-from tests.shop import place, set_up
+from tests.support.client import Client
+from tests.support.factories.shops import place, set_up
+from tests.support.fault_injection import Kill, compensated, points
+from tests.support.waiting import until
 
 
 @pytest.mark.parametrize("point", points(FULFILL))

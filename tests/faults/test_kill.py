@@ -8,9 +8,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.conftest import Client, Stack, until
-from tests.processes import another
-from tests.shop import Shop, set_up
+from tests.support.client import Client
+from tests.support.factories.shops import Shop, set_up
+from tests.support.processes import another
+from tests.support.stack import Stack
+from tests.support.waiting import until
 
 DRAFTS = 12
 

@@ -1,5 +1,5 @@
-"""kill -9 between the steps of every flow that moves money or stock elsewhere: it is finished or compensated, and the
-books of all services agree. Asked again under its Idempotency-Key it is answered, and done once.
+"""kill -9 between the steps of every flow that moves money or stock elsewhere: it is finished or compensated, and the books
+of all services agree. Asked again under its Idempotency-Key it is answered, and done once.
 """
 
 from typing import Any
@@ -15,12 +15,14 @@ from services.orders.returns.returns import RETURN_NOW
 from services.orders.service import SERVICE as ORDERS
 from services.payments.payments import CAPTURE_ALL
 from services.payments.refunds import GIVE_BACK
-from tests.books import Warehouse, check_books, check_stock, news_heard, warehouse
-from tests.conftest import Client, Stack
-from tests.kills import Kill, compensated, points
-from tests.orders.conftest import uncapture
-from tests.shop import place
-from tests.stripe_stand_in import StripeStandIn, environment
+from tests.support.client import Client
+from tests.support.factories.orders import uncapture
+from tests.support.factories.shops import place
+from tests.support.factories.warehouses import Warehouse, make_warehouse
+from tests.support.fake_stripe import FakeStripe, environment
+from tests.support.fault_injection import Kill, compensated, points
+from tests.support.invariants import check_books, check_stock, news_heard
+from tests.support.stack import Stack
 
 Order = dict[str, Any]
 FULFILL, CANCEL_FULFILLMENT = ORDERS.sagas["fulfill"], ORDERS.sagas["cancel_fulfillment"]
@@ -28,7 +30,7 @@ FULFILL, CANCEL_FULFILLMENT = ORDERS.sagas["fulfill"], ORDERS.sagas["cancel_fulf
 
 @pytest.fixture
 async def house(api: Client) -> Warehouse:
-    return await warehouse(api)
+    return await make_warehouse(api)
 
 
 @pytest.fixture
@@ -195,7 +197,7 @@ async def test_capture_of_what_was_placed(
 
 
 @pytest.fixture
-async def payment(stack: Stack, stripe: StripeStandIn, order: Order) -> dict[str, Any]:
+async def payment(stack: Stack, stripe: FakeStripe, order: Order) -> dict[str, Any]:
     """The payment of the order, made one of Stripe's that waits for its capture."""
     intent = stripe.confirmed(order["total"])
     await uncapture(stack, order)
@@ -209,7 +211,7 @@ async def payment(stack: Stack, stripe: StripeStandIn, order: Order) -> dict[str
 
 
 @pytest.fixture
-def kill_payments(kill: Kill, stripe: StripeStandIn) -> Kill:
+def kill_payments(kill: Kill, stripe: FakeStripe) -> Kill:
     kill.environment = environment(stripe)
     return kill
 
@@ -219,7 +221,7 @@ async def test_capture_by_stripe(
     stack: Stack,
     payments: Client,
     kill_payments: Kill,
-    stripe: StripeStandIn,
+    stripe: FakeStripe,
     order: Order,
     payment: dict[str, Any],
     point: str,
@@ -240,7 +242,7 @@ async def test_refund_by_stripe(
     stack: Stack,
     payments: Client,
     kill_payments: Kill,
-    stripe: StripeStandIn,
+    stripe: FakeStripe,
     order: Order,
     payment: dict[str, Any],
     point: str,

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.books import Warehouse, check_books, check_stock, warehouse
-from tests.conftest import Client, Stack
-from tests.kills import Kill
-from tests.orders.conftest import uncapture
-from tests.shop import place
+from tests.support.client import Client
+from tests.support.factories.orders import uncapture
+from tests.support.factories.shops import place
+from tests.support.factories.warehouses import Warehouse, make_warehouse
+from tests.support.fault_injection import Kill
+from tests.support.invariants import check_books, check_stock
+from tests.support.stack import Stack
 
 ROUNDS = 5
 Order = dict[str, Any]
@@ -21,7 +23,7 @@ Answer = tuple[int, Any]
 
 @pytest.fixture
 async def house(api: Client) -> Warehouse:
-    return await warehouse(api, pieces=100)
+    return await make_warehouse(api, pieces=100)
 
 
 @pytest.fixture

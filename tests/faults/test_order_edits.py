@@ -1,5 +1,5 @@
-"""kill -9 between the steps of asking for an order edit and of confirming it: each is finished or compensated, and the
-books of all services agree. Asked again under its Idempotency-Key it is answered, and done once.
+"""kill -9 between the steps of asking for an order edit and of confirming it: each is finished or compensated, and the books
+of all services agree. Asked again under its Idempotency-Key it is answered, and done once.
 """
 
 from typing import Any
@@ -10,11 +10,13 @@ import pytest
 from services.chassis.keys import SETTINGS
 from services.orders.edits.confirmations import CONFIRM_EDIT, SETTLE_EDIT
 from services.orders.edits.requests import REQUEST_EDIT
-from tests.books import Warehouse, check_books, check_stock, warehouse
-from tests.conftest import Client, Stack
-from tests.kills import Kill, compensated, points
-from tests.orders.edits import added, begun, done, line, lines, order_now, path_of, resized, shown
-from tests.shop import place
+from tests.support.client import Client
+from tests.support.factories.order_edits import added, begun, done, line, lines, order_now, path_of, resized, shown
+from tests.support.factories.shops import place
+from tests.support.factories.warehouses import Warehouse, make_warehouse
+from tests.support.fault_injection import Kill, compensated, points
+from tests.support.invariants import check_books, check_stock
+from tests.support.stack import Stack
 
 Row = dict[str, Any]
 
@@ -22,7 +24,7 @@ Row = dict[str, Any]
 @pytest.fixture
 async def house(api: Client) -> Warehouse:
     """10 pieces of each variant."""
-    return await warehouse(api)
+    return await make_warehouse(api)
 
 
 @pytest.fixture

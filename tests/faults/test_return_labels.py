@@ -9,12 +9,13 @@ import pytest
 from services.orders.claims.claims import CREATE_CLAIM
 from services.orders.returns.returns import RETURN_NOW
 from services.orders.swaps.swaps import CREATE_SWAP
-from tests.books import check_books
-from tests.conftest import Client, Stack
-from tests.courier import Depot
-from tests.courier_shop import option, served
-from tests.kills import Kill, compensated, points
-from tests.swaps import line_of, sent_order, swap_body
+from tests.support.client import Client
+from tests.support.factories.carriers import option, served
+from tests.support.factories.swaps import line_of, sent_order, swap_body
+from tests.support.fake_carrier import FakeCarrier
+from tests.support.fault_injection import Kill, compensated, points
+from tests.support.invariants import check_books
+from tests.support.stack import Stack
 
 Row = dict[str, Any]
 SAGAS = {
@@ -39,7 +40,7 @@ async def returns(stack: Stack, order: Row) -> list[tuple[str, Any]]:
     ("what", "point"), [(what, point) for what, (_, steps) in SAGAS.items() for point in points(steps, "label", "rows")]
 )
 async def test_one_label(
-    api: Client, stack: Stack, orders: Client, kill: Kill, depot: Depot, what: str, point: str
+    api: Client, stack: Stack, orders: Client, kill: Kill, carrier: FakeCarrier, what: str, point: str
 ) -> None:
     shop = await served(api)
     order = await sent_order(api, shop)
@@ -51,13 +52,13 @@ async def test_one_label(
     }[what]
     body["return_shipping"] = {"option_id": await option(api, shop, "express-return", returns=True)}
     path, refund = f"/admin/orders/{order['id']}/{what}", 900 if what == "claims" else 0
-    kill.environment = depot.environment
+    kill.environment = carrier.environment
     key = await kill("orders", SAGAS[what][0], point, path, body)
     if compensated(point):
-        assert (await returns(stack, order), list(depot.labels.values())) == ([], ["canceled"])
+        assert (await returns(stack, order), list(carrier.labels.values())) == ([], ["canceled"])
         assert (await check_books(stack, order["id"]))["refunded_total"] == 0
-        depot.labels.clear()
+        carrier.labels.clear()
     status, _ = await orders.post(path, body, headers={"Idempotency-Key": key})
     ((id_, number),) = await returns(stack, order)
-    assert (status, number, depot.labels) == (200, "C-1", {id_: "waiting"})
+    assert (status, number, carrier.labels) == (200, "C-1", {id_: "waiting"})
     assert (await check_books(stack, order["id"]))["refunded_total"] == refund

@@ -15,9 +15,12 @@ from typing import Any
 import pytest
 
 from services.chassis.keys import SETTINGS
-from tests.books import Warehouse, check_stock, warehouse
-from tests.conftest import Client, Stack, until
-from tests.swaps import customer
+from tests.support.client import Client
+from tests.support.factories.swaps import customer
+from tests.support.factories.warehouses import Warehouse, make_warehouse
+from tests.support.invariants import check_stock
+from tests.support.stack import Stack
+from tests.support.waiting import until
 
 Row = dict[str, Any]
 OPERATIONS = int(os.environ.get("STOCK_OPERATIONS") or 240)
@@ -231,7 +234,7 @@ class Player:
 
 @pytest.fixture
 async def house(api: Client) -> Warehouse:
-    return await warehouse(api, PIECES)
+    return await make_warehouse(api, PIECES)
 
 
 @pytest.fixture

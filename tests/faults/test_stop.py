@@ -7,10 +7,12 @@ from functools import partial
 import aiohttp
 import pytest
 
-from tests.conftest import Client, Stack, until
-from tests.processes import another
-from tests.shop import set_up
-from tests.stalls import stalled, waits
+from tests.support.client import Client
+from tests.support.factories.shops import set_up
+from tests.support.locks import stalled, waits
+from tests.support.processes import another
+from tests.support.stack import Stack
+from tests.support.waiting import until
 
 
 async def test_a_stopping_service_answers_what_it_has_begun(api: Client, stack: Stack) -> None:

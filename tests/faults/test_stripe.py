@@ -16,11 +16,13 @@ from services.chassis.keys import BUS
 from services.orders.carts.completions import COMPLETE_SWAP
 from services.orders.swaps.cancellations import CANCEL_SWAP
 from services.payments.payments import AUTHORIZE, GIVE_UP
-from tests.books import check_books, check_stock, news_heard
-from tests.conftest import Client, Stack, until
-from tests.kills import Kill, compensated, gone, points
-from tests.stripe_stand_in import StripeStandIn, environment
-from tests.swaps import Depot, Swapping, depot_of
+from tests.support.client import Client
+from tests.support.factories.swaps import Swapping, SwapShop, depot_of
+from tests.support.fake_stripe import FakeStripe, environment
+from tests.support.fault_injection import Kill, compensated, gone, points
+from tests.support.invariants import check_books, check_stock, news_heard
+from tests.support.stack import Stack
+from tests.support.waiting import until
 
 Row = dict[str, Any]
 Request = Coroutine[Any, Any, tuple[int, Any]]
@@ -32,7 +34,7 @@ from payments where swap_id = $1 order by id
 
 
 @pytest.fixture
-async def depot(api: Client, stack: Stack, stripe: StripeStandIn) -> AsyncIterator[Depot]:
+async def depot(api: Client, stack: Stack, stripe: FakeStripe) -> AsyncIterator[SwapShop]:
     """Its region is paid through Stripe, too."""
     bus = stack.apps["payments"][BUS]
     made = await depot_of(api, stack, STOCK)
@@ -48,27 +50,27 @@ async def depot(api: Client, stack: Stack, stripe: StripeStandIn) -> AsyncIterat
 
 
 @pytest.fixture
-def kill_stripe(kill: Kill, stripe: StripeStandIn) -> Kill:
+def kill_stripe(kill: Kill, stripe: FakeStripe) -> Kill:
     kill.environment = environment(stripe)
     return kill
 
 
-def by_method(stripe: StripeStandIn) -> Row:
+def by_method(stripe: FakeStripe) -> Row:
     """A payment session that names a method: the intent is made when the cart is completed."""
     return {"provider_id": "stripe", "data": {"payment_method": "pm_card_visa"}}
 
 
-def by_browser(stripe: StripeStandIn) -> Row:
+def by_browser(stripe: FakeStripe) -> Row:
     """One with an intent of the shop's front end, to be confirmed when the cart is completed."""
     intent = stripe.confirmed_later(DUE, "eur")
     intent["payment_method"] = "pm_card_visa"
     return {"provider_id": "stripe", "data": {"id": intent["id"]}}
 
 
-Paying = Callable[[StripeStandIn], Row]
+Paying = Callable[[FakeStripe], Row]
 
 
-async def check_stripe(stack: Stack, stripe: StripeStandIn, swap: Swapping) -> str:
+async def check_stripe(stack: Stack, stripe: FakeStripe, swap: Swapping) -> str:
     """What Stripe holds or has taken is what the payments of the swap say. Returns the swap's payment_status."""
     rows = await stack.pool("payments").fetch(PAYMENTS, swap.id)
     alive = [row["intent"] for row in rows if not row["canceled"]]
@@ -106,7 +108,7 @@ async def killed(kill: Kill, operation: Any, point: str, request: Callable[[], R
     return status
 
 
-async def finish(depot: Depot, stripe: StripeStandIn, swap: Swapping, key: str | None, paying: Paying) -> None:
+async def finish(depot: SwapShop, stripe: FakeStripe, swap: Swapping, key: str | None, paying: Paying) -> None:
     """The customer completes the cart, again; with another payment where the first one was given up."""
     status = await check_stripe(depot.stack, stripe, swap)
     assert status in ("awaiting", "not_paid")
@@ -120,7 +122,7 @@ async def finish(depot: Depot, stripe: StripeStandIn, swap: Swapping, key: str |
 
 
 @pytest.mark.parametrize("point", points(COMPLETE_SWAP, "authorize"))
-async def test_orders_dies_of_it(depot: Depot, stripe: StripeStandIn, kill_stripe: Kill, point: str) -> None:
+async def test_orders_dies_of_it(depot: SwapShop, stripe: FakeStripe, kill_stripe: Kill, point: str) -> None:
     swap = await depot.swap(paying=by_method(stripe))
     key = await kill_stripe("orders", "complete_swap", point, f"/store/carts/{swap.cart}/complete")
     assert await check_stripe(depot.stack, stripe, swap) == ("not_paid" if compensated(point) else "awaiting")
@@ -133,7 +135,7 @@ async def test_orders_dies_of_it(depot: Depot, stripe: StripeStandIn, kill_strip
     + [(by_browser, point) for point in points(AUTHORIZE.steps, "ask")],
 )
 async def test_payments_dies_of_it(
-    depot: Depot, stripe: StripeStandIn, kill_stripe: Kill, paying: Paying, point: str
+    depot: SwapShop, stripe: FakeStripe, kill_stripe: Kill, paying: Paying, point: str
 ) -> None:
     swap = await depot.swap(paying=paying(stripe))
     headers = {"Idempotency-Key": swap.id}
@@ -145,7 +147,7 @@ async def test_payments_dies_of_it(
 
 @pytest.mark.parametrize(("paying", "asked"), [(by_method, 1), (by_browser, 1), (by_browser, 2)])
 async def test_payments_dies_while_stripe_is_at_it(
-    depot: Depot, stripe: StripeStandIn, kill_stripe: Kill, paying: Paying, asked: int
+    depot: SwapShop, stripe: FakeStripe, kill_stripe: Kill, paying: Paying, asked: int
 ) -> None:
     """At the first, or second, of the requests that change something: Stripe does it all the same."""
     swap = await depot.swap(paying=paying(stripe))
@@ -171,7 +173,7 @@ async def test_payments_dies_while_stripe_is_at_it(
 
 @pytest.mark.parametrize("paying", [by_method, by_browser])
 async def test_payments_was_away_for_more_than_a_day(
-    depot: Depot, stripe: StripeStandIn, kill_stripe: Kill, paying: Paying
+    depot: SwapShop, stripe: FakeStripe, kill_stripe: Kill, paying: Paying
 ) -> None:
     """Stripe has made the intent, and has forgotten the key by the time that it is asked again."""
     swap = await depot.swap(paying=paying(stripe))
@@ -189,7 +191,7 @@ async def test_payments_was_away_for_more_than_a_day(
 
 
 @pytest.fixture
-async def confirmed(depot: Depot, stripe: StripeStandIn) -> Swapping:
+async def confirmed(depot: SwapShop, stripe: FakeStripe) -> Swapping:
     """A swap that is to be canceled; the customer has paid."""
     swap = await depot.swap(paying=by_method(stripe))
     await swap.visitor.ok("POST", f"/store/carts/{swap.cart}/complete")
@@ -198,7 +200,7 @@ async def confirmed(depot: Depot, stripe: StripeStandIn) -> Swapping:
     return swap
 
 
-async def check_canceled(depot: Depot, stripe: StripeStandIn, swap: Swapping, key: str) -> None:
+async def check_canceled(depot: SwapShop, stripe: FakeStripe, swap: Swapping, key: str) -> None:
     for _ in range(2):
         assert await check_stripe(depot.stack, stripe, swap) == "canceled"
         assert await depot.level() == (STOCK, 0)
@@ -210,7 +212,7 @@ async def check_canceled(depot: Depot, stripe: StripeStandIn, swap: Swapping, ke
 
 @pytest.mark.parametrize("point", points(CANCEL_SWAP, "payment"))
 async def test_orders_dies_of_canceling(
-    depot: Depot, stripe: StripeStandIn, kill_stripe: Kill, confirmed: Swapping, point: str
+    depot: SwapShop, stripe: FakeStripe, kill_stripe: Kill, confirmed: Swapping, point: str
 ) -> None:
     key = await kill_stripe("orders", "cancel_swap", point, f"{confirmed.path}/cancel")
     await check_canceled(depot, stripe, confirmed, key)
@@ -218,7 +220,7 @@ async def test_orders_dies_of_canceling(
 
 @pytest.mark.parametrize("point", points(GIVE_UP.steps))
 async def test_payments_dies_of_canceling(
-    depot: Depot, stripe: StripeStandIn, kill_stripe: Kill, confirmed: Swapping, point: str
+    depot: SwapShop, stripe: FakeStripe, kill_stripe: Kill, confirmed: Swapping, point: str
 ) -> None:
     orders, headers = depot.stack.service("orders"), {"Idempotency-Key": confirmed.id}
     path = f"{confirmed.path}/cancel"

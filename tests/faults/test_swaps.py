@@ -11,20 +11,22 @@ from services.orders.fulfillments.cancellations import CANCEL_FULFILLMENT
 from services.orders.fulfillments.creations import FULFILL
 from services.orders.swaps.cancellations import CANCEL_SWAP
 from services.orders.swaps.payments import PROCESS_SWAP_PAYMENT
-from tests.conftest import Client, Stack, until
-from tests.kills import Kill, compensated, points
-from tests.swaps import Depot, Swapping, depot_of
+from tests.support.client import Client
+from tests.support.factories.swaps import Swapping, SwapShop, depot_of
+from tests.support.fault_injection import Kill, compensated, points
+from tests.support.stack import Stack
+from tests.support.waiting import until
 
 Row = dict[str, Any]
 STOCK = 10
 
 
 @pytest.fixture
-async def depot(api: Client, stack: Stack) -> Depot:
+async def depot(api: Client, stack: Stack) -> SwapShop:
     return await depot_of(api, stack, STOCK)
 
 
-async def books(depot: Depot, swap: Swapping) -> list[tuple[int, int, bool, bool]]:
+async def books(depot: SwapShop, swap: Swapping) -> list[tuple[int, int, bool, bool]]:
     """(amount, refunded, captured, canceled) of the order's payments that payments has, by their ids; what orders shows
     of them is the same, but for those that it has never heard of."""
     sql = (
@@ -42,14 +44,14 @@ async def books(depot: Depot, swap: Swapping) -> list[tuple[int, int, bool, bool
     return list(await until(agree))
 
 
-async def again(depot: Depot, path: str, key: str, body: Any = None) -> int:
+async def again(depot: SwapShop, path: str, key: str, body: Any = None) -> int:
     """The status of the same request, sent again."""
     headers = {"Idempotency-Key": key}
     return (await depot.stack.service("orders").post(path, body, headers=headers))[0]
 
 
 @pytest.mark.parametrize("point", points(COMPLETE_SWAP))
-async def test_completing(depot: Depot, kill: Kill, point: str) -> None:
+async def test_completing(depot: SwapShop, kill: Kill, point: str) -> None:
     swap = await depot.swap()
     path = f"/store/carts/{swap.cart}/complete"
     key = await kill("orders", "complete_swap", point, path)
@@ -71,7 +73,7 @@ async def test_completing(depot: Depot, kill: Kill, point: str) -> None:
 
 @pytest.mark.parametrize("point", points(PROCESS_SWAP_PAYMENT))
 @pytest.mark.parametrize("back", [1, 4])
-async def test_settling(depot: Depot, kill: Kill, point: str, back: int) -> None:
+async def test_settling(depot: SwapShop, kill: Kill, point: str, back: int) -> None:
     """Of 1 for 2 the customer owes 20.00; of 4 for 2 they get 10.00."""
     swap = await depot.swap(back=back)
     await swap.visitor.ok("POST", f"/store/carts/{swap.cart}/complete")
@@ -88,7 +90,7 @@ async def test_settling(depot: Depot, kill: Kill, point: str, back: int) -> None
 
 
 @pytest.mark.parametrize("point", points(CANCEL_SWAP))
-async def test_canceling(depot: Depot, kill: Kill, point: str) -> None:
+async def test_canceling(depot: SwapShop, kill: Kill, point: str) -> None:
     swap = await depot.swap()
     await swap.visitor.ok("POST", f"/store/carts/{swap.cart}/complete")
     await swap.cancel_return()
@@ -102,7 +104,7 @@ async def test_canceling(depot: Depot, kill: Kill, point: str) -> None:
 
 
 @pytest.mark.parametrize("point", points(CANCEL_SWAP))
-async def test_canceling_what_was_paid(depot: Depot, kill: Kill, point: str) -> None:
+async def test_canceling_what_was_paid(depot: SwapShop, kill: Kill, point: str) -> None:
     """What was captured is given up once, gives nothing back by itself, and can be refunded, once, after it."""
     swap = await depot.swap()
     await swap.visitor.ok("POST", f"/store/carts/{swap.cart}/complete")
@@ -121,7 +123,7 @@ async def test_canceling_what_was_paid(depot: Depot, kill: Kill, point: str) -> 
 
 
 @pytest.mark.parametrize("point", points(FULFILL, "stock", "rows"))
-async def test_packing(depot: Depot, kill: Kill, point: str) -> None:
+async def test_packing(depot: SwapShop, kill: Kill, point: str) -> None:
     swap = await depot.swap()
     await swap.visitor.ok("POST", f"/store/carts/{swap.cart}/complete")
     body = {"location_id": depot.house.location}
@@ -136,7 +138,7 @@ async def test_packing(depot: Depot, kill: Kill, point: str) -> None:
 
 
 @pytest.mark.parametrize("point", points(CANCEL_FULFILLMENT, "stock", "rows"))
-async def test_unpacking(depot: Depot, kill: Kill, point: str) -> None:
+async def test_unpacking(depot: SwapShop, kill: Kill, point: str) -> None:
     swap = await depot.swap()
     await swap.visitor.ok("POST", f"/store/carts/{swap.cart}/complete")
     parcel = (await swap.ok("fulfillments", {"location_id": depot.house.location}))["fulfillments"][0]["id"]

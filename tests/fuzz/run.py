@@ -12,9 +12,10 @@ from concurrent.futures import ProcessPoolExecutor
 
 import aiohttp
 
-from tests.conftest import EMAIL, PASSWORD, Client
 from tests.fuzz.fuzzing import Report, fuzz, served, summary
-from tests.shop import place, set_up
+from tests.support.client import Client
+from tests.support.factories.shops import place, set_up
+from tests.support.stack import EMAIL, PASSWORD
 
 
 async def prepare(base: str, email: str, password: str) -> str:

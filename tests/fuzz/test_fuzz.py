@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
-from tests.answers import kept_document
-from tests.conftest import Client, Stack
 from tests.fuzz.fuzzing import fuzz, summary
-from tests.shop import place, set_up
+from tests.support.answers import kept_document
+from tests.support.client import Client
+from tests.support.factories.shops import place, set_up
+from tests.support.stack import Stack
 
 
 # The services, in this process's other thread, draw random numbers meanwhile.

@@ -13,7 +13,8 @@ from pydantic import SecretStr
 from gateway.app import prepare
 from gateway.settings import GatewaySettings
 from services.chassis.keys import POOL
-from tests.gateway.conftest import SECRET, SESSION_SECRET, Edge, FakeService, Start
+from tests.support.edge import SESSION_SECRET, Edge, FakeService, Start
+from tests.support.stack import SECRET
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -14,7 +14,8 @@ from gateway.attempts import PER_ACCOUNT_AND_ADDRESS
 from gateway.identity import digest
 from gateway.parts import PARTS
 from services.chassis.keys import POOL
-from tests.gateway.conftest import EMAIL, PASSWORD, SESSION_SECRET, Answer, Edge, FakeService, Start
+from tests.support.edge import SESSION_SECRET, Answer, Edge, FakeService, Start
+from tests.support.stack import EMAIL, PASSWORD
 
 LOGIN = {"email": EMAIL, "password": PASSWORD}
 

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from gateway.settings import GatewaySettings
-from tests.gateway.conftest import Edge, FakeService, Start
+from tests.support.edge import Edge, FakeService, Start
 
 OURS, THEIRS = "https://admin.example.com", "https://evil.example.com"
 QUESTION = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from gateway import docs
 from services.chassis.openapi import PATH
-from tests.gateway.conftest import Behaviour, Edge, FakeService, Start
+from tests.support.edge import Behaviour, Edge, FakeService, Start
 
 PART = {
     "paths": {"/admin/returns": {"get": {"responses": {}}}},

@@ -8,10 +8,9 @@ import pytest
 from gateway.emails import mail_of
 from services.chassis.keys import POOL
 from services.chassis.outbox import emit
-from tests.conftest import until
-from tests.gateway.conftest import Edge
-from tests.gateway.test_invites import listed
-from tests.smtp import installed, text_of
+from tests.support.edge import Edge, listed
+from tests.support.fake_smtp import installed, text_of
+from tests.support.waiting import until
 
 URL = "smtp://127.0.0.1:{port}?from=shop@example.com&tls=none"
 

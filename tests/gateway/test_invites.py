@@ -6,7 +6,7 @@ import jwt
 import pytest
 
 from services.chassis.keys import POOL
-from tests.gateway.conftest import SESSION_SECRET, Edge
+from tests.support.edge import SESSION_SECRET, Edge, listed
 
 
 async def invite(edge: Edge, email: str, role: str = "admin") -> dict[str, Any]:
@@ -14,14 +14,6 @@ async def invite(edge: Edge, email: str, role: str = "admin") -> dict[str, Any]:
     answer = await edge.post("/admin/invites", {"user": email, "role": role})
     assert (answer.status, answer.body, answer.headers["Content-Type"]) == (200, b"OK", "text/plain; charset=utf-8")
     return await listed(edge, email)
-
-
-async def listed(edge: Edge, email: str) -> dict[str, Any]:
-    """The only invite to this address."""
-    answer = await edge.get("/admin/invites?ignored=1")
-    assert answer.status == 200
-    (found,) = [one for one in answer.body["invites"] if one["user_email"] == email]
-    return found  # type: ignore[no-any-return]
 
 
 def accepted(token: str, **user: Any) -> dict[str, Any]:

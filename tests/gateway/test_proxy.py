@@ -12,7 +12,8 @@ import pytest
 from aiohttp import web
 
 from gateway.proxy import SERVICE_OF, service_of
-from tests.gateway.conftest import SECRET, Edge, FakeService, Start, listen, raw
+from tests.support.edge import Edge, FakeService, Start, listen, raw
+from tests.support.stack import SECRET
 
 Services = dict[str, FakeService]
 

@@ -11,7 +11,7 @@ import pytest
 from gateway.resets import ANSWER_SECONDS, reset_key
 from services.chassis.keys import POOL
 from services.chassis.outbox import emit
-from tests.gateway.conftest import SESSION_SECRET, Edge
+from tests.support.edge import SESSION_SECRET, Edge
 
 FORGED = jwt.encode({"user_id": "usr_1", "email": "a@b.co"}, "x" * 40, algorithm="HS256")
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests.gateway.conftest import Edge
+from tests.support.edge import Edge
 
 
 async def test_a_member_manages_nobody(edge: Edge, uid: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.chassis.keys import POOL
-from tests.gateway.conftest import Edge
+from tests.support.edge import Edge
 
 
 async def events(edge: Edge, user_id: str) -> int:

@@ -1,8 +1,10 @@
 """Which locations serve which sales channel, and what that makes available."""
 
 from services.inventory.channels import link_location
-from tests.conftest import Client, Stack, until
-from tests.inventory.conftest import Shop
+from tests.support.client import Client
+from tests.support.factories.stock import Shop
+from tests.support.stack import Stack
+from tests.support.waiting import until
 
 
 async def test_link_and_unlink(catalog: Client, inventory: Client, shop: Shop) -> None:

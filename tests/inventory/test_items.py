@@ -3,8 +3,11 @@
 import asyncio
 from typing import Any
 
-from tests.conftest import Client, Stack, until
-from tests.inventory.conftest import Ask, Shop
+from tests.support.client import Client
+from tests.support.commands import Ask
+from tests.support.factories.stock import Shop
+from tests.support.stack import Stack
+from tests.support.waiting import until
 
 FACTS = {
     "hs_code": "5701",

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from services.chassis.errors import ApiError
 from services.chassis.ids import new_id
 from services.inventory.ledger_rolls import roll
-from tests.conftest import Client, Stack
-from tests.inventory.conftest import Ask, Shelf, Shop
+from tests.support.client import Client
+from tests.support.commands import Ask
+from tests.support.factories.stock import Shelf, Shop
+from tests.support.stack import Stack
 
 Line = dict[str, Any]
 FUTURE = datetime.now(UTC) + timedelta(days=1)

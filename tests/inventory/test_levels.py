@@ -3,8 +3,10 @@
 import asyncio
 from typing import Any
 
-from tests.conftest import Client, Stack
-from tests.inventory.conftest import Ask, Shop
+from tests.support.client import Client
+from tests.support.commands import Ask
+from tests.support.factories.stock import Shop
+from tests.support.stack import Stack
 
 
 async def test_create_and_list(inventory: Client, shop: Shop) -> None:

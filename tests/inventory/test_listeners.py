@@ -7,8 +7,11 @@ import pytest
 from services.chassis.consumers import Event
 from services.chassis.errors import ApiError
 from services.inventory import listeners
-from tests.conftest import Client, Stack, until
-from tests.inventory.conftest import Ask, Shop
+from tests.support.client import Client
+from tests.support.commands import Ask
+from tests.support.factories.stock import Shop
+from tests.support.stack import Stack
+from tests.support.waiting import until
 
 
 def event(name: str, data: dict[str, Any], sequence: int = 1) -> Event:

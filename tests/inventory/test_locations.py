@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Client, Stack
-from tests.inventory.conftest import Ask, Shop
+from tests.support.client import Client
+from tests.support.commands import Ask
+from tests.support.factories.stock import Shop
+from tests.support.stack import Stack
 
 ADDRESS = {"address_1": "2 Dock Rd", "address_2": "Gate 4", "city": "Copenhagen", "country_code": "dk"}
 

@@ -7,9 +7,9 @@ import pytest
 
 from services.chassis.errors import ApiError
 from services.chassis.ids import new_id
-from tests.conftest import Stack
-from tests.inventory.conftest import Ask, Shelf, Shop
-from tests.inventory.test_stock import outcome
+from tests.support.commands import Ask, outcome
+from tests.support.factories.stock import Shelf, Shop
+from tests.support.stack import Stack
 
 
 def fulfillment(shelf: Shelf, line_item_id: str, quantity: int, at: int = 0) -> dict[str, Any]:

@@ -7,8 +7,10 @@ import pytest
 
 from services.chassis.ids import new_id
 from services.inventory.line_marks import forget_marks
-from tests.conftest import Client, Stack
-from tests.inventory.conftest import Ask, Shelf, Shop
+from tests.support.client import Client
+from tests.support.commands import Ask
+from tests.support.factories.stock import Shelf, Shop
+from tests.support.stack import Stack
 
 
 @pytest.fixture

@@ -1,23 +1,17 @@
 """Reserving for orders: never more than there is, all or nothing, and never twice."""
 
 import asyncio
-from collections.abc import Awaitable
 from typing import Any
 
 import pytest
 
 from services.chassis.errors import ApiError
 from services.chassis.ids import new_id
-from tests.conftest import Client, Stack, until
-from tests.inventory.conftest import Ask, Shop
-
-
-async def outcome(work: Awaitable[Any]) -> str:
-    try:
-        await work
-    except ApiError as error:
-        return error.code or error.type
-    return "ok"
+from tests.support.client import Client
+from tests.support.commands import Ask, outcome
+from tests.support.factories.stock import Shop
+from tests.support.stack import Stack
+from tests.support.waiting import until
 
 
 async def test_reserve(shop: Shop, ask: Ask) -> None:

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Client, Stack, listening, until
-from tests.shop import Shop, place, set_up
-from tests.smtp import Mailbox, installed
-
-Order = dict[str, Any]
+from tests.support.client import Client
+from tests.support.factories.orders import Order, uncapture
+from tests.support.factories.shops import Shop, place, set_up
+from tests.support.fake_smtp import Mailbox, installed
+from tests.support.stack import Stack, listening
 
 
 @pytest.fixture
@@ -27,23 +27,6 @@ def ordered(api: Client, shop: Shop) -> Callable[..., Awaitable[Order]]:
         return await place(api, shop, **{"items": items} | more)
 
     return make
-
-
-async def uncapture(stack: Stack, order: Order) -> None:
-    """Make of a paid order one whose payment was authorized only; drafts are captured at once."""
-
-    async def heard_of_all_payments() -> bool:
-        # What was captured is also told by event: one that comes late would compensate what follows.
-        sent = await stack.pool("payments").fetchval(
-            "select sum(sequence)::int from event_sequences where aggregate like 'pay\\_%'"
-        )
-        taken = await stack.pool("orders").fetchval("select count(*)::int from inbox where name like 'payment.%'")
-        return bool(sent == taken)
-
-    await until(heard_of_all_payments)
-    for service in ("payments", "orders"):
-        await stack.pool(service).execute("update payments set captured_at = null where order_id = $1", order["id"])
-    await stack.pool("orders").execute("update orders set payment_status = 'awaiting' where id = $1", order["id"])
 
 
 @pytest.fixture

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Client, Stack, until
-from tests.shop import ADDRESS, Shop, free_countries, place, set_up
+from tests.support.client import Client
+from tests.support.factories.shops import ADDRESS, Shop, free_countries, place, set_up
+from tests.support.stack import Stack
+from tests.support.waiting import until
 
 SERVICES = ("orders", "catalog", "payments", "inventory")
 # What is not the business of a shop: what a service has heard, was asked and has begun.

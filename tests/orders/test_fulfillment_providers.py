@@ -6,18 +6,20 @@ from typing import Any
 import pytest
 
 from services.orders import fulfillment_providers
-from tests.conftest import Client, Stack, until
-from tests.courier import URL, Depot
-from tests.courier_shop import option, served
-from tests.processes import another
-from tests.shop import Shop, place
-from tests.stalls import stalled, waits
+from tests.support.client import Client
+from tests.support.factories.carriers import option, served
+from tests.support.factories.shops import Shop, place
+from tests.support.fake_carrier import URL, FakeCarrier
+from tests.support.locks import stalled, waits
+from tests.support.processes import another
+from tests.support.stack import Stack
+from tests.support.waiting import until
 
 Order = dict[str, Any]
 
 
 @pytest.fixture
-async def shop(api: Client, depot: Depot) -> Shop:
+async def shop(api: Client, carrier: FakeCarrier) -> Shop:
     """A shop that sends everything by the carrier, and counts its stock."""
     return await served(api)
 
@@ -83,12 +85,12 @@ async def test_regions_offer_it(api: Client, shop: Shop) -> None:
     ]
 
 
-async def test_the_data_of_a_method_is_the_providers(api: Client, shop: Shop, depot: Depot) -> None:
+async def test_the_data_of_a_method_is_the_providers(api: Client, shop: Shop, carrier: FakeCarrier) -> None:
     chosen = await option(api, shop)
     draft = shop.draft(shipping_methods=[{"option_id": chosen, "data": {"point": "B7"}}])
     made = (await api.ok("POST", "/admin/draft-orders", draft))["draft_order"]
     assert made["cart"]["shipping_methods"][0]["data"] == {"point": "B7", "service": "express"}
-    assert depot.bodies[-1]["cart"] == {
+    assert carrier.bodies[-1]["cart"] == {
         "region_id": shop.region,
         "customer_id": None,
         "items": [{"variant_id": shop.small, "title": made["cart"]["items"][0]["title"], "quantity": 2}],
@@ -116,14 +118,14 @@ async def test_data_that_it_refuses(api: Client, shop: Shop, order: Order, stack
 # Parcels
 
 
-async def test_a_parcel(api: Client, order: Order, depot: Depot) -> None:
+async def test_a_parcel(api: Client, order: Order, carrier: FakeCarrier) -> None:
     packed = (await api.ok("POST", f"{path_of(order)}/fulfillment", packing(order, 2)))["order"]
     (parcel,) = packed["fulfillments"]
     label = {"name": "label", "url": f"https://carrier.example/{parcel['id']}.pdf"}
     assert (parcel["provider_id"], parcel["data"]) == ("courier", {"number": "C-1", "documents": [label]})
     assert packed["fulfillment_status"] == "partially_fulfilled"
-    assert depot.parcels == {parcel["id"]: "waiting"}
-    told, line = depot.bodies[-1], order["items"][0]
+    assert carrier.parcels == {parcel["id"]: "waiting"}
+    told, line = carrier.bodies[-1], order["items"][0]
     assert told["order"].pop("shipping_address").items() >= {"city": "Berlin", "first_name": "Ada"}.items()
     assert told == {
         "id": parcel["id"],
@@ -147,47 +149,49 @@ async def test_a_parcel(api: Client, order: Order, depot: Depot) -> None:
         ],
     }
     await api.ok("POST", f"{path_of(order)}/fulfillments/{parcel['id']}/cancel")
-    assert depot.parcels == {parcel["id"]: "canceled"}
-    assert depot.bodies[-1] == {"id": parcel["id"], "data": parcel["data"]}
+    assert carrier.parcels == {parcel["id"]: "canceled"}
+    assert carrier.bodies[-1] == {"id": parcel["id"], "data": parcel["data"]}
     after = await shown(api, order)
     assert (after["fulfillment_status"], after["items"][0]["fulfilled_quantity"]) == ("canceled", 0)
 
 
-async def test_what_it_refuses_changes_nothing(api: Client, shop: Shop, order: Order, depot: Depot, uid: str) -> None:
+async def test_what_it_refuses_changes_nothing(
+    api: Client, shop: Shop, order: Order, carrier: FakeCarrier, uid: str
+) -> None:
     location, item = await stocked(api, shop, uid)
     before = await shown(api, order)
-    depot.refused.add("parcels")
+    carrier.refused.add("parcels")
     for place_ in (None, location):
         status, answer = await api.post(f"{path_of(order)}/fulfillment", packing(order, location_id=place_))
         assert (status, answer["type"], answer["message"]) == (400, "not_allowed", "Not on Sundays.")
     assert await shown(api, order) == before
-    assert (await in_stock(api, item), depot.parcels) == (10, {})
-    depot.refused = {"parcels/cancel"}
+    assert (await in_stock(api, item), carrier.parcels) == (10, {})
+    carrier.refused = {"parcels/cancel"}
     packed = (await api.ok("POST", f"{path_of(order)}/fulfillment", packing(order, location_id=location)))["order"]
     before = await shown(api, order)
     path = f"{path_of(order)}/fulfillments/{packed['fulfillments'][0]['id']}/cancel"
     assert (await api.post(path))[0] == 400
     assert await shown(api, order) == before
-    assert (await in_stock(api, item), list(depot.parcels.values())) == (9, ["waiting"])
-    depot.refused = set()
+    assert (await in_stock(api, item), list(carrier.parcels.values())) == (9, ["waiting"])
+    carrier.refused = set()
     await api.ok("POST", path)
-    assert (await in_stock(api, item), list(depot.parcels.values())) == (10, ["canceled"])
+    assert (await in_stock(api, item), list(carrier.parcels.values())) == (10, ["canceled"])
 
 
 async def test_an_answer_that_says_nothing_is_undone(
-    api: Client, shop: Shop, order: Order, depot: Depot, uid: str
+    api: Client, shop: Shop, order: Order, carrier: FakeCarrier, uid: str
 ) -> None:
     """The carrier broke down after it had written the parcel down: it is told that there is none."""
     location, item = await stocked(api, shop, uid)
     before = await shown(api, order)
-    depot.broken.add("parcels")
+    carrier.broken.add("parcels")
     status, answer = await api.post(f"{path_of(order)}/fulfillment", packing(order, location_id=location))
     assert (status, answer["type"]) == (503, "unavailable")
     assert await shown(api, order) == before
-    assert (await in_stock(api, item), list(depot.parcels.values())) == (10, ["canceled"])
+    assert (await in_stock(api, item), list(carrier.parcels.values())) == (10, ["canceled"])
 
 
-async def test_a_carrier_that_is_away(api: Client, order: Order, depot: Depot, monkeypatch: pytest.MonkeyPatch,
+async def test_a_carrier_that_is_away(api: Client, order: Order, carrier: FakeCarrier, monkeypatch: pytest.MonkeyPatch,
                                       stack: Stack) -> None:  # fmt: skip
     before = await shown(api, order)
     with monkeypatch.context() as patch:
@@ -196,53 +200,53 @@ async def test_a_carrier_that_is_away(api: Client, order: Order, depot: Depot, m
         assert (status, answer["type"]) == (503, "unavailable")
     assert await shown(api, order) == before
     await idle(stack, "fulfill", "compensated")
-    assert set(depot.parcels.values()) == {"unknown"}
+    assert set(carrier.parcels.values()) == {"unknown"}
     await api.ok("POST", f"{path_of(order)}/fulfillment", packing(order))
-    assert sorted(depot.parcels.values()) == ["unknown", "waiting"]
+    assert sorted(carrier.parcels.values()) == ["unknown", "waiting"]
 
 
-async def test_the_later_of_two_is_called_off(api: Client, order: Order, depot: Depot) -> None:
+async def test_the_later_of_two_is_called_off(api: Client, order: Order, carrier: FakeCarrier) -> None:
     """Both were fine when they began; the one that comes second finds nothing left, and its parcel is not fetched."""
-    depot.hold = asyncio.Event()
+    carrier.hold = asyncio.Event()
     both = [asyncio.create_task(api.post(f"{path_of(order)}/fulfillment", packing(order, 2))) for _ in range(2)]
 
     async def arrived() -> bool:
-        return depot.times("parcels") == 2
+        return carrier.times("parcels") == 2
 
     await until(arrived)
-    depot.hold.set()
-    depot.hold = None
+    carrier.hold.set()
+    carrier.hold = None
     assert sorted([(await one)[0] for one in both]) == [200, 400]
     after = await shown(api, order)
     (parcel,) = after["fulfillments"]
     assert after["items"][0]["fulfilled_quantity"] == 2
-    assert depot.parcels.pop(parcel["id"]) == "waiting"
-    assert list(depot.parcels.values()) == ["canceled"]
+    assert carrier.parcels.pop(parcel["id"]) == "waiting"
+    assert list(carrier.parcels.values()) == ["canceled"]
 
 
-async def test_a_carrier_that_was_removed(api: Client, order: Order, depot: Depot, stack: Stack) -> None:
+async def test_a_carrier_that_was_removed(api: Client, order: Order, carrier: FakeCarrier, stack: Stack) -> None:
     before = await shown(api, order)
     found = fulfillment_providers.providers().pop("courier")
     status, answer = await api.post(f"{path_of(order)}/fulfillment", packing(order))
     assert (status, answer["type"]) == (400, "not_allowed")
     fulfillment_providers.providers()["courier"] = found
     assert await shown(api, order) == before
-    assert depot.parcels == {}
+    assert carrier.parcels == {}
 
 
 # Returns
 
 
-async def test_a_label_for_a_return(api: Client, shop: Shop, order: Order, depot: Depot, uid: str) -> None:
+async def test_a_label_for_a_return(api: Client, shop: Shop, order: Order, carrier: FakeCarrier, uid: str) -> None:
     location, item = await stocked(api, shop, uid)
     label = {"option_id": await option(api, shop, "express-return", returns=True)}
     body = {"items": packing(order)["items"], "return_shipping": label}
     before = await shown(api, order)
-    depot.refused.add("labels")
+    carrier.refused.add("labels")
     status, answer = await api.post(f"{path_of(order)}/return", body)
     assert (status, answer["message"]) == (400, "Not on Sundays.")
     assert await shown(api, order) == before
-    depot.refused.clear()
+    carrier.refused.clear()
     for more in ({}, {"receive_now": True, "location_id": location}):
         await api.ok("POST", f"{path_of(order)}/return", body | more)
     assert await in_stock(api, item) == 11
@@ -250,64 +254,66 @@ async def test_a_label_for_a_return(api: Client, shop: Shop, order: Order, depot
     assert (wanted["status"], received["status"]) == ("requested", "received")
     assert wanted["shipping_data"]["number"] == "C-1"
     assert received["shipping_data"]["number"] == "C-2"
-    assert depot.labels == {wanted["id"]: "waiting", received["id"]: "waiting"}
-    depot.broken.add("labels")
+    assert carrier.labels == {wanted["id"]: "waiting", received["id"]: "waiting"}
+    carrier.broken.add("labels")
     assert (await api.post(f"{path_of(order)}/return", body))[0] == 503
-    assert sorted(depot.labels.values()) == ["canceled", "waiting", "waiting"]
+    assert sorted(carrier.labels.values()) == ["canceled", "waiting", "waiting"]
     assert len((await shown(api, order))["returns"]) == 2
 
 
 # kill -9
 
 
-async def test_a_death_while_the_carrier_answers(api: Client, order: Order, depot: Depot, stack: Stack) -> None:
-    depot.hold = asyncio.Event()
+async def test_a_death_while_the_carrier_answers(api: Client, order: Order, carrier: FakeCarrier, stack: Stack) -> None:
+    carrier.hold = asyncio.Event()
     async with another(stack, "orders") as (orders, process):
         request = asyncio.create_task(orders.post(f"{path_of(order)}/fulfillment", packing(order, 2)))
 
         async def arrived() -> bool:
-            return depot.times("parcels") == 1
+            return carrier.times("parcels") == 1
 
         await until(arrived)
         process.kill()
         await process.wait()
         await asyncio.gather(request, return_exceptions=True)
-    depot.hold.set()
-    depot.hold = None
+    carrier.hold.set()
+    carrier.hold = None
     await idle(stack, "fulfill", "done")
     after = await shown(api, order)
     (parcel,) = after["fulfillments"]
-    assert depot.parcels == {parcel["id"]: "waiting"}
+    assert carrier.parcels == {parcel["id"]: "waiting"}
     assert (parcel["data"]["number"], after["items"][0]["fulfilled_quantity"]) == ("C-1", 2)
-    keys = {key for what, _, key in depot.asked if what == "parcels"}
-    assert (depot.times("parcels"), len(keys)) == (2, 1)
+    keys = {key for what, _, key in carrier.asked if what == "parcels"}
+    assert (carrier.times("parcels"), len(keys)) == (2, 1)
 
 
-async def test_a_death_before_the_rows_are_written(api: Client, order: Order, depot: Depot, stack: Stack) -> None:
+async def test_a_death_before_the_rows_are_written(
+    api: Client, order: Order, carrier: FakeCarrier, stack: Stack
+) -> None:
     async with another(stack, "orders") as (orders, process), stalled(stack, "orders", "fulfillments"):
         request = asyncio.create_task(orders.post(f"{path_of(order)}/fulfillment", packing(order, 2)))
         await until(lambda: waits(stack, "orders"))
-        assert depot.times("parcels") == 1
+        assert carrier.times("parcels") == 1
         process.kill()
         await process.wait()
         await asyncio.gather(request, return_exceptions=True)
     await idle(stack, "fulfill", "done")
     (parcel,) = (await shown(api, order))["fulfillments"]
-    assert (parcel["data"]["number"], depot.asked[0][1], depot.times("parcels")) == ("C-1", parcel["id"], 1)
+    assert (parcel["data"]["number"], carrier.asked[0][1], carrier.times("parcels")) == ("C-1", parcel["id"], 1)
 
 
 async def test_a_death_while_a_parcel_is_called_off(
-    api: Client, shop: Shop, order: Order, depot: Depot, stack: Stack, uid: str
+    api: Client, shop: Shop, order: Order, carrier: FakeCarrier, stack: Stack, uid: str
 ) -> None:
     location, item = await stocked(api, shop, uid)
     packed = (await api.ok("POST", f"{path_of(order)}/fulfillment", packing(order, location_id=location)))["order"]
     parcel = packed["fulfillments"][0]["id"]
-    depot.hold = asyncio.Event()
+    carrier.hold = asyncio.Event()
     async with another(stack, "orders") as (orders, process):
         request = asyncio.create_task(orders.post(f"{path_of(order)}/fulfillments/{parcel}/cancel"))
 
         async def arrived() -> bool:
-            return depot.times("parcels/cancel") == 1
+            return carrier.times("parcels/cancel") == 1
 
         await until(arrived)
         process.kill()
@@ -315,9 +321,9 @@ async def test_a_death_while_a_parcel_is_called_off(
         await asyncio.gather(request, return_exceptions=True)
     # Meanwhile nothing else is done with the parcel.
     assert (await api.post(f"{path_of(order)}/shipment", {"fulfillment_id": parcel}))[0] == 409
-    depot.hold.set()
-    depot.hold = None
+    carrier.hold.set()
+    carrier.hold = None
     await idle(stack, "cancel_fulfillment", "done")
     after = await shown(api, order)
     assert (after["fulfillments"][0]["canceled_at"] is not None, after["fulfillment_status"]) == (True, "canceled")
-    assert (await in_stock(api, item), depot.parcels) == (10, {parcel: "canceled"})
+    assert (await in_stock(api, item), carrier.parcels) == (10, {parcel: "canceled"})

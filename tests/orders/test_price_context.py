@@ -4,9 +4,10 @@ import pytest
 
 from services.chassis.errors import NotFound
 from services.orders.commands import price_context
-from tests.conftest import Client, Stack
-from tests.orders.test_customer_groups import customer, make
-from tests.shop import Shop
+from tests.support.client import Client
+from tests.support.factories.customers import customer, make
+from tests.support.factories.shops import Shop
+from tests.support.stack import Stack
 
 
 async def test_regions_of_carts_and_groups_of_customers(

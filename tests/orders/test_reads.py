@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from services.orders.reads import DEFAULT_FIELDS, TOTALS
-from tests.conftest import Client, Stack
+from tests.support.client import Client
+from tests.support.stack import Stack
 
 Order = dict[str, Any]
 Ordered = Callable[..., Awaitable[Order]]

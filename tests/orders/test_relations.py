@@ -7,10 +7,12 @@ import pytest
 
 from services.chassis.embed import cols
 from services.orders.resources import CART_COLUMNS, LINE_COLUMNS, METHOD_COLUMNS, ORDER_COLUMNS, SWAP_COLUMNS
-from tests.conftest import Client, Stack, until
-from tests.orders.claims import claim, replacement, shipped
-from tests.shop import ADDRESS, Shop
-from tests.swaps import swap_of
+from tests.support.client import Client
+from tests.support.factories.claims import claim, replacement, shipped
+from tests.support.factories.shops import ADDRESS, Shop
+from tests.support.factories.swaps import swap_of
+from tests.support.stack import Stack
+from tests.support.waiting import until
 
 Row = dict[str, Any]
 Ordered = Callable[..., Awaitable[Row]]

@@ -1,6 +1,5 @@
 """What the tests of payments share: asking by command, listening to events, and a provider that is far away."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -9,10 +8,11 @@ import pytest
 from services.chassis.commands import call
 from services.chassis.ids import new_id
 from services.chassis.keys import BUS
-from services.payments.providers import Data, Row, providers
-from tests.conftest import Stack, listening, until
-
-Ask = Callable[..., Awaitable[dict[str, Any]]]
+from services.payments.providers import providers
+from tests.support.commands import Ask
+from tests.support.far_provider import Far
+from tests.support.stack import Stack, listening
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -58,37 +58,6 @@ async def heard(stack: Stack) -> AsyncIterator[list[dict[str, Any]]]:
     """All events published while the test runs, as they come."""
     async with listening(stack, "payment.#", "gift_card.#") as events:
         yield events
-
-
-class Far:
-    """A provider on the other side of a network: slow, sometimes unwilling, sometimes silent."""
-
-    remote = True
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str, str]] = []
-        self.errors: list[Exception] = []
-        self.gate: asyncio.Event | None = None
-
-    async def _answer(self, name: str, payment: Row, key: str) -> Data:
-        self.asked.append((name, payment["id"], key))
-        if self.gate is not None:
-            await self.gate.wait()
-        if self.errors:
-            raise self.errors.pop(0)
-        return {"last": name}
-
-    async def authorize(self, payment: Row, key: str) -> Data:
-        return await self._answer("authorize", payment, key)
-
-    async def capture(self, payment: Row, key: str) -> Data:
-        return await self._answer("capture", payment, key)
-
-    async def cancel(self, payment: Row, key: str) -> Data:
-        return await self._answer("cancel", payment, key)
-
-    async def refund(self, payment: Row, amount: int, key: str) -> Data:
-        return await self._answer(f"refund {amount}", payment, key)
 
 
 @pytest.fixture

@@ -12,9 +12,12 @@ from services.chassis.ids import new_id
 from services.orders import remote
 from services.payments import gift_card_issue
 from services.payments.gift_cards import card_tax_rate, new_code
-from tests.conftest import Client, Stack, until
-from tests.payments.conftest import Ask
-from tests.shop import Shop, place, set_up
+from tests.support.client import Client
+from tests.support.commands import Ask
+from tests.support.factories.gift_cards import sell_voucher
+from tests.support.factories.shops import Shop, place, set_up
+from tests.support.stack import Stack
+from tests.support.waiting import until
 
 CARDS = "/admin/gift-cards"
 
@@ -43,22 +46,6 @@ async def cards_of(stack: Stack, order_id: str) -> list[dict[str, Any]]:
     finally:
         await connection.close()
     return [dict(row) for row in rows]
-
-
-async def sell_voucher(api: Client, shop: Shop, **more: Any) -> str:
-    """The variant of a product that is a gift card of 50.00."""
-    variant = {"title": "50", "manage_inventory": False, "options": [{"value": "50"}]}
-    body = {
-        "title": "Voucher",
-        "handle": new_id("voucher").lower(),
-        "status": "published",
-        "is_giftcard": True,
-        "options": [{"title": "Amount"}],
-        "sales_channels": [{"id": shop.channel}],
-        "variants": [variant | {"prices": [{"currency_code": "eur", "amount": 5000}]}],
-    } | more
-    found: str = (await api.ok("POST", "/admin/products", body))["product"]["variants"][0]["id"]
-    return found
 
 
 def order_of(**more: Any) -> dict[str, Any]:

@@ -8,8 +8,11 @@ import pytest
 
 from services.chassis.errors import ApiError, NotAllowed
 from services.chassis.ids import new_id
-from tests.conftest import Client, Stack, until
-from tests.payments.conftest import Ask, Far
+from tests.support.client import Client
+from tests.support.commands import Ask
+from tests.support.far_provider import Far
+from tests.support.stack import Stack
+from tests.support.waiting import until
 
 Authorized = Callable[..., Awaitable[dict[str, Any]]]
 

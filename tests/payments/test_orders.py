@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Client, until
-from tests.payments.conftest import Ask
+from tests.support.client import Client
+from tests.support.commands import Ask
+from tests.support.waiting import until
 
 
 @pytest.fixture

@@ -10,9 +10,12 @@ import pytest
 
 from services.chassis.errors import ApiError
 from services.chassis.ids import new_id
-from tests.conftest import Client, Stack, rabbitmq_url, until
-from tests.payments.conftest import Ask
-from tests.shop import Shop, set_up
+from tests.support.client import Client
+from tests.support.commands import Ask
+from tests.support.factories.shops import Shop, set_up
+from tests.support.servers import rabbitmq_url
+from tests.support.stack import Stack
+from tests.support.waiting import until
 
 Row = dict[str, Any]
 Collected = Callable[..., Awaitable[Row]]

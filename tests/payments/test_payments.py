@@ -8,8 +8,10 @@ import pytest
 
 from services.chassis.errors import ApiError
 from services.chassis.ids import new_id
-from tests.conftest import Client, Stack, until
-from tests.payments.conftest import Ask
+from tests.support.client import Client
+from tests.support.commands import Ask
+from tests.support.stack import Stack
+from tests.support.waiting import until
 
 Authorized = Callable[..., Awaitable[dict[str, Any]]]
 SHOWN = {

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from services.chassis.errors import ApiError
 from services.chassis.ids import new_id
 from services.payments.refunds import spread
-from tests.conftest import Client, Stack
-from tests.payments.conftest import Ask
+from tests.support.client import Client
+from tests.support.commands import Ask
+from tests.support.stack import Stack
 
 Captured = Callable[..., Awaitable[dict[str, Any]]]
 

@@ -1,4 +1,4 @@
-"""The provider `stripe`, against a server that behaves like it (tests/stripe_stand_in.py)."""
+"""The provider `stripe`, against a server that behaves like it (tests/support/fake_stripe.py)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,9 +11,11 @@ from services.chassis.errors import ApiError
 from services.chassis.ids import new_id
 from services.payments import providers
 from services.payments.stripe_provider import Stripe
-from tests.conftest import Client, Stack, until
-from tests.payments.conftest import Ask
-from tests.stripe_stand_in import API_KEY, DECLINED, QUESTIONED, StripeStandIn
+from tests.support.client import Client
+from tests.support.commands import Ask
+from tests.support.fake_stripe import API_KEY, DECLINED, QUESTIONED, FakeStripe
+from tests.support.stack import Stack
+from tests.support.waiting import until
 
 Authorized = Callable[..., Awaitable[dict[str, Any]]]
 VISA = {"payment_method": "pm_card_visa"}
@@ -30,7 +32,7 @@ async def shown(payments: Client, payment: dict[str, Any]) -> dict[str, Any]:
 
 
 async def test_a_payment_from_beginning_to_end(
-    stack: Stack, payments: Client, authorized: Authorized, stripe: StripeStandIn
+    stack: Stack, payments: Client, authorized: Authorized, stripe: FakeStripe
 ) -> None:
     payment = await authorized(provider_id="stripe", data=VISA, amount=1000)
     intent = stripe.intents[payment["data"]["id"]]
@@ -57,7 +59,7 @@ async def test_a_payment_from_beginning_to_end(
 
 
 async def test_what_was_not_captured_is_given_up(
-    payments: Client, ask: Ask, authorized: Authorized, stripe: StripeStandIn
+    payments: Client, ask: Ask, authorized: Authorized, stripe: FakeStripe
 ) -> None:
     payment = await authorized(provider_id="stripe", data=VISA)
     canceled = (await ask("cancel", {"payment_id": payment["id"]}))["payment"]
@@ -66,7 +68,7 @@ async def test_what_was_not_captured_is_given_up(
 
 
 async def test_what_was_captured_is_not_given_up(
-    payments: Client, ask: Ask, authorized: Authorized, stripe: StripeStandIn
+    payments: Client, ask: Ask, authorized: Authorized, stripe: FakeStripe
 ) -> None:
     payment = await authorized(provider_id="stripe", data=VISA)
     captured = (await payments.ok("POST", f"/admin/payments/{payment['id']}/capture"))["payment"]
@@ -79,7 +81,7 @@ async def test_what_was_captured_is_not_given_up(
 
 
 async def test_what_went_back_whole_is_given_up_without_stripe(
-    payments: Client, ask: Ask, authorized: Authorized, stripe: StripeStandIn
+    payments: Client, ask: Ask, authorized: Authorized, stripe: FakeStripe
 ) -> None:
     payment = await authorized(provider_id="stripe", data=VISA)
     path = f"/admin/payments/{payment['id']}"
@@ -96,7 +98,7 @@ async def test_what_went_back_whole_is_given_up_without_stripe(
 
 
 async def test_an_intent_of_the_shops_front_end(
-    payments: Client, ask: Ask, authorized: Authorized, stripe: StripeStandIn
+    payments: Client, ask: Ask, authorized: Authorized, stripe: FakeStripe
 ) -> None:
     """It pays once, and only what it is for."""
     intent = stripe.confirmed(4000)
@@ -124,7 +126,7 @@ async def test_an_intent_of_the_shops_front_end(
         assert (refused.value.status, refused.value.type) == (400, "not_allowed"), data
 
 
-async def test_one_intent_for_two_payments_at_once(ask: Ask, authorized: Authorized, stripe: StripeStandIn) -> None:
+async def test_one_intent_for_two_payments_at_once(ask: Ask, authorized: Authorized, stripe: FakeStripe) -> None:
     for _ in range(3):
         intent = stripe.confirmed(4000)
         made = await asyncio.gather(
@@ -137,7 +139,7 @@ async def test_one_intent_for_two_payments_at_once(ask: Ask, authorized: Authori
 
 @pytest.mark.parametrize(("method", "complaint"), [(DECLINED, "declined"), (QUESTIONED, "requires_action")])
 async def test_the_card_is_declined(
-    stack: Stack, payments: Client, authorized: Authorized, stripe: StripeStandIn, method: str, complaint: str
+    stack: Stack, payments: Client, authorized: Authorized, stripe: FakeStripe, method: str, complaint: str
 ) -> None:
     with pytest.raises(ApiError, match=complaint) as refused:
         await authorized(provider_id="stripe", data={"payment_method": method})
@@ -146,7 +148,7 @@ async def test_the_card_is_declined(
     assert {intent["status"] for intent in stripe.intents.values()} <= {"requires_payment_method", "canceled"}
 
 
-async def test_lost_answers(stack: Stack, payments: Client, authorized: Authorized, stripe: StripeStandIn) -> None:
+async def test_lost_answers(stack: Stack, payments: Client, authorized: Authorized, stripe: FakeStripe) -> None:
     """Once is hidden by the SDK; more often is finished later, under the same key."""
     payment = await authorized(provider_id="stripe", data=VISA)
     path = f"/admin/payments/{payment['id']}"
@@ -166,7 +168,7 @@ async def test_lost_answers(stack: Stack, payments: Client, authorized: Authoriz
 
 
 @pytest.mark.parametrize("trouble", ["down", "limit"])
-async def test_stripe_is_down(payments: Client, authorized: Authorized, stripe: StripeStandIn, trouble: str) -> None:
+async def test_stripe_is_down(payments: Client, authorized: Authorized, stripe: FakeStripe, trouble: str) -> None:
     payment = await authorized(provider_id="stripe", data=VISA)
     stripe.trouble = [trouble] * 2
     status, body = await payments.post(f"/admin/payments/{payment['id']}/capture")
@@ -180,7 +182,7 @@ async def test_stripe_is_down(payments: Client, authorized: Authorized, stripe: 
 
 
 async def test_the_key_is_wrong(
-    stack: Stack, payments: Client, authorized: Authorized, stripe: StripeStandIn, capfd: pytest.CaptureFixture[str]
+    stack: Stack, payments: Client, authorized: Authorized, stripe: FakeStripe, capfd: pytest.CaptureFixture[str]
 ) -> None:
     payment = await authorized(provider_id="stripe", data=VISA)
     right, wrong = providers.providers()["stripe"], Stripe(SecretStr("sk_wrong_one"), stripe.base, None)
@@ -197,7 +199,7 @@ async def test_the_key_is_wrong(
 
 
 async def test_a_refund_that_only_some_payments_can_give(
-    payments: Client, ask: Ask, authorized: Authorized, stripe: StripeStandIn
+    payments: Client, ask: Ask, authorized: Authorized, stripe: FakeStripe
 ) -> None:
     """What went through is settled, for money has moved."""
     order_id = new_id("order")
@@ -212,7 +214,7 @@ async def test_a_refund_that_only_some_payments_can_give(
     assert [stripe.held(p["data"]["id"]) for p in made] == [0, 100]
 
 
-async def test_an_old_saga_does_not_refund_twice(stripe: StripeStandIn, authorized: Authorized, ask: Ask) -> None:
+async def test_an_old_saga_does_not_refund_twice(stripe: FakeStripe, authorized: Authorized, ask: Ask) -> None:
     """Stripe forgets keys after a day."""
     payment = await authorized(provider_id="stripe", data=VISA)
     await ask("capture", {"payment_id": payment["id"]})
@@ -234,7 +236,7 @@ def test_without_a_key_there_is_no_such_provider(monkeypatch: pytest.MonkeyPatch
     assert "sk_test" not in repr(providers.StripeSettings())
 
 
-async def test_regions_offer_the_providers_there_are(stack: Stack, api: Client, stripe: StripeStandIn) -> None:
+async def test_regions_offer_the_providers_there_are(stack: Stack, api: Client, stripe: FakeStripe) -> None:
     there = providers.providers()
 
     async def offered(*expected: str) -> None:
@@ -266,7 +268,7 @@ async def test_regions_offer_the_providers_there_are(stack: Stack, api: Client, 
     there["stripe"] = here
 
 
-async def test_what_was_authorized_before_is_found(stripe: StripeStandIn) -> None:
+async def test_what_was_authorized_before_is_found(stripe: FakeStripe) -> None:
     provider: Any = providers.providers()["stripe"]
     payment = {"id": new_id("pay"), "amount": 1000, "currency_code": "eur", "data": VISA}
     assert await provider.made(payment) is None

@@ -8,10 +8,12 @@ import orjson
 import pytest
 
 from services.chassis import sagas
-from tests.conftest import Client, Stack, until
-from tests.payments.conftest import Ask
-from tests.shop import place, set_up
-from tests.stripe_stand_in import StripeStandIn, Thing, signature
+from tests.support.client import Client
+from tests.support.commands import Ask
+from tests.support.factories.shops import place, set_up
+from tests.support.fake_stripe import FakeStripe, Thing, signature
+from tests.support.stack import Stack
+from tests.support.waiting import until
 
 Authorized = Callable[..., Awaitable[dict[str, Any]]]
 PATH = "/webhooks/stripe"
@@ -25,12 +27,12 @@ async def tell(api: Client, event: Thing, **how: Any) -> tuple[int, Any]:
 
 
 @pytest.fixture
-async def payment(authorized: Authorized, stripe: StripeStandIn) -> dict[str, Any]:
+async def payment(authorized: Authorized, stripe: FakeStripe) -> dict[str, Any]:
     return await authorized(provider_id="stripe", data=VISA, amount=1000)
 
 
 @pytest.fixture
-async def order(api: Client, stack: Stack, ask: Ask, stripe: StripeStandIn) -> dict[str, Any]:
+async def order(api: Client, stack: Stack, ask: Ask, stripe: FakeStripe) -> dict[str, Any]:
     """An order of 25.00 that is paid by Stripe, not captured yet. Drafts are paid by `system`, so it is made one."""
     made = await place(api, await set_up(api))
     intent = stripe.confirmed(made["total"])
@@ -56,7 +58,7 @@ async def row(stack: Stack, payment_id: str) -> tuple[bool, bool, int, str]:
 
 
 async def test_only_what_stripe_has_signed_counts(
-    api: Client, stack: Stack, stripe: StripeStandIn, payment: dict[str, Any]
+    api: Client, stack: Stack, stripe: FakeStripe, payment: dict[str, Any]
 ) -> None:
     stripe.capture(payment["data"]["id"])
     event = stripe.news("payment_intent.succeeded", payment["data"]["id"])
@@ -78,7 +80,7 @@ async def test_only_what_stripe_has_signed_counts(
     assert await row(stack, payment["id"]) == (True, False, 0, "succeeded")
 
 
-async def test_the_door_is_narrow(api: Client, stripe: StripeStandIn) -> None:
+async def test_the_door_is_narrow(api: Client, stripe: FakeStripe) -> None:
     assert (await api.post(PATH, raw=b"x" * (256 * 1024 + 1), anonymous=True))[0] == 413
     assert (await api.get(PATH, anonymous=True))[0] == 404
     for path in (PATH + "/x", PATH + "/", "/webhooks/stripe%2f..%2fadmin", "/webhooks/other"):
@@ -90,7 +92,7 @@ async def test_without_stripe_there_is_no_door(api: Client) -> None:
 
 
 async def test_an_event_is_taken_once(
-    api: Client, stack: Stack, payments: Client, stripe: StripeStandIn, payment: dict[str, Any]
+    api: Client, stack: Stack, payments: Client, stripe: FakeStripe, payment: dict[str, Any]
 ) -> None:
     await payments.ok("POST", f"/admin/payments/{payment['id']}/capture")
     stripe.refund(payment["data"]["id"], 100)
@@ -105,7 +107,7 @@ async def test_an_event_is_taken_once(
 
 
 async def test_what_is_done_in_the_dashboard_shows(
-    api: Client, stack: Stack, stripe: StripeStandIn, order: dict[str, Any]
+    api: Client, stack: Stack, stripe: FakeStripe, order: dict[str, Any]
 ) -> None:
     """At once, in payments and in the order, and in no other order of events."""
 
@@ -133,7 +135,7 @@ async def test_what_is_done_in_the_dashboard_shows(
     assert await money() == ("refunded", 2500, 0)
 
 
-async def test_captured_in_part(api: Client, stack: Stack, stripe: StripeStandIn, order: dict[str, Any]) -> None:
+async def test_captured_in_part(api: Client, stack: Stack, stripe: FakeStripe, order: dict[str, Any]) -> None:
     """What was left out is the customer's again, whichever event tells first."""
     stripe.capture(order["intent"], 2000)
     for kind in ("charge.refunded", "payment_intent.succeeded"):
@@ -144,7 +146,7 @@ async def test_captured_in_part(api: Client, stack: Stack, stripe: StripeStandIn
 
 
 async def test_given_up_at_stripe(
-    api: Client, stack: Stack, payments: Client, stripe: StripeStandIn, payment: dict[str, Any]
+    api: Client, stack: Stack, payments: Client, stripe: FakeStripe, payment: dict[str, Any]
 ) -> None:
     stripe.cancel(payment["data"]["id"])
     for kind in ("charge.refunded", "payment_intent.canceled", "payment_intent.amount_capturable_updated"):
@@ -160,7 +162,7 @@ async def test_given_up_at_stripe(
 
 @pytest.mark.parametrize("kind", ["payment_intent.amount_capturable_updated", "payment_intent.payment_failed"])
 async def test_news_of_what_waits_is_kept(
-    api: Client, stack: Stack, payments: Client, stripe: StripeStandIn, payment: dict[str, Any], kind: str
+    api: Client, stack: Stack, payments: Client, stripe: FakeStripe, payment: dict[str, Any], kind: str
 ) -> None:
     event = stripe.news(kind, payment["data"]["id"])
     event["data"]["object"] |= {"status": "requires_payment_method", "last_payment_error": {"code": "expired_card"}}
@@ -171,7 +173,7 @@ async def test_news_of_what_waits_is_kept(
     assert (found["captured_at"], found["canceled_at"]) == (None, None)
 
 
-async def test_what_is_not_ours_is_none_of_our_business(api: Client, stack: Stack, stripe: StripeStandIn) -> None:
+async def test_what_is_not_ours_is_none_of_our_business(api: Client, stack: Stack, stripe: FakeStripe) -> None:
     intent = stripe.confirmed(700)
     before = await stack.pool("payments").fetchval("select count(*) from payments")
     for kind in ("payment_intent.succeeded", "payment_intent.canceled", "charge.refunded", "customer.created"):
@@ -183,7 +185,7 @@ async def test_news_heals_a_lost_answer(
     api: Client,
     stack: Stack,
     payments: Client,
-    stripe: StripeStandIn,
+    stripe: FakeStripe,
     payment: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,0 +1,204 @@
+"""The gateway by itself, in front of four services that only note what reaches them."""
+
+import asyncio
+import json
+import os
+import secrets
+import urllib.parse
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import asyncpg
+from aiohttp import web
+from multidict import CIMultiDict
+from pydantic import SecretStr
+
+from gateway.app import make_app, prepare
+from gateway.settings import GatewaySettings
+from services.chassis.keys import POOL
+from tests.support.stack import EMAIL, PASSWORD, SECRET
+
+SESSION_SECRET = "another secret of the tests, also long enough"
+Behaviour = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass
+class Seen:
+    """A request as it arrived at a service."""
+
+    service: str
+    method: str
+    path: str
+    headers: CIMultiDict[str]
+    body: bytes
+
+
+@dataclass
+class FakeService:
+    """A service that echoes, or does what a test put into `behaviours` for a path."""
+
+    name: str
+    url: str = ""
+    seen: list[Seen] = field(default_factory=list)
+    behaviours: dict[str, Behaviour] = field(default_factory=dict)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        if behaviour := self.behaviours.get(request.path):
+            return await behaviour(request)
+        body = await request.read()
+        self.seen.append(Seen(self.name, request.method, request.raw_path, request.headers.copy(), body))
+        return web.json_response({"service": self.name, "path": request.raw_path, "body": body.decode()})
+
+    def last(self, path: str) -> Seen:
+        """The only request that came for `path`."""
+        (found,) = [seen for seen in self.seen if seen.path == path]
+        return found
+
+
+async def listen(app: web.Application, host: str = "127.0.0.1", port: int = 0) -> tuple[web.AppRunner, str]:
+    """Serve `app` on a free port."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    site = web.TCPSite(runner, host, port)
+    await site.start()
+    assert site._server is not None
+    found = site._server.sockets[0].getsockname()  # type: ignore[attr-defined]
+    return runner, f"http://{found[0]}:{found[1]}"
+
+
+@asynccontextmanager
+async def new_database() -> AsyncIterator[str]:
+    admin_url = os.environ["MERCER_POSTGRES_URL"]
+    name = f"mercer_test_{secrets.token_hex(4)}_edge"
+    admin = await asyncpg.connect(admin_url)
+    await admin.execute(f"create database {name}")
+    try:
+        yield urllib.parse.urlsplit(admin_url)._replace(path=f"/{name}").geturl()
+    finally:
+        await admin.execute(f"drop database if exists {name} with (force)")
+        await admin.close()
+
+
+@dataclass
+class Answer:
+    """What a client got."""
+
+    status: int
+    headers: Any
+    body: Any
+
+
+@dataclass
+class Edge:
+    """A running gateway, and a client that is signed in to it unless asked to be anonymous."""
+
+    app: web.Application
+    url: str
+    session: aiohttp.ClientSession
+    token: str = ""
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        headers: dict[str, str] | None = None,
+        anonymous: bool = False,
+        data: Any = None,
+        query: Any = None,
+    ) -> Answer:
+        sent = {} if anonymous else {"Authorization": f"Bearer {self.token}"}
+        sent |= headers or {}
+        async with self.session.request(
+            method, self.url + path, json=body, data=data, params=query, headers=sent, allow_redirects=False
+        ) as answer:
+            raw = await answer.read()
+            is_json = answer.content_type == "application/json" and "Content-Encoding" not in answer.headers
+            return Answer(answer.status, answer.headers, json.loads(raw) if is_json and raw else raw)
+
+    async def get(self, path: str, **more: Any) -> Answer:
+        return await self.request("GET", path, **more)
+
+    async def post(self, path: str, body: Any = None, **more: Any) -> Answer:
+        return await self.request("POST", path, body, **more)
+
+    async def delete(self, path: str, **more: Any) -> Answer:
+        return await self.request("DELETE", path, **more)
+
+    async def make_user(self, uid: str, **more: Any) -> dict[str, Any]:
+        """A new user `<uid>@example.com` whose password is `secret`."""
+        answer = await self.post("/admin/users", {"email": f"{uid}@example.com", "password": "secret"} | more)
+        assert answer.status == 200, answer.body
+        user: dict[str, Any] = answer.body["user"]
+        return user
+
+    async def sign_in(self, email: str, password: str) -> str:
+        """A bearer token."""
+        answer = await self.post("/admin/auth/token", {"email": email, "password": password}, anonymous=True)
+        assert answer.status == 200, answer.body
+        token: str = answer.body["access_token"]
+        return token
+
+    @property
+    def pool(self) -> asyncpg.Pool:
+
+        return self.app[POOL]
+
+
+Start = Callable[..., Awaitable[Edge]]
+
+
+@asynccontextmanager
+async def serving(
+    database: str, namespace: str, services: dict[str, FakeService], session: aiohttp.ClientSession, **settings: Any
+) -> AsyncIterator[Edge]:
+    """A gateway on this database, with settings of its own."""
+    chosen = GatewaySettings(
+        **{
+            "port": 0,
+            "database_url": SecretStr(database),
+            "rabbitmq_url": SecretStr(os.environ["MERCER_RABBITMQ_URL"]),
+            "namespace": namespace,
+            "secret": SecretStr(SECRET),
+            "session_secret": SecretStr(SESSION_SECRET),
+            "pool_size": 4,
+            **{f"{name}_url": service.url for name, service in services.items()},
+            "admin_email": EMAIL,
+            "admin_password": SecretStr(PASSWORD),
+            **settings,
+        }
+    )
+    await prepare(chosen)
+    app = make_app(chosen)
+    runner, url = await listen(app)
+    try:
+        edge = Edge(app, url, session)
+        edge.token = await edge.sign_in(EMAIL, PASSWORD)
+        yield edge
+    finally:
+        await runner.cleanup()
+
+
+async def raw(url: str, sent: bytes) -> bytes:
+    """What the server says to these bytes, until it closes the connection."""
+    parts = urllib.parse.urlsplit(url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(sent)
+    try:
+        async with asyncio.timeout(5):
+            return await reader.read()
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def listed(edge: Edge, email: str) -> dict[str, Any]:
+    """The only invite to this address."""
+    answer = await edge.get("/admin/invites?ignored=1")
+    assert answer.status == 200
+    (found,) = [one for one in answer.body["invites"] if one["user_email"] == email]
+    return found  # type: ignore[no-any-return]
