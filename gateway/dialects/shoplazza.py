@@ -34,7 +34,7 @@ SEEN = {
     "expand": "items,items.variant,items.variant.product,items.tax_lines,"
     "fulfillments,fulfillments.items,fulfillments.tracking_links",
 }
-# The refusals of a dispatch (services/orders/dispatches.py), as the seed words them; all are 422.
+# The refusals of a dispatch (services/orders/fulfillments/dispatches.py), as the seed words them; all are 422.
 REFUSALS = {
     "invalid_line_item_id": "invalid line_item id",
     "invalid_line_item": "invalid line_item id",

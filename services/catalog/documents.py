@@ -17,7 +17,7 @@ REGION_DOC = Resource(
 # A country moves between regions, so its documents are numbered apart from theirs: all countries are one aggregate.
 COUNTRIES = "countries"
 
-# Those of products and variants are in product_documents.py.
+# Those of products and variants are in products/documents.py.
 KINDS: Mapping[str, Kind] = {
     "region": Kind(REGION_DOC, tree(REGION_DOC.relations)),
     "country": Kind(COUNTRY, id="{t}.iso_2", aggregate=f"'{COUNTRIES}'"),

@@ -1,6 +1,6 @@
 """How the catalog's settings look in answers: columns and relations, declared once.
 
-Nothing here refers to products: `products.py` builds on this file, not the other way round.
+Nothing here refers to products: `products/products.py` builds on this file, not the other way round.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Errors that answer a request: `{type, message, code?}` with a status (reference/identity.md, Errors)."""
+"""Errors that answer a request: `{type, message, code?}` with a status (docs/behaviour/requests.md, "Errors")."""
 
 import socket
 from typing import Any

@@ -55,7 +55,7 @@ ABSENT: Any = None
 
 
 class Body(BaseModel):
-    """Base of request bodies: unknown properties and wrong JSON types are refused (reference/identity.md, Errors).
+    """Base of request bodies: unknown properties and wrong JSON types are refused (docs/behaviour/requests.md).
 
     An optional property may be null. Where null and absent differ, look at `model_fields_set`.
     """

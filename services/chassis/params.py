@@ -2,7 +2,7 @@
 
 A list declares its filters as data, `FILTERS = {"email": text("{t}.email"), "created_at": dates("{t}.created_at")}`.
 The text of the SQL that comes out depends only on which parameters were sent, never on their values.
-Rules: reference/identity.md, "Kinds of query parameters", "expand and fields", "Paging and order".
+Rules: docs/behaviour/requests.md, "Kinds of query parameters", "Expand and fields", "Paging and order".
 """
 
 import re

@@ -1,6 +1,6 @@
 """Reads of orders, carts and draft orders: which relations and columns an answer has, and the one statement for it.
 
-Three kinds of answers about an order differ (reference/orders.md, "Orders: reading"): GET one, a list, and the answer
+Three kinds of answers about an order differ (docs/behaviour/orders.md, "Reading"): GET one, a list, and the answer
 to a write, which is never narrowed to the chosen relations.
 """
 

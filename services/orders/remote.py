@@ -1,4 +1,4 @@
-"""Every command that this service sends to others. None is sent inside a transaction (DESIGN, "Between services").
+"""Every command that this service sends to others. None is sent inside a transaction (docs/adr/0004-sagas-as-data.md).
 
 Those that change something take a key that was made before the call, so that asking again changes nothing twice, and
 those that compensate name the key of what they compensate: it may never have run. All raise Unavailable, whose

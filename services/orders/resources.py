@@ -377,7 +377,7 @@ PAYMENT_COLLECTION = document(
     payments=Value("'[]'::json"),
     region=One(REGION.to, "{t}.kind = 'region' and {t}.id = {p}.body ->> 'region_id'"),
 )
-# Inside an order; by itself an edit has totals, too (edit_reads.py).
+# Inside an order; by itself an edit has totals, too (edits/reads.py).
 ORDER_EDIT = Resource(
     "order_edits",
     PLAIN_EDIT.columns,

@@ -1,6 +1,6 @@
 """An `Idempotency-Key` for who sent none: it is stored on what the request makes and sent along with the answer.
 
-Whoever repeats the request with that key gets the stored answer (reference/after-sales.md, "Common").
+Whoever repeats the request with that key gets the stored answer (docs/behaviour/requests.md, "Idempotency keys").
 """
 
 from uuid import uuid4

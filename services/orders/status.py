@@ -1,6 +1,6 @@
 """Pure rules of an order's three statuses: what follows from quantities and amounts, and which step may follow which.
 
-No I/O: rows go in, a status or a refusal comes out (reference/orders.md, "State machine").
+No I/O: rows go in, a status or a refusal comes out (docs/behaviour/orders.md, "State machine").
 """
 
 from collections.abc import Iterable, Mapping

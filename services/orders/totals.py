@@ -1,9 +1,9 @@
 """The arithmetic of carts and orders: what lines, discounts, taxes and shipping add up to. Pure, exact to the unit.
 
 Amounts are integers in minor units; only discounts have fractions until they are rounded. Rounding is half up, in
-double precision, as the recorded answers have it (reference/orders.md, "Money"; reference/pricing.md, "Taxes and
-totals").
-Actions store the results (amounts.py); reads never compute money.
+double precision, as the recorded answers have it (docs/behaviour/orders.md, "Money"; docs/behaviour/pricing.md,
+"Taxes").
+Actions store the results (pricing/amounts.py); reads never compute money.
 """
 
 import math

@@ -85,7 +85,7 @@ def check_status(order: dict[str, Any], payments: list[dict[str, Any]], refunded
         assert alive
     else:
         assert all(row["captured"] for row in alive), (order, payments)
-    # Returns give back without changing this status (reference/after-sales.md), so `captured` allows any amount.
+    # Returns give back without changing this status (docs/behaviour/after-sales.md), so `captured` allows any amount.
     if status == "refunded":
         assert refunded == sum(row["amount"] for row in alive)
     if status == "partially_refunded":

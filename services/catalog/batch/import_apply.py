@@ -1,7 +1,7 @@
 """Applying the lines of an import: a fixed number of statements, whatever the number of lines.
 
 `prepare_tables` works out which products and variants the lines are about, in temporary tables that are gone with the
-transaction; `batch_import_checks.py` looks at them; `apply` writes. The products that are there already are locked from
+transaction; `import_checks.py` looks at them; `apply` writes. The products that are there already are locked from
 the start, in the order of their ids.
 """
 
@@ -236,7 +236,8 @@ OF_PRODUCT = kind_sql(PRODUCT_KINDS["product"], "array[p.id]")
 TOUCHED = "array(select v.id from import_variants v where v.product_id = p.id and (v.is_new or not $1))"
 OF_VARIANTS = kind_sql(PRODUCT_KINDS["variant"], TOUCHED)
 COPIES = f"json_build_object('product', {OF_PRODUCT}, 'variant', {OF_VARIANTS})"
-# $1 whether it is about new variants only. The inventory makes no items for what was imported (reference/catalog.md).
+# $1 whether it is about new variants only. The inventory makes no items for what was imported:
+# docs/behaviour/catalog.md, "Batch jobs".
 ABOUT = f"""
 select p.id as aggregate,
     (json_build_object('id', {{id}}, 'variants', '[]'::json, 'copies', {COPIES}){{more}})::json as data

@@ -1,7 +1,7 @@
-"""Batch jobs: create, find, confirm, cancel. `batch_runner.py` does them; whoever created a job is who sees it.
+"""Batch jobs: create, find, confirm, cancel. `runner.py` does them; whoever created a job is who sees it.
 
 created -> pre_processed -> confirmed (at once, unless it is a dry run) -> processing -> completed, or failed, or
-canceled. Rules: reference/catalog.md, Batch jobs.
+canceled. Rules: docs/behaviour/catalog.md, "Batch jobs".
 """
 
 import asyncio

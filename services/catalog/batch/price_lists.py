@@ -1,6 +1,6 @@
 """price-list-import: the prices of a price list out of a CSV file, in place of all that it had.
 
-A line names a variant by id or by SKU, and has prices in columns like those of products (batch_columns.py).
+A line names a variant by id or by SKU, and has prices in columns like those of products (columns.py).
 """
 
 from collections.abc import AsyncIterator

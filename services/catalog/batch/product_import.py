@@ -1,7 +1,7 @@
 """product-import: products and variants out of a CSV file, all of them or none.
 
 The file is read once, into `batch_import_lines`, and what is wrong with its form fails the job at once. What it asks
-for is checked and applied later, in one transaction, by a fixed number of statements (batch_import_apply.py).
+for is checked and applied later, in one transaction, by a fixed number of statements (import_apply.py).
 """
 
 import contextlib

@@ -1,5 +1,5 @@
-"""/admin/discounts: codes that take something off a cart. What they are for: discount_conditions.py; further codes of a
-dynamic discount: dynamic_codes.py; what they come to: discount_allocation.py."""
+"""/admin/discounts: codes that take something off a cart. What they are for: conditions.py; further codes of a
+dynamic discount: dynamic_codes.py; what they come to: pricing/allocation.py."""
 
 import re
 from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 A percentage and an amount per item are worked out line by line. An amount off the total is spread over all lines that
 can be discounted, in proportion to their net subtotals and unrounded, so the shares are doubles; a line that the
-conditions exclude keeps its share for itself, nobody else gets it (reference/pricing.md, Discounts).
+conditions exclude keeps its share for itself, nobody else gets it (docs/behaviour/pricing.md, "Discounts").
 """
 
 from collections.abc import Collection, Sequence

@@ -1,6 +1,6 @@
 """What variants cost in a region or a currency, for a cart or a customer: GET /admin/variants with a price context.
 
-Still one statement. It finds the prices that can apply; which of them does is computed from its answer, in pricing.py.
+Still one statement. It finds the prices that can apply; which of them does is computed from its answer, in prices.py.
 Without a region or a currency there is nothing to compute, and the answer leaves as it came.
 """
 

@@ -1,6 +1,6 @@
 """Which prices of a variant can apply, as SQL that reads share: `m` is a row of `prices`, `l` its price list, if any.
 
-The variant's own prices can, and those of lists that hold now for whoever asks. pricing.py chooses among them.
+The variant's own prices can, and those of lists that hold now for whoever asks. prices.py chooses among them.
 """
 
 CANDIDATES = "prices m left join price_lists l on l.id = m.price_list_id"

@@ -1,4 +1,4 @@
-"""Products: create, change, delete. `product_lists.py` finds them, `variants.py` and `options.py` have their parts."""
+"""Products: create, change, delete. `lists.py` finds them, `variants.py` and `options.py` have their parts."""
 
 from collections.abc import Sequence
 from typing import Any

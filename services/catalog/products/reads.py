@@ -3,7 +3,7 @@
 Two rules of the API make several faces of one product. Prices carry their `variant_id` and `price_list`, and variants
 with prices carry the (empty) fields of a calculated price, only where `variants` and `variants.prices` are both asked
 for. And only GET shows what is available: `purchasable`, and the stock that the inventory counts instead of the stored
-`inventory_quantity` (services/catalog/availability.py).
+`inventory_quantity` (services/catalog/products/stock.py).
 """
 
 from functools import cache

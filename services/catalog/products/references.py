@@ -59,7 +59,7 @@ def refusals() -> Iterator[None]:
 
 @contextmanager
 def invalid_variants() -> Iterator[None]:
-    """Creating a variant fails as invalid data, whatever the reason (reference/catalog.md, Create)."""
+    """Creating a variant fails as invalid data, whatever the reason: docs/behaviour/catalog.md, "Creating variants"."""
     try:
         with refusals():
             yield

@@ -1,8 +1,8 @@
 """Stock as far as the catalog shows it: told to us by the inventory, which we tell of new variants.
 
 `variant_availability` says per variant whether anything counts it, and how much is available over the locations of all
-sales channels (reference/inventory.md), and which item counts it. It is a copy: `purchasable` is for showing, orders
-ask the inventory.
+sales channels (docs/behaviour/inventory.md, "Availability"), and which item counts it. It is a copy: `purchasable`
+is for showing, orders ask the inventory.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Regions: where the shop sells, in which currency, with which taxes. `region_links.py` has what belongs to one."""
+"""Regions: where the shop sells, in which currency, with which taxes. `links.py` has what belongs to one."""
 
 import orjson
 from aiohttp import web

@@ -1,4 +1,4 @@
-"""/store/carts: what a customer does with the cart of a swap before completing it (cart_completions.py).
+"""/store/carts: what a customer does with the cart of a swap before completing it (completions.py).
 
 Whoever holds the id of a cart may do it. Nothing else of /store is answered, and no other carts.
 """

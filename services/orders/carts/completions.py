@@ -3,7 +3,7 @@
     price (catalog: the taxes of this moment) -> reserve (inventory) -> authorize (payments) -> rows
 
 Each step that others took is compensated when a later one is refused. While it runs nothing else is done with the swap.
-What is due is captured, or given back, when staff process the payment (swap_payments.py).
+What is due is captured, or given back, when staff process the payment (swaps/payments.py).
 """
 
 from dataclasses import asdict

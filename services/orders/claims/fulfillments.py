@@ -1,4 +1,4 @@
-"""What a claim sends: packed all at once, shipped, unpacked (parcels.py)."""
+"""What a claim sends: packed all at once, shipped, unpacked (fulfillments/owners.py)."""
 
 from functools import partial
 from typing import Any

@@ -1,6 +1,6 @@
 """Pure rules of claims: what can be claimed, what it is worth, which statuses follow, which step may follow which.
 
-No I/O (reference/after-sales.md, "Claims"). Amounts are integers in minor units.
+No I/O (docs/behaviour/after-sales.md, "Claims"). Amounts are integers in minor units.
 """
 
 from collections import Counter

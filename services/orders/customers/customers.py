@@ -1,6 +1,6 @@
 """/admin/customers: people with an account, and guests whom a draft order made known by their email.
 
-A guest and an account may share an email; two of the same kind may not (reference/orders.md, "Customers").
+A guest and an account may share an email; two of the same kind may not (docs/behaviour/orders.md, "Customers").
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""/admin/draft-orders: an offer that becomes an order when it is paid (placements.py). Its lines: draft_items.py.
+"""/admin/draft-orders: an offer that becomes an order when it is paid (placements.py). Its lines: items.py.
 
 Every change asks the catalog what the cart costs before it opens a transaction, and stores the answer only on the cart
 that it asked about: when another request changed the cart meanwhile, it asks again.

@@ -7,7 +7,7 @@ it, and the rest is released. Until then nothing else is done to the order (orde
 reserves by hand only releases it, and nobody waits for that.
 
 Counters, fulfillments, returns and claims follow the lines, so that each parcel is of a line that the order has. Money
-and statuses stay as they are (reference/after-sales.md, "Order edits").
+and statuses stay as they are (docs/behaviour/after-sales.md, "Order edits").
 """
 
 from collections.abc import Mapping

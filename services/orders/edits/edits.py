@@ -1,7 +1,7 @@
 """/admin/order-edits: begin, find, read, note, cancel and delete an edit of an order.
 
-An edit has copies of the order's lines, to be changed (edit_items.py), asked for (edit_requests.py) and put in their
-place (edit_confirmations.py). An order has one edit at a time that is not over. All of it happens under the lock of the
+An edit has copies of the order's lines, to be changed (items.py), asked for (requests.py) and put in their
+place (confirmations.py). An order has one edit at a time that is not over. All of it happens under the lock of the
 order.
 """
 

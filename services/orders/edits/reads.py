@@ -1,7 +1,7 @@
 """Reads of order edits: the edit with its own lines, how they differ from the order's, and what it would cost.
 
 Shipping is the order's as it is now, and so is the total that `difference_due` compares with: it is 0 once an edit is
-confirmed. Items and totals are always shown, whatever is chosen (reference/after-sales.md, "Order edits").
+confirmed. Items and totals are always shown, whatever is chosen (docs/behaviour/after-sales.md, "Order edits").
 """
 
 from dataclasses import replace

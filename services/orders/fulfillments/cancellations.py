@@ -1,4 +1,4 @@
-"""A fulfillment is canceled: what it was packed of can be packed again (parcels.py).
+"""A fulfillment is canceled: what it was packed of can be packed again (owners.py).
 
 A provider that is asked over a network is told first, and may refuse; what was packed at a location goes back into
 stock there: for the same lines, in an installation that reserves when orders are placed. Both happen in a recorded saga

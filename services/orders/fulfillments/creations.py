@@ -1,4 +1,4 @@
-"""Packing lines of an order, a swap or a claim into parcels (parcels.py).
+"""Packing lines of an order, a swap or a claim into parcels (owners.py).
 
 Without a location, and without a provider that is asked over a network, everything happens here, in one transaction.
 Otherwise a recorded saga asks the inventory first, then the providers, and compensates both when the rows cannot be
@@ -156,7 +156,7 @@ async def check_left(db: Db, order_id: str, lines: Sequence[status.Line], asked:
 async def write_packing(db: Db, packing: Packing) -> None:
     """Write the rows, in one statement, and say so. The order is locked, the quantities are checked.
 
-    `no_notification` is for the event: the row keeps what is said when it ships (reference/after-sales.md, Swaps).
+    `no_notification` is for the event: the row keeps what is said when it ships (docs/behaviour/orders.md).
     """
     owner = OWNERS[packing.owner]
     lines = status.lines_of(await lines_of(db, owner, packing.owner_id))

@@ -1,4 +1,4 @@
-"""Packing lines of an order, and unpacking them again (packing.py, unpacking.py)."""
+"""Packing lines of an order, and unpacking them again (creations.py, cancellations.py)."""
 
 from functools import partial
 from typing import Annotated, Any

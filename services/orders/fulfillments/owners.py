@@ -137,7 +137,7 @@ async def ship(
 
     `row` comes from `access_owner`, with `unless=NOT_SHIPPED_DURING`. Raises NotFound or NotAllowed.
     """
-    if owner is not ORDER:  # of an order, the reference looks for the parcel first
+    if owner is not ORDER:  # of an order, Medusa looks for the parcel first
         check_alive(owner, row, "shipped")
     parcel = await access_parcel(db, owner, row["id"], parcel_id)
     check_alive(owner, row, "shipped")

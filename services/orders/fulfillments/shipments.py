@@ -1,4 +1,4 @@
-"""A fulfillment of an order leaves the house (parcels.py)."""
+"""A fulfillment of an order leaves the house (owners.py)."""
 
 from typing import Annotated
 

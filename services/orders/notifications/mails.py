@@ -1,7 +1,7 @@
 """The mails to customers: which event makes which, and what stands in it. Pure: data goes in, a mail comes out.
 
 Short and plain on purpose. A shop that wants its own words installs a notification provider of its own, which gets the
-same data (notification_providers.py).
+same data (providers.py).
 """
 
 from collections.abc import Iterable, Mapping

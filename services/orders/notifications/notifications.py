@@ -1,6 +1,6 @@
 """/admin/notifications: what customers were told, by whichever notification providers are installed.
 
-A notification is written first (notification_events.py, or a resend here), then sent, with patience; `data.status` says
+A notification is written first (events.py, or a resend here), then sent, with patience; `data.status` says
 whether it is `pending`, `sent` or `failed`.
 """
 

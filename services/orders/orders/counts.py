@@ -1,4 +1,4 @@
-"""The counters behind the lists of orders (order_lists.py): triggers add rows to `order_counts`, this folds them.
+"""The counters behind the lists of orders (lists.py): triggers add rows to `order_counts`, this folds them.
 
 Readers sum up whatever rows there are, so the count is exact before, during and after folding; folding keeps the rows
 few. It takes no lock that an order's transaction could want.

@@ -1,4 +1,4 @@
-"""/admin/orders: find, read, edit, complete and archive. Its parts have files of their own (fulfillments.py, ...)."""
+"""/admin/orders: find, read, edit, complete and archive. Its parts have files of their own (captures.py, ...)."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any
@@ -51,7 +51,7 @@ class OrderUpdate(Body):
 # Access
 
 LOCK = "select * from orders where id = $1 for no key update"
-# An edit that is confirmed, until the stock has followed its lines (edit_confirmations.py).
+# An edit that is confirmed, until the stock has followed its lines (edits/confirmations.py).
 MOVING_LINES = ("confirm_edit", "settle_edit")
 BUSY = """
 select kind from sagas
@@ -131,7 +131,7 @@ async def update_order(db: Db, order_id: str, body: OrderUpdate) -> None:
     if body.customer_id is not None and await db.fetchval(KNOWN_CUSTOMER, body.customer_id) is None:
         raise NotFound(f"There is no customer {body.customer_id}.")
     region, billing, shipping = order["region_id"], order["billing_address_id"], order["shipping_address_id"]
-    # Seen on the reference: metadata is merged into that of the billing address only.
+    # As in Medusa: metadata is merged into that of the billing address only.
     billing = await save_address(db, region, billing, body.billing_address, merges=True)
     shipping = await save_address(db, region, shipping, body.shipping_address, merges=False)
     await db.execute(UPDATE, order_id, body.email, body.customer_id, body.no_notification, billing, shipping)

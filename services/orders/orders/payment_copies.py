@@ -92,7 +92,7 @@ async def apply_payments(
     the news comes. An order that is not there yet takes its payments as it finds them when it is placed.
 
     Only a refund of the order itself `settles` it: what returns, claims and payments give back shows in the totals,
-    and the payment status stays (reference/after-sales.md, "Payments")."""
+    and the payment status stays (docs/behaviour/after-sales.md, "Payments")."""
     order = await db.fetchrow(LOCK, order_id)
     await store_payments(db, payments)
     made = refund is not None and await db.fetchval(STORE_REFUND, orjson.dumps(refund).decode())

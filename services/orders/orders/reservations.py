@@ -2,7 +2,8 @@
 
 How much of a line may be reserved is known here. What is at work on its order may be about to change that, or has
 changed it and the reservations have not followed yet; then nothing is reserved. What is begun later finds the
-reservation, or leaves a mark on the line by which the inventory knows that the answer is too old (its line_marks.py).
+reservation, or leaves a mark on the line by which the inventory knows that the answer is too old
+(services/inventory/line_marks.py).
 """
 
 from typing import Annotated, Any

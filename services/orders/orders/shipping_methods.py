@@ -1,7 +1,7 @@
 """POST /admin/orders/{id}/shipping-methods: one more way of shipping, for a price that staff names.
 
 It takes the place of the methods of the same shipping profile. Its tax is that of the moment, and there is none when
-another method of the order has tax lines from its payment: those are the order's taxes (reference/orders.md).
+another method of the order has tax lines from its payment: those are the order's taxes (docs/behaviour/orders.md).
 """
 
 from typing import Annotated, Any

@@ -1,6 +1,6 @@
 """What customers get back for returned goods, and what a parcel changes in what was asked for. Pure.
 
-Recorded figures: reference/after-sales.md, "Refund arithmetic".
+Recorded figures: docs/behaviour/after-sales.md, "Refund arithmetic".
 """
 
 from collections.abc import Iterable, Mapping

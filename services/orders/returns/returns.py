@@ -1,7 +1,7 @@
 """Returns: a customer wants to send lines of an order back. What they are worth is settled when it is asked for.
 
 A label is priced by the catalog, before the transaction. `receive_now` takes the goods at once: they go into stock and
-count as returned, but nothing is refunded and the order's status stays (reference/after-sales.md, "Returns").
+count as returned, but nothing is refunded and the order's status stays (docs/behaviour/after-sales.md, "Returns").
 """
 
 from typing import Annotated, Any

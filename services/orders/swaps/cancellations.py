@@ -1,7 +1,7 @@
 """Canceling a swap: its payment is given up, what was reserved for it is released, its rows say so. A recorded saga,
 `cancel_swap`, tried until it is done: giving up a payment cannot be taken back.
 
-A difference that was captured is not given back by this, as in the reference (reference/after-sales.md, "Swaps"): it
+A difference that was captured is not given back by this, as in Medusa (docs/behaviour/after-sales.md, "Swaps"): it
 counts as paid for the order, and is refunded like that, in the order or by its payment.
 """
 

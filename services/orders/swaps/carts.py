@@ -3,7 +3,7 @@
 Its lines are the new goods, the label of the return if it has one, and a line with a negative price for each line that
 comes back, taxed and discounted as it was bought. Prices and discounts are those of the moment in which the swap was
 made, taxes those of the moment in which the customer confirms it; until then only totals show them, the new lines have
-no tax lines yet (reference/after-sales.md, "Swaps").
+no tax lines yet (docs/behaviour/after-sales.md, "Swaps").
 """
 
 from collections.abc import Mapping, Sequence

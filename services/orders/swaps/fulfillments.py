@@ -1,5 +1,5 @@
-"""The new goods of a swap are packed, all at once, and shipped; or unpacked again (parcels.py). The order's own
-fulfillment status stays as it is.
+"""The new goods of a swap are packed, all at once, and shipped; or unpacked again (fulfillments/owners.py). The order's
+own fulfillment status stays as it is.
 """
 
 from functools import partial

@@ -1,4 +1,4 @@
-"""What answers about swaps are made of. An order's answer shows its swaps by itself (reads.py)."""
+"""What answers about swaps are made of. An order's answer shows its swaps by itself (services/orders/reads.py)."""
 
 from services.chassis.db import Db
 from services.chassis.embed import Many, One, Page, Resource, Selection, Tree, cols, one_json, page_query, tree

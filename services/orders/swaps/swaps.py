@@ -1,5 +1,5 @@
 """Swaps: a customer sends goods back and gets others. Staff make a swap, with a return and a cart; the customer
-confirms it through the cart (carts.py), and then the difference that is due is settled (swap_payments.py).
+confirms it through the cart (carts.py), and then the difference that is due is settled (payments.py).
 
 The catalog is asked before the transaction: for the prices of what the customer gets, and for the label of the return.
 With a label that a provider is asked for over a network, making a swap is a recorded saga.

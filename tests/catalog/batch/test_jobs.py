@@ -254,7 +254,7 @@ async def test_list(catalog: Client, uid: str) -> None:
     assert await ids(("failed_at", "null"), ("canceled_at", "null")) == [over["id"], waiting["id"]]
     assert await ids(("created_at[gt]", "2020-01-01"), ("updated_at[gt]", "2020-01-01")) == [over["id"], waiting["id"]]
     page = await catalog.ok("GET", "/admin/batch-jobs", query=[*both, ("limit", "1"), ("offset", "1")])
-    # A list does not tell dry runs from others (reference/catalog.md, golden answers).
+    # A list does not tell dry runs from others (docs/behaviour/catalog.md, "Batch jobs").
     assert page == {"batch_jobs": [waiting | {"dry_run": False}], "count": 2, "offset": 1, "limit": 1}
 
 

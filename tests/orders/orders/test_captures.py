@@ -271,7 +271,7 @@ async def test_a_refund_asked_for_elsewhere_is_heard_of(api: Client, ordered: Or
 
     await until(done)
     after = await shown(api, order)
-    # Only a refund of the order itself changes its payment status (reference/after-sales.md, Payments).
+    # Only a refund of the order itself changes its payment status (docs/behaviour/after-sales.md).
     assert after["payment_status"] == "captured"
     assert (after["refunded_total"], after["refundable_amount"]) == (4000, 0)
     assert [(refund["amount"], refund["payment_id"]) for refund in after["refunds"]] == [(4000, payment_id)]
