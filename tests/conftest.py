@@ -210,7 +210,8 @@ async def stack(databases: dict[str, str]) -> AsyncIterator[Stack]:
     async with aiohttp.ClientSession() as session:
         try:
             for name in SERVICES:
-                settings[name] = Settings(
+                service = importlib.import_module(f"services.{name}.service").SERVICE
+                settings[name] = service.settings(
                     port=0,
                     database_url=SecretStr(databases[name]),
                     rabbitmq_url=SecretStr(rabbitmq_url()),
@@ -220,7 +221,7 @@ async def stack(databases: dict[str, str]) -> AsyncIterator[Stack]:
                     # All services share this process: on a busy machine an answer takes its time.
                     command_deadline=20.0,
                 )
-                apps[name] = make_app(importlib.import_module(f"services.{name}.service").SERVICE, settings[name])
+                apps[name] = make_app(service, settings[name])
                 runner, urls[name] = await serve(apps[name])
                 runners.append(runner)
             apps["gateway"] = await make_gateway(databases["gateway"], namespace, urls)

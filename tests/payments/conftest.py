@@ -9,7 +9,8 @@ import pytest
 from services.chassis.commands import call
 from services.chassis.ids import new_id
 from services.chassis.keys import BUS
-from services.payments.providers import Data, Row, providers
+from services.payments.provider_protocol import Data, Row
+from services.payments.providers import providers
 from tests.conftest import Stack, listening, until
 
 Ask = Callable[..., Awaitable[dict[str, Any]]]
