@@ -5,29 +5,26 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode
 
-from services.chassis.settings import PORTS, Settings
+from services.chassis.settings import Settings
 
 ORIGIN = re.compile(r"https?://[^/\s*,]+")
 SERVICES = ("orders", "catalog", "payments", "inventory")
 
 
 class GatewaySettings(Settings):
-    """Settings of one gateway process, read from the environment (prefix `MERCER_`); an empty variable is as good as
-    none, so that a compose file can name them all."""
+    """Settings of one gateway process, read from the environment (prefix `MERCER_`)."""
 
-    model_config = SettingsConfigDict(env_prefix="MERCER_", extra="ignore", env_ignore_empty=True)
-
-    port: int = PORTS["gateway"]
+    port: int = 9000
     session_secret: SecretStr = Field(
         min_length=32,
         description="signs tokens and invites, keys the digests of API tokens: changing it ends all of them",
     )
-    orders_url: str = f"http://127.0.0.1:{PORTS['orders']}"
-    catalog_url: str = f"http://127.0.0.1:{PORTS['catalog']}"
-    payments_url: str = f"http://127.0.0.1:{PORTS['payments']}"
-    inventory_url: str = f"http://127.0.0.1:{PORTS['inventory']}"
+    orders_url: str = "http://127.0.0.1:9001"
+    catalog_url: str = "http://127.0.0.1:9002"
+    payments_url: str = "http://127.0.0.1:9003"
+    inventory_url: str = "http://127.0.0.1:9004"
     max_upload_bytes: int = Field(default=50 * 1024 * 1024, gt=0, description="body of a request to /admin/uploads")
     upstream_seconds: float = Field(default=30.0, gt=0, description="time without a byte, from either side, until 504")
     upstream_connections: int = Field(default=100, gt=0, description="connections to each service; more requests wait")

@@ -19,7 +19,6 @@ import pytest
 from hypothesis import settings
 from pydantic import SecretStr
 
-from services.chassis.settings import Settings
 from tests.support.answers import Answers, kept_document
 from tests.support.client import Client
 from tests.support.servers import postgres_url, rabbitmq_url, template, with_database
@@ -62,7 +61,8 @@ async def stack(databases: dict[str, str]) -> AsyncIterator[Stack]:
     async with aiohttp.ClientSession() as session:
         try:
             for name in SERVICES:
-                settings[name] = Settings(
+                service = importlib.import_module(f"services.{name}.service").SERVICE
+                settings[name] = service.settings(
                     port=0,
                     database_url=SecretStr(databases[name]),
                     rabbitmq_url=SecretStr(rabbitmq_url()),
@@ -72,7 +72,7 @@ async def stack(databases: dict[str, str]) -> AsyncIterator[Stack]:
                     # All services share this process: on a busy machine an answer takes its time.
                     command_deadline=20.0,
                 )
-                apps[name] = make_app(importlib.import_module(f"services.{name}.service").SERVICE, settings[name])
+                apps[name] = make_app(service, settings[name])
                 runner, urls[name] = await serve(apps[name])
                 runners.append(runner)
             apps["gateway"] = await make_gateway(databases["gateway"], namespace, urls)

@@ -12,7 +12,10 @@ ROOT = Path(__file__).parent.parent
 SERVICES = ("orders", "catalog", "payments", "inventory")
 SOURCES = sorted(p for top in ("services", "gateway") for p in (ROOT / top).rglob("*.py"))
 STATEMENTS = {"execute", "executemany", "fetch", "fetchrow", "fetchval"}
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 MAX_LINES = 420
+# The names of services and of what they are about; also as parts of words.
+BUSINESS = "orders catalog payment inventor cart stock region discount customer fulfil refund gift price"
 
 
 def calls(tree: ast.AST) -> Iterator[ast.Call]:
@@ -40,6 +43,19 @@ def test_source(path: Path) -> None:
         ]
         assert not looped, f"a statement in a loop, at lines {looped}"
         assert "publish" not in {method(call) for call in calls(tree)}, "events leave through emit()"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "services/chassis").rglob("*.py")), ids=lambda p: p.name)
+def test_the_chassis_knows_no_business(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    words = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    words |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    words |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg | ast.keyword) and node.arg}
+    words |= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    docstrings = {ast.get_docstring(node, clean=False) for node in ast.walk(tree) if isinstance(node, DOCUMENTED)}
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    words |= texts - docstrings
+    assert not [word for word in words if any(known in word.lower() for known in BUSINESS.split())]
 
 
 def iterates(loop: ast.AST, call: ast.Call) -> bool:

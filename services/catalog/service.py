@@ -17,11 +17,13 @@ from services.catalog import (
 from services.catalog.batch.runner import run_jobs
 from services.catalog.pricing.carts import COPIED_KINDS
 from services.catalog.seed import seed
+from services.catalog.settings import CatalogSettings
 from services.chassis.service import Service
 
 SERVICE = Service(
     name="catalog",
     folder=Path(__file__).parent,
+    settings=CatalogSettings,
     operations=[
         *products.OPERATIONS,
         *price_lists.OPERATIONS,

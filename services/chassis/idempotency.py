@@ -6,17 +6,15 @@ stored is given before anything else is done: the services that the handler woul
 """
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 from aiohttp import web
 
+from services.chassis.connection import Db
 from services.chassis.errors import Conflict, InvalidData
 from services.chassis.http import ANSWER, Replay, actor
 from services.chassis.keys import POOL
-
-if TYPE_CHECKING:
-    from services.chassis.db import Db
 
 HEADER = "Idempotency-Key"
 MAX_LENGTH = 255
@@ -43,7 +41,7 @@ def keyed(request: web.Request) -> web.Request:
     return request.clone(headers=headers)
 
 
-async def claim(db: "Db", request: web.Request) -> tuple[bool, str | None]:
+async def claim(db: Db, request: web.Request) -> tuple[bool, str | None]:
     """(whether this transaction has to keep its answer, the saga that the same request began before, if any).
 
     A second request with the same key waits here until the first one has committed or rolled back.
@@ -84,18 +82,18 @@ async def digest(request: web.Request) -> bytes:
     return hashlib.sha256(b"\n".join((request.path_qs.encode(), await request.read()))).digest()
 
 
-async def store(db: "Db", request: web.Request) -> None:
+async def store(db: Db, request: web.Request) -> None:
     """Keep the answer that the handler made inside its transaction."""
     response = request[ANSWER]
     await db.execute(STORE, request.headers[HEADER], actor(request), response.status, response.text)
 
 
-async def remember(db: "Db", request: web.Request, saga_id: str) -> None:
+async def remember(db: Db, request: web.Request, saga_id: str) -> None:
     """Tie the request's key, if it has one, to the saga that it began in this transaction."""
     if HEADER in request.headers:
         await db.execute(REMEMBER, request.headers[HEADER], actor(request), saga_id)
 
 
-async def prune(db: "Db") -> None:
+async def prune(db: Db) -> None:
     """Forget keys after a few days; called on a timer."""
     await db.execute(PRUNE, DAYS_KEPT)

@@ -27,7 +27,7 @@ from services.chassis.migrate import check_migrated, migrate
 from services.chassis.operations import Operation
 from services.chassis.outbox import run_relay
 from services.chassis.sagas import Step, run_resumer
-from services.chassis.settings import Settings, settings_for
+from services.chassis.settings import Settings
 
 log = structlog.get_logger()
 CleanupContext = Callable[[web.Application], AsyncIterator[None]]
@@ -40,6 +40,7 @@ class Service:
     name: str
     folder: Path
     operations: Sequence[Operation | web.RouteDef]
+    settings: type[Settings] = Settings
     listeners: Mapping[str, Listener] = field(default_factory=dict)
     commands: Mapping[str, CommandHandler] = field(default_factory=dict)
     documents: Mapping[str, Kind] = field(default_factory=dict)  # rows that others keep copies of
@@ -171,7 +172,7 @@ def serve(app: web.Application, settings: Settings) -> None:
 
 def main(service: Service) -> None:
     """`python -m services.NAME` serves; with `migrate` it brings its database up to date and exits."""
-    settings = settings_for(service.name)
+    settings = service.settings()
     setup_logging(service.name, settings.log_level)
     if sys.argv[1:] == ["migrate"]:
         asyncio.run(migrate(settings.database_url.get_secret_value(), service.sql))

@@ -15,10 +15,12 @@ from services.inventory import (
     variants,
 )
 from services.inventory.ledger_rolls import run_rolls
+from services.inventory.settings import InventorySettings
 
 SERVICE = Service(
     name="inventory",
     folder=Path(__file__).parent,
+    settings=InventorySettings,
     operations=[
         *items.OPERATIONS,
         *ledger_reads.OPERATIONS,

@@ -21,10 +21,12 @@ from services.orders import (
 )
 from services.orders.notifications.notifications import run_notifications
 from services.orders.orders.counts import run_folding
+from services.orders.settings import OrdersSettings
 
 SERVICE = Service(
     name="orders",
     folder=Path(__file__).parent,
+    settings=OrdersSettings,
     operations=[
         *drafts.OPERATIONS,
         *orders.OPERATIONS,

@@ -14,7 +14,7 @@ from services.chassis.db import Db
 from services.chassis.ids import new_id
 from services.chassis.outbox import emit, emit_all
 from services.payments.gift_cards import card_tax_rate, new_code
-from services.payments.providers import Row
+from services.payments.provider_protocol import Row
 
 BATCH = 500
 CONTINUED = "gift_card.issue_continued"

@@ -26,7 +26,7 @@ from services.chassis.ids import new_id
 from services.chassis.keys import BUS, POOL
 from services.chassis.outbox import emit
 from services.chassis.params import TEXT, Bind, Filter, moment, query_of, word
-from services.payments.providers import Row
+from services.payments.provider_protocol import Row
 
 log = structlog.get_logger()
 

@@ -18,7 +18,8 @@ from services.chassis.errors import InvalidData, NotAllowed, Unavailable
 from services.chassis.ids import new_id
 from services.chassis.keys import POOL
 from services.chassis.sagas import Saga, Step, begin, intention, run
-from services.payments.providers import Data, Provider, Row, provider
+from services.payments.provider_protocol import Data, Provider, Row
+from services.payments.providers import provider
 
 Reply = dict[str, Any]
 

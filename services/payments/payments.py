@@ -17,7 +17,8 @@ from services.chassis.keys import BUS, POOL
 from services.chassis.outbox import emit
 from services.chassis.params import query_of
 from services.payments.operations import Operation, Part, Reply, Work, check_idle, perform
-from services.payments.providers import Data, Row, provider
+from services.payments.provider_protocol import Data, Row
+from services.payments.providers import provider
 
 log = structlog.get_logger()
 

@@ -1,69 +1,24 @@
 """Payment providers: who moves the money.
 
-A provider is found under its id through the entry points of the group `mercer.payment_providers` (an object of this
-protocol, or something that makes one when called); `system`, `manual` and, where it has a key, `stripe` are in the box.
-Which ones there are is told by the event payment_providers.changed, and to the catalog when a process starts, so that
-regions can offer them.
-
-A provider that talks to somebody else's server says `remote = True`. It is then called outside of any transaction, by a
-recorded saga that is resumed after a crash (operations.py), so it can be asked the same thing twice: `key` is the same
-then, and names the operation to the other side. It raises NotAllowed or InvalidData when it is certain that nothing
-happened, and any other exception when it is not. What it returns becomes the payment's `data`.
-
-One that has a method `close` is closed when the process ends. One whose server forgets keys has a method `made`: given
-a payment, the data of what was authorized for it, or None. That is asked first when a saga is resumed.
+A provider is found under its id through the entry points of the group `mercer.payment_providers` (an object of the
+protocol in provider_protocol.py, or something that makes one when called); `system`, `manual` and, where it has a key,
+`stripe` are in the box. Which ones there are is told by the event payment_providers.changed, and to the catalog when a
+process starts, so that regions can offer them.
 """
 
 from functools import cache, partial
-from typing import Any, Protocol
 
 from aiohttp import web
-from pydantic import SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.chassis import plugins
 from services.chassis.commands import notify_until_heard
 from services.chassis.db import Db
 from services.chassis.errors import InvalidData
 from services.chassis.outbox import emit
+from services.payments.provider_protocol import Data, Provider, Row
+from services.payments.settings import StripeSettings
 
 GROUP = "mercer.payment_providers"
-
-Row = dict[str, Any]  # a payment as the API shows it
-Data = dict[str, Any]
-
-
-class Provider(Protocol):
-    """How to reach one payment provider."""
-
-    remote: bool
-
-    async def authorize(self, payment: Row, key: str) -> Data:
-        """Make sure of `payment["amount"]`; `payment["data"]` is what the caller gave."""
-        ...
-
-    async def capture(self, payment: Row, key: str) -> Data:
-        """Take the whole amount."""
-        ...
-
-    async def cancel(self, payment: Row, key: str) -> Data:
-        """Give up the authorization. What was captured stays: `refund` may be asked to give it back later. A provider
-        that cannot do this to a captured payment refuses."""
-        ...
-
-    async def refund(self, payment: Row, amount: int, key: str) -> Data:
-        """Give back `amount`."""
-        ...
-
-
-class StripeSettings(BaseSettings):
-    """What stripe_provider.py needs, from the environment (prefix `MERCER_`); an empty variable is as good as none."""
-
-    model_config = SettingsConfigDict(env_prefix="MERCER_", extra="ignore", env_ignore_empty=True)
-
-    stripe_api_key: SecretStr | None = None
-    stripe_api_base: str = "https://api.stripe.com"
-    stripe_webhook_secret: SecretStr | None = None
 
 
 class System:

@@ -16,7 +16,7 @@ from services.chassis.ids import new_id
 from services.chassis.outbox import emit
 from services.payments.operations import Operation, Part, Reply, Work, check_idle, perform
 from services.payments.payments import payment_row, payment_rows
-from services.payments.providers import Data
+from services.payments.provider_protocol import Data
 
 REFUND = Resource(
     "refunds",

@@ -13,10 +13,12 @@ from services.payments import (
     refunds,
     stripe_webhooks,
 )
+from services.payments.settings import PaymentsSettings
 
 SERVICE = Service(
     name="payments",
     folder=Path(__file__).parent,
+    settings=PaymentsSettings,
     operations=[
         *payments.OPERATIONS,
         *payment_collections.OPERATIONS,

@@ -18,7 +18,7 @@ import structlog
 from pydantic import SecretStr
 
 from services.chassis.errors import InvalidData, NotAllowed, Unavailable
-from services.payments.providers import Data, Row
+from services.payments.provider_protocol import Data, Row
 
 log = structlog.get_logger()
 
@@ -30,7 +30,7 @@ WAITING = ("requires_capture", "succeeded")  # the customer has done all that is
 
 
 class Stripe:
-    """The provider of the protocol in providers.py, over one kept-alive client."""
+    """The provider of the protocol in provider_protocol.py, over one kept-alive client."""
 
     remote = True
 

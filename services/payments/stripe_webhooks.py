@@ -22,7 +22,8 @@ from services.chassis.ids import new_id
 from services.chassis.keys import POOL
 from services.payments.operations import Part, Reply, Work, check_idle, wake
 from services.payments.payments import payment_row, settle_cancel, settle_capture, tell_of
-from services.payments.providers import Data, Row, providers
+from services.payments.provider_protocol import Data, Row
+from services.payments.providers import providers
 from services.payments.refunds import settle_refund
 
 FIND = "select id from payments where provider_id = 'stripe' and data ->> 'id' = $1 order by id for update"

@@ -1,5 +1,5 @@
-"""kill -9 between the steps of what claims do with money and stock elsewhere: each flow is finished or compensated, and the
-books of all services agree. Asked again under its Idempotency-Key it is answered, and done once.
+"""kill -9 between the steps of what claims do with money and stock elsewhere: each flow is finished or compensated, and
+the books of all services agree. Asked again under its Idempotency-Key it is answered, and done once.
 """
 
 from typing import Any

@@ -1,5 +1,5 @@
-"""kill -9 between the steps of every flow that moves money or stock elsewhere: it is finished or compensated, and the books
-of all services agree. Asked again under its Idempotency-Key it is answered, and done once.
+"""kill -9 between the steps of every flow that moves money or stock elsewhere: it is finished or compensated, and the
+books of all services agree. Asked again under its Idempotency-Key it is answered, and done once.
 """
 
 from typing import Any

@@ -1,5 +1,5 @@
-"""kill -9 between the steps of asking for an order edit and of confirming it: each is finished or compensated, and the books
-of all services agree. Asked again under its Idempotency-Key it is answered, and done once.
+"""kill -9 between the steps of asking for an order edit and of confirming it: each is finished or compensated, and the
+books of all services agree. Asked again under its Idempotency-Key it is answered, and done once.
 """
 
 from typing import Any

@@ -12,6 +12,7 @@ from aiohttp import FormData
 
 from services.catalog.files import storage
 from services.catalog.files.storage import new_key
+from services.catalog.settings import file_settings
 from tests.support.client import Client
 from tests.support.waiting import until
 
@@ -23,7 +24,7 @@ def kept_in(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder where the files of a test are, also those of further processes."""
 
     def forget() -> None:
-        storage.file_settings.cache_clear()
+        file_settings.cache_clear()
         storage.storage.cache_clear()
 
     monkeypatch.setenv("MERCER_FILES_FOLDER", str(path))

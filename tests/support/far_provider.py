@@ -2,7 +2,7 @@
 
 import asyncio
 
-from services.payments.providers import Data, Row
+from services.payments.provider_protocol import Data, Row
 
 
 class Far:

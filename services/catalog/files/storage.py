@@ -23,9 +23,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import structlog
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.catalog.settings import FileSettings, file_settings
 from services.chassis.errors import NotFound, Unavailable
 from services.chassis.ids import new_id
 
@@ -39,27 +38,6 @@ DISK_BLOCK = 256 * 1024
 S3_BLOCK = 5 * 1024 * 1024  # S3 takes no smaller part, but for the last one
 ABANDONED_SECONDS = 24 * 60 * 60
 MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
-
-
-class FileSettings(BaseSettings):
-    """From the environment (prefix `MERCER_`); an empty variable is as good as none."""
-
-    model_config = SettingsConfigDict(env_prefix="MERCER_", extra="ignore", env_ignore_empty=True)
-
-    files: str = Field(default="disk", description="disk, s3 or the name of an installed provider")
-    files_folder: Path = Path("uploads")
-    files_url: str = Field(default="http://localhost:9000", description="where clients find the gateway, for links")
-    max_upload_bytes: int = Field(default=50 * 1024 * 1024, gt=0, description="all files of one request")
-    s3_bucket: str = ""
-    s3_region: str = "us-east-1"
-    s3_endpoint: str | None = Field(default=None, description="of another S3 than Amazon's")
-    s3_access_key_id: SecretStr | None = Field(default=None, description="without it, what the machine itself may do")
-    s3_secret_access_key: SecretStr | None = None
-
-    @field_validator("files_url")
-    @classmethod
-    def without_slash(cls, url: str) -> str:
-        return url.rstrip("/")
 
 
 @dataclass(frozen=True)
@@ -303,12 +281,6 @@ def attachment(key: str) -> str:
     """The Content-Disposition that has a browser save a file under the name that it came with."""
     found = KEY.fullmatch(key)
     return f'attachment; filename="{found["name"] if found else key}"'
-
-
-@cache
-def file_settings() -> FileSettings:
-    """This process's settings."""
-    return FileSettings()
 
 
 @cache

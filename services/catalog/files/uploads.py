@@ -20,7 +20,8 @@ import structlog
 from aiohttp import BodyPartReader, MultipartReader, web
 from pydantic import Field
 
-from services.catalog.files.storage import KEY, PROTECTED, attachment, file_settings, is_key, new_key, no_file, storage
+from services.catalog.files.storage import KEY, PROTECTED, attachment, is_key, new_key, no_file, storage
+from services.catalog.settings import file_settings
 from services.chassis.errors import InvalidData, TooLarge
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.keys import SETTINGS

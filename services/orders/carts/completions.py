@@ -16,7 +16,7 @@ from services.chassis.db import Db, transaction
 from services.chassis.errors import ApiError, NotAllowed
 from services.chassis.http import json_bytes
 from services.chassis.ids import new_id
-from services.chassis.keys import POOL, SETTINGS
+from services.chassis.keys import POOL
 from services.chassis.outbox import emit
 from services.chassis.params import check_known, query_of
 from services.chassis.sagas import Saga, Step, begin, intention, run
@@ -24,6 +24,7 @@ from services.orders import remote
 from services.orders.fulfillments.owners import SWAP, access_owner
 from services.orders.orders.payment_copies import store_payments
 from services.orders.pricing.quotes import Row, store_copies
+from services.orders.settings import orders_settings
 from services.orders.swaps.carts import (
     SwapCart,
     access_cart,
@@ -215,7 +216,7 @@ async def post_complete(request: web.Request) -> web.Response:
                     "cart": asdict(cart),
                     "payment_id": new_id("pay"),
                     "data": await session_data(db, cart_id),
-                    "reserve": app[SETTINGS].reserve_stock == "on_placement",
+                    "reserve": orders_settings(app).reserve_stock == "on_placement",
                 }
                 saga = await begin(db, "complete_swap", cart.swap_id, state, request)
     if saga is not None:

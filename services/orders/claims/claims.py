@@ -16,7 +16,6 @@ from services.chassis.db import Db, reading, transaction
 from services.chassis.errors import NotFound
 from services.chassis.http import Body, actor, parse
 from services.chassis.ids import new_id
-from services.chassis.keys import SETTINGS
 from services.chassis.outbox import emit
 from services.chassis.params import query_of
 from services.chassis.sagas import Saga, Step, begin, intention, run
@@ -44,6 +43,7 @@ from services.orders.retry_keys import keyed, keyed_json
 from services.orders.returns.receipts import RECEIPTS, lines_by_id
 from services.orders.returns.refund_amounts import check_left, once_each, return_refund
 from services.orders.returns.returns import LABEL, ReturnShipping, labelled, method_of, write_return
+from services.orders.settings import orders_settings
 from services.orders.totals import LARGEST
 
 
@@ -340,7 +340,7 @@ async def post_claim(request: web.Request) -> web.Response:
         if saga is None:
             plan = await plan_claim(db, order_id, body, quoted, key)
             await store_copies(db, quoted["copies"])
-            who = {"user_id": actor(request), "reserve_stock": request.app[SETTINGS].reserve_stock}
+            who = {"user_id": actor(request), "reserve_stock": orders_settings(request.app).reserve_stock}
             saga = await begin(db, "create_claim", plan["claim_id"], plan | who, request)
     await run(request.app, CREATE_CLAIM, saga)
     async with transaction(request) as db:

@@ -19,7 +19,7 @@ from services.chassis.db import Db, transaction
 from services.chassis.errors import ApiError, Duplicate, InvalidData, Unavailable
 from services.chassis.http import actor, json_bytes
 from services.chassis.ids import new_id
-from services.chassis.keys import POOL, SETTINGS
+from services.chassis.keys import POOL
 from services.chassis.outbox import emit
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote
@@ -29,6 +29,7 @@ from services.orders.orders.payment_copies import apply_payments, store_payments
 from services.orders.pricing import quotes
 from services.orders.pricing.quotes import Basket, Quote, Row
 from services.orders.reads import placed_order_json
+from services.orders.settings import orders_settings
 from services.orders.totals import Totals
 
 log = structlog.get_logger()
@@ -307,7 +308,7 @@ async def post_pay(request: web.Request) -> web.Response:
             await access_draft(db, draft_id)
             draft = await load_draft(db, draft_id)
             check_payable(draft)
-            reserve_now = app[SETTINGS].reserve_stock == "on_placement"
+            reserve_now = orders_settings(app).reserve_stock == "on_placement"
             state = intended(draft, actor(request), reserve=reserve_now)
             saga = await begin(db, "place_order", draft_id, state, request)
     placed = await run(app, PLACE_ORDER, saga)

@@ -19,7 +19,6 @@ from aiohttp import web
 from services.chassis.db import Db, transaction
 from services.chassis.errors import Conflict, Unavailable
 from services.chassis.http import actor, json_bytes
-from services.chassis.keys import SETTINGS
 from services.chassis.outbox import emit
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote
@@ -27,6 +26,7 @@ from services.orders.edits.access import BUSY_EDIT, access_edit, check_active
 from services.orders.edits.reads import edit_json
 from services.orders.edits.rules import Counters, Successor, check_replaceable, moves, needed
 from services.orders.pricing.amounts import recompute_order
+from services.orders.settings import orders_settings
 
 log = structlog.get_logger()
 
@@ -184,7 +184,7 @@ async def post_confirm(request: web.Request) -> web.Response:
     edit_id, app = request.match_info["id"], request.app
     async with intention(request) as (db, saga):
         if saga is None:
-            on_placement = app[SETTINGS].reserve_stock == "on_placement"
+            on_placement = orders_settings(app).reserve_stock == "on_placement"
             state = await plan_confirm(db, edit_id, actor(request), reserve=on_placement)
             if state is not None:
                 saga = await begin(db, "confirm_edit", edit_id, state, request)

@@ -14,12 +14,13 @@ from aiohttp import web
 
 from services.chassis.db import Db, transaction
 from services.chassis.http import json_bytes
-from services.chassis.keys import POOL, SETTINGS
+from services.chassis.keys import POOL
 from services.chassis.outbox import emit
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote, status
 from services.orders.fulfillment_providers import asked, is_remote, provider
 from services.orders.fulfillments.owners import OWNERS, Answer, Owner, access_owner, access_parcel, event_of
+from services.orders.settings import orders_settings
 
 CANCEL = """
 with canceled as (
@@ -108,7 +109,7 @@ async def answer_unpacking(
             parcel = await check_unpack(db, owner, order_id, owner_id, parcel_id)
             located = parcel["location_id"] is not None
             if located or is_remote(parcel["provider_id"]):
-                keeps = located and request.app[SETTINGS].reserve_stock == "on_placement"
+                keeps = located and orders_settings(request.app).reserve_stock == "on_placement"
                 state = {
                     "owner": owner.noun,
                     "owner_id": owner_id,

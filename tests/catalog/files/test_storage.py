@@ -16,7 +16,8 @@ from moto.server import ThreadedMotoServer
 from pydantic import SecretStr
 
 from services.catalog.files import storage as module
-from services.catalog.files.storage import S3, Disk, FileSettings, Storage, blocks, is_key, new_key, plain_name
+from services.catalog.files.storage import S3, Disk, Storage, blocks, is_key, new_key, plain_name
+from services.catalog.settings import FileSettings, file_settings
 from services.chassis.errors import NotFound, TooLarge, Unavailable
 from tests.support.client import Client
 
@@ -278,7 +279,7 @@ def fresh() -> Iterator[None]:
     """The process's store, chosen again before and after."""
 
     def forget() -> None:
-        module.file_settings.cache_clear()
+        file_settings.cache_clear()
         module.storage.cache_clear()
 
     forget()
@@ -297,18 +298,18 @@ def test_the_settings_choose_the_store(fresh: None, monkeypatch: pytest.MonkeyPa
     def chosen(**environment: str) -> Any:
         for name, value in environment.items():
             monkeypatch.setenv(f"MERCER_{name}", value)
-        module.file_settings.cache_clear()
+        file_settings.cache_clear()
         module.storage.cache_clear()
         return module.storage()
 
     found = chosen(FILES_FOLDER=str(tmp_path / "own"), FILES_URL="https://shop.example/", S3_BUCKET="", FILES="")
     assert isinstance(found, Disk)
     assert found.folder == tmp_path / "own"
-    assert module.file_settings().files_url == "https://shop.example"
+    assert file_settings().files_url == "https://shop.example"
     with pytest.raises(ValueError, match="MERCER_S3_BUCKET"):
         chosen(FILES="s3")
     assert isinstance(chosen(S3_BUCKET="b", S3_SECRET_ACCESS_KEY="hush"), S3)
-    assert "hush" not in repr(module.file_settings())
+    assert "hush" not in repr(file_settings())
     with pytest.raises(ValueError, match="not own"):
         chosen(FILES="own")
     monkeypatch.setattr(

@@ -16,6 +16,7 @@ from aiohttp import FormData
 from services.catalog.files import storage as module
 from services.catalog.files import uploads
 from services.catalog.files.storage import Disk, new_key
+from services.catalog.settings import file_settings
 from services.chassis.errors import Unavailable
 from tests.support.client import Client
 from tests.support.stack import Stack
@@ -29,7 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where the files of a test are."""
 
     def forget() -> None:
-        module.file_settings.cache_clear()
+        file_settings.cache_clear()
         module.storage.cache_clear()
 
     monkeypatch.setenv("MERCER_FILES_FOLDER", str(tmp_path / "files"))
