@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-import orjson
 from aiohttp import web
 from pydantic import AfterValidator
 
@@ -11,6 +10,7 @@ from services.chassis.db import Db, reading, transaction
 from services.chassis.errors import Conflict, InvalidData, NotAllowed, NotFound
 from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 from services.chassis.openapi_values import Row
 from services.chassis.outbox import emit
 from services.chassis.params import query_of
@@ -150,10 +150,10 @@ async def save_address(
     columns["country_code"] = (sent.country_code or "").lower()
     if not await db.fetchval(IN_REGION, region_id, columns["country_code"]):
         raise InvalidData("country_code: must be a country of the order's region.")
-    metadata = orjson.dumps(sent.metadata).decode() if "metadata" in sent.model_fields_set else None
+    metadata = json_text(sent.metadata) if "metadata" in sent.model_fields_set else None
     made = address_id or new_id("addr")
     statement = MERGE_ADDRESS if address_id else ADD_ADDRESS
-    await db.execute(statement, made, orjson.dumps(columns).decode(), metadata, merges)
+    await db.execute(statement, made, json_text(columns), metadata, merges)
     return made
 
 
