@@ -2,7 +2,6 @@
 
 import orjson
 from aiohttp import web
-from pydantic_core import to_json
 
 from services.chassis.db import Db, reading
 from services.chassis.embed import Page, Resource, Selection, Tree, one_json, one_query, page_json, selection
@@ -21,11 +20,6 @@ def chosen(resource: Resource, expand: Tree = ()) -> Selection:
 def listed(query: Query) -> str:
     """Which rows a list has: the live ones, unless it asks for when they were deleted."""
     return "{t}.deleted_at is not null" if "deleted_at" in query else "{t}.deleted_at is null"
-
-
-def json_or_null(value: object) -> str | None:
-    """JSON text for a nullable jsonb column."""
-    return None if value is None else to_json(value, inf_nan_mode="null").decode()
 
 
 async def one(db: Db, key: str, resource: Resource, what: Selection, id_: str, where: str = LIVE) -> str:

@@ -7,6 +7,7 @@ import orjson
 
 from services.chassis.db import Db
 from services.chassis.errors import Conflict
+from services.chassis.jsons import json_text
 
 DAYS_KEPT = 7
 
@@ -45,7 +46,7 @@ async def claim(db: Db, key: str, name: str, body: bytes) -> dict[str, Any] | No
 
 async def store(db: Db, key: str, reply: dict[str, Any]) -> None:
     """Keep the reply under the key that was claimed."""
-    await db.execute(STORE, key, orjson.dumps(reply).decode())
+    await db.execute(STORE, key, json_text(reply))
 
 
 async def tombstone(db: Db, key: str) -> bool:

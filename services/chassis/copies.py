@@ -8,10 +8,9 @@ For that to work all documents of one row come from events of one aggregate. A `
 
 from typing import Any
 
-import orjson
-
 from services.chassis.consumers import Event
 from services.chassis.db import Db
+from services.chassis.jsons import json_text
 
 # In the order of their ids, so that two that store the same rows wait for each other instead of deadlocking.
 STORE = """
@@ -36,7 +35,7 @@ group by id order by min(n)
 async def store(db: Db, kind: str, docs: list[dict[str, Any]]) -> None:
     """Keep the documents, except those that are older than what is stored."""
     if docs:
-        await db.execute(STORE, kind, orjson.dumps(docs).decode())
+        await db.execute(STORE, kind, json_text(docs))
 
 
 async def missing(db: Db, kind: str, ids: list[str]) -> list[str]:

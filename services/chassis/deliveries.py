@@ -19,6 +19,7 @@ from prometheus_client import Counter
 
 from services.chassis.db import Db
 from services.chassis.errors import DATABASE_ERRORS
+from services.chassis.jsons import json_text
 from services.chassis.keys import POOL
 
 log = structlog.get_logger()
@@ -60,7 +61,7 @@ class Courier:
 async def deliver(db: Db, bodies: dict[str, dict[str, Any]]) -> None:
     """Have these sent, by their ids, once the caller's transaction is committed."""
     if bodies:
-        await db.execute(ADD, list(bodies), [orjson.dumps(body).decode() for body in bodies.values()])
+        await db.execute(ADD, list(bodies), [json_text(body) for body in bodies.values()])
 
 
 async def run_deliveries(app: web.Application, courier: Courier) -> None:

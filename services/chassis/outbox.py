@@ -21,6 +21,7 @@ from prometheus_client import Counter, Gauge
 from services.chassis.bus import Bus
 from services.chassis.db import Db
 from services.chassis.errors import DATABASE_ERRORS, Unavailable
+from services.chassis.jsons import json_text
 
 log = structlog.get_logger()
 
@@ -91,7 +92,7 @@ async def emit(db: Db, name: str, aggregate: str, data: dict[str, Any]) -> None:
     Emit last: until the commit, others wait to emit for the same aggregate.
     """
     context = structlog.contextvars.get_contextvars()
-    body = orjson.dumps(data).decode()
+    body = json_text(data)
     await db.execute(EMIT, name, aggregate, body, context.get("request_id"), context.get("actor"))
 
 
@@ -99,7 +100,7 @@ async def emit_all(db: Db, name: str, data: dict[str, dict[str, Any]]) -> None:
     """The same for many aggregates at once, `data` by their ids: one statement."""
     if data:
         context = structlog.contextvars.get_contextvars()
-        bodies = [orjson.dumps(body).decode() for body in data.values()]
+        bodies = [json_text(body) for body in data.values()]
         await db.execute(EMIT_ALL, name, list(data), bodies, context.get("request_id"), context.get("actor"))
 
 

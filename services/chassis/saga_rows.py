@@ -19,6 +19,7 @@ from services.chassis import idempotency
 from services.chassis.db import Db
 from services.chassis.errors import DATABASE_ERRORS, ApiError, Conflict, error_from
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 
 LEASE_SECONDS = 15.0
 WAIT_SECONDS = 5.0
@@ -95,10 +96,6 @@ class LeaseLostError(Exception):
     """Somebody else has taken over this saga, or it has ended."""
 
 
-def dumps(value: object) -> str:
-    return orjson.dumps(value).decode()
-
-
 async def begin(db: Db, kind: str, subject: str, state: dict[str, Any], request: web.Request | None = None) -> Saga:
     """Record the intention, in the caller's transaction. Raises Conflict while another one runs for the subject.
 
@@ -106,7 +103,7 @@ async def begin(db: Db, kind: str, subject: str, state: dict[str, Any], request:
     """
     context = structlog.contextvars.get_contextvars()
     asked_by = (context.get("request_id"), context.get("actor"))
-    text = dumps(state)
+    text = json_text(state)
     saga = Saga(id=new_id("saga"), kind=kind, subject=subject, state=orjson.loads(text), lease=uuid4().hex)
     if not await db.fetchval(BEGIN, saga.id, kind, subject, text, saga.lease, LEASE_SECONDS, *asked_by):
         raise Conflict(f"{kind.replace('_', ' ')} is already in progress for {subject}; wait until it has ended.")
@@ -127,7 +124,7 @@ async def load(db: Db, saga_id: str) -> Saga | None:
 
 async def record(db: Db, saga: Saga, name: str, result: object) -> None:
     """Keep what a step has answered."""
-    results = await db.fetchval(RECORD, saga.id, saga.lease, name, dumps(result))
+    results = await db.fetchval(RECORD, saga.id, saga.lease, name, json_text(result))
     if results is None:
         raise LeaseLostError
     saga.results = orjson.loads(results)
@@ -138,7 +135,7 @@ async def turn_back(db: Db, saga: Saga, error: Exception, *, maybe_ran: str | No
     said = error if isinstance(error, ApiError) else ApiError(f"The step failed with {type(error).__name__}.")
     marked = {maybe_ran: None} if maybe_ran else {}
     results = await db.fetchval(
-        TURN_BACK, saga.id, saga.lease, dumps(said.body() | {"status": said.status}), dumps(marked)
+        TURN_BACK, saga.id, saga.lease, json_text(said.body() | {"status": said.status}), json_text(marked)
     )
     if results is None:
         raise LeaseLostError
@@ -147,7 +144,7 @@ async def turn_back(db: Db, saga: Saga, error: Exception, *, maybe_ran: str | No
 
 async def end(db: Db, saga: Saga, status: str, result: dict[str, Any] | None) -> None:
     """The saga is done, or compensated. A `result` is read back as it would be after a restart."""
-    text = dumps(result)
+    text = json_text(result)
     if not await db.fetchval(END, saga.id, saga.lease, status, text):
         raise LeaseLostError
     saga.status, saga.result = status, orjson.loads(text)

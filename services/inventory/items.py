@@ -13,6 +13,7 @@ from services.chassis.embed import Page, Selection, one_json, one_query, page_js
 from services.chassis.errors import Duplicate, InvalidData, NotAllowed, NotFound
 from services.chassis.http import Body, actor, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 from services.chassis.outbox import emit, emit_all
 from services.chassis.params import FLAG, TEXT, Bind, Filter, Query, check_known, numbers, query_of, search, texts, word
 from services.inventory.ledger import Availability, announce, availability, booked, lock_items
@@ -186,7 +187,7 @@ async def ensure_items(db: Db, variants: list[dict[str, Any]]) -> Availability:
     if not wanted:
         return []
     await db.execute(LOCK_VARIANTS, [variant["variant_id"] for variant in wanted])
-    made = await db.fetch(ENSURE, orjson.dumps(wanted).decode())
+    made = await db.fetch(ENSURE, json_text(wanted))
     ids = [row["inventory_item_id"] for row in made]
     await emit_all(
         db, "inventory-item.created", {r["inventory_item_id"]: {"id": r["inventory_item_id"]} | dict(r) for r in made}
@@ -201,7 +202,7 @@ async def create_item(db: Db, body: NewItem) -> tuple[str, Availability]:
     assert body.variant_id is not None
     await db.execute(LOCK_VARIANTS, [body.variant_id])
     try:
-        made = await db.fetchval(CREATE, body.variant_id, orjson.dumps(facts | {"id": item_id}).decode())
+        made = await db.fetchval(CREATE, body.variant_id, json_text(facts | {"id": item_id}))
     except asyncpg.UniqueViolationError:
         raise Duplicate(f"There is an inventory item with sku {body.sku} already.") from None
     if not made:
@@ -214,7 +215,7 @@ async def create_item(db: Db, body: NewItem) -> tuple[str, Availability]:
 async def update_item(db: Db, item_id: str, body: ItemChanges) -> None:
     await access_item(db, item_id)
     try:
-        await db.execute(UPDATE, item_id, orjson.dumps(body.model_dump(exclude_unset=True)).decode())
+        await db.execute(UPDATE, item_id, json_text(body.model_dump(exclude_unset=True)))
     except asyncpg.UniqueViolationError:
         raise Duplicate(f"There is another inventory item with sku {body.sku}.") from None
     await emit(db, "inventory-item.updated", item_id, {"id": item_id})

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 import asyncpg
-import orjson
 from aiohttp import web
 from pydantic import Field
 
@@ -12,6 +11,7 @@ from services.chassis.embed import Selection, one_query, page_sql
 from services.chassis.errors import Duplicate, NotAllowed, NotFound
 from services.chassis.http import Body, actor, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 from services.chassis.outbox import emit
 from services.chassis.params import Values, query_of, texts
 from services.inventory.items import access_item, chosen_fields, item_json, whole
@@ -119,7 +119,7 @@ async def levels_json(db: Db, item_id: str, chosen: Selection, where: str, value
     """`{"inventory_item": {"id", "location_levels"}}` as JSON text; no levels for an item that does not exist."""
     sql = page_sql(LEVEL, chosen, where, "{t}.created_at, {t}.id", "null", "0")
     rows, _ = await db.fetchrow(sql, *values.args)
-    return f'{{"inventory_item":{{"id":{orjson.dumps(item_id).decode()},"location_levels":{rows}}}}}'
+    return f'{{"inventory_item":{{"id":{json_text(item_id)},"location_levels":{rows}}}}}'
 
 
 async def get_levels(request: web.Request) -> web.Response:

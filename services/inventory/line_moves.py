@@ -2,9 +2,8 @@
 
 from typing import Any
 
-import orjson
-
 from services.chassis.db import Db
+from services.chassis.jsons import json_text
 from services.chassis.outbox import emit_all
 from services.inventory.ledger import availability, booked, lock_items, lock_lines, who
 from services.inventory.line_marks import mark_lines
@@ -43,7 +42,7 @@ async def move_reservations(db: Db, order_id: str, moves: list[dict[str, Any]]) 
     await lock_lines(db, sorted({*left, *(move["to_line_item_id"] for move in moves if move["to_line_item_id"])}))
     await mark_lines(db, left)
     item_ids = await lock_items(db, [row["id"] for row in await db.fetch(ITEMS_OF_LINES, left)])
-    rows = await db.fetch(MOVE, "order", order_id, who(), orjson.dumps(moves).decode())
+    rows = await db.fetch(MOVE, "order", order_id, who(), json_text(moves))
     await emit_all(db, "reservation-item.updated", {row["id"]: facts(row) for row in rows if row["kept"]})
     await emit_all(db, "reservation-item.deleted", {row["id"]: facts(row) for row in rows if not row["kept"]})
     await availability(db, item_ids)

@@ -12,6 +12,7 @@ from services.chassis.embed import Selection, one_json, one_query, page_json, pa
 from services.chassis.errors import NotFound
 from services.chassis.http import Body, actor, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_or_null, json_text
 from services.chassis.outbox import emit
 from services.chassis.params import dates, query_of, search, texts
 from services.inventory.ledger import Availability, announce, availability, booked, lock_items
@@ -123,7 +124,7 @@ async def create_location(db: Db, body: NewLocation) -> str:
     location_id, address_id = new_id("sloc"), body.address_id
     if body.address is not None:
         address_id = await create_address(db, body.address)
-    metadata = None if body.metadata is None else orjson.dumps(body.metadata).decode()
+    metadata = json_or_null(body.metadata)
     await db.execute(CREATE, location_id, body.name, address_id, metadata)
     await emit(db, "stock-location.created", location_id, {"id": location_id, "name": body.name})
     return location_id
@@ -131,7 +132,7 @@ async def create_location(db: Db, body: NewLocation) -> str:
 
 async def create_address(db: Db, address: Address) -> str:
     address_id = new_id("laddr")
-    await db.execute(CREATE_ADDRESS, address_id, orjson.dumps(address.model_dump()).decode())
+    await db.execute(CREATE_ADDRESS, address_id, json_text(address.model_dump()))
     return address_id
 
 
@@ -140,10 +141,10 @@ async def update_location(db: Db, location_id: str, body: LocationChanges) -> No
     row = await access_location(db, location_id)
     changes = body.model_dump(include=body.model_fields_set - {"address"})
     if body.address is not None:
-        sent = orjson.dumps(body.address.model_dump(exclude_unset=True)).decode()
+        sent = json_text(body.address.model_dump(exclude_unset=True))
         if not await db.fetchval(UPDATE_ADDRESS, changes.get("address_id", row["address_id"]), sent):
             changes["address_id"] = await create_address(db, body.address)
-    await db.execute(UPDATE, location_id, orjson.dumps(changes).decode())
+    await db.execute(UPDATE, location_id, json_text(changes))
     await emit(db, "stock-location.updated", location_id, {"id": location_id})
 
 

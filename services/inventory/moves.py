@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import orjson
-
 from services.chassis.commands import tombstone
 from services.chassis.db import Db
 from services.chassis.errors import Conflict, NotAllowed, NotFound
+from services.chassis.jsons import json_text
 from services.chassis.outbox import emit_all
 from services.inventory.ledger import availability, booked, lock_items, who
 from services.inventory.line_marks import mark_lines
@@ -144,7 +143,7 @@ async def fulfill(db: Db, fulfillment_id: str, location_id: str, lines: Lines) -
     item_ids = await begin(db, fulfillment_id, lines)
     if item_ids is None:
         return {}
-    sent = orjson.dumps(lines).decode()
+    sent = json_text(lines)
     for row in await db.fetch(LACKING, sent, location_id):
         if row["unstocked"]:
             raise NotAllowed(f"{row['inventory_item_id']} is not stocked at {location_id}.")
@@ -158,11 +157,11 @@ async def restock(db: Db, return_id: str, location_id: str | None, lines: Lines)
     item_ids = await begin(db, return_id, lines)
     if item_ids is None:
         return {}
-    nothing = orjson.dumps([line | {"quantity": 0} for line in lines]).decode()
+    nothing = json_text([line | {"quantity": 0} for line in lines])
     for row in await db.fetch(LACKING, nothing, location_id):
         if row["unstocked"]:
             raise NotFound(f"{row['inventory_item_id']} is not stocked at {location_id or 'any location given'}.")
-    sent = orjson.dumps(lines).decode()
+    sent = json_text(lines)
     await report(db, item_ids, await db.fetch(RESTOCK, "return", return_id, who(), sent, location_id))
     return {}
 
@@ -187,7 +186,7 @@ async def unpack(db: Db, move_id: str, order_id: str, lines: Lines) -> Reply:
     """The same for a fulfillment whose lines, which are packed of nothing now, are to have what it took."""
     if await db.fetchval(TAKE_BACK, move_id):
         item_ids = await lock_items(db, [row["id"] for row in await db.fetch(ITEMS_MOVED, move_id)])
-        sent = orjson.dumps(lines).decode()
+        sent = json_text(lines)
         rows = await db.fetch(UNPACK, "fulfillment_canceled", move_id, who(), sent, order_id)
         made = {row["id"]: facts(row) for row in rows if row["line_item_id"]}
         await emit_all(db, "reservation-item.created", made)

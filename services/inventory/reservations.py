@@ -12,6 +12,7 @@ from services.chassis.embed import Page, Selection, one_json, page_json, page_qu
 from services.chassis.errors import Conflict, InvalidData, NotFound
 from services.chassis.http import Body, actor, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 from services.chassis.keys import POOL
 from services.chassis.outbox import emit
 from services.chassis.params import Query, compared, dates, number, query_of, text, texts
@@ -122,7 +123,7 @@ async def create_reservation(db: Db, facts: dict[str, Any], room: Room | None) -
     await check_stocked(db, item_id, facts["location_id"])
     if room is not None:
         await check_line(db, room, facts["quantity"])
-    row = orjson.dumps(facts | {"id": reservation_id}).decode()
+    row = json_text(facts | {"id": reservation_id})
     await db.fetchval(CREATE, "reservation", reservation_id, facts["created_by"], row)
     await tell_of(db, "created", reservation_id, facts)
     return reservation_id, await availability(db, [item_id])
@@ -141,7 +142,7 @@ async def update_reservation(
         if room is None or room.line_item_id != found["line_item_id"]:
             raise Conflict("The reservation was changed at this very moment; look at it, and try again.")
         await check_line(db, room, changes["quantity"], but=reservation_id)
-    await db.fetchval(UPDATE, "reservation", reservation_id, user, reservation_id, orjson.dumps(changes).decode())
+    await db.fetchval(UPDATE, "reservation", reservation_id, user, reservation_id, json_text(changes))
     await tell_of(db, "updated", reservation_id, dict(found) | changes)
     return await availability(db, [found["inventory_item_id"]])
 

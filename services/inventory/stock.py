@@ -8,6 +8,7 @@ from services.chassis.commands import tombstone
 from services.chassis.db import Db
 from services.chassis.embed import Page, page_json
 from services.chassis.errors import InvalidData, NotAllowed, NotFound
+from services.chassis.jsons import json_text
 from services.chassis.outbox import emit_all
 from services.inventory.ledger import availability, booked, lock_items, who
 from services.inventory.line_marks import Room, mark_lines
@@ -121,7 +122,7 @@ async def reserve(
     item_ids = await lock_items(db, [row["id"] for row in await db.fetch(ITEMS_OF_VARIANTS, variant_ids)])
     if not item_ids:
         return {"reservations": []}
-    sent = orjson.dumps(lines).decode()
+    sent = json_text(lines)
     made, short = await db.fetchrow(RESERVE, "order", order_id, created_by, sent, channel_id, claim)
     if short and claim:
         raise InvalidData(f"No location of the sales channel stocks {', '.join(sorted(set(short)))}.")

@@ -18,7 +18,6 @@ from collections.abc import Awaitable
 from functools import cache, partial
 from typing import Any, Protocol
 
-import orjson
 import structlog
 from aiohttp import web
 
@@ -26,6 +25,7 @@ from services.chassis import plugins
 from services.chassis.commands import notify_until_heard
 from services.chassis.db import Db
 from services.chassis.errors import ApiError, NotAllowed, Unavailable
+from services.chassis.jsons import json_text
 from services.chassis.outbox import emit
 
 log = structlog.get_logger()
@@ -153,7 +153,7 @@ def offers() -> dict[str, list[Data]]:
 
 async def announce(db: Db) -> None:
     """Tell the others which providers there are, and what they offer, if that has changed."""
-    if await db.fetchval(ANNOUNCE, orjson.dumps(offers()).decode()):
+    if await db.fetchval(ANNOUNCE, json_text(offers())):
         await emit(db, "fulfillment_providers.changed", "fulfillment_providers", {"providers": offers()})
 
 

@@ -7,11 +7,10 @@ they are made once. Many cards are made in batches, each followed by an event of
 
 from typing import Any
 
-import orjson
-
 from services.chassis.consumers import Event
 from services.chassis.db import Db
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 from services.chassis.outbox import emit, emit_all
 from services.payments.gift_cards import card_tax_rate, new_code
 from services.payments.provider_protocol import Row
@@ -84,7 +83,7 @@ async def record_sale(db: Db, order: Row) -> None:
         return
     await db.execute(LOCK_ORDER, order["id"])
     facts = order["id"], order["display_id"], order["region_id"], order["total"]
-    await db.execute(RECORD, *facts, orjson.dumps(lines).decode())
+    await db.execute(RECORD, *facts, json_text(lines))
     await issue_cards(db, order["id"])
 
 

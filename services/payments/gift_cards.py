@@ -14,7 +14,6 @@ import orjson
 import structlog
 from aiohttp import web
 from pydantic import BeforeValidator, Field
-from pydantic_core import to_json
 
 from services.chassis import copies
 from services.chassis.commands import call
@@ -23,6 +22,7 @@ from services.chassis.embed import One, Page, Resource, Selection, cols, one_jso
 from services.chassis.errors import ApiError, InvalidData, NotFound
 from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_or_null
 from services.chassis.keys import BUS, POOL
 from services.chassis.outbox import emit
 from services.chassis.params import TEXT, Bind, Filter, moment, query_of, word
@@ -182,7 +182,7 @@ async def create_gift_card(db: Db, body: GiftCardBody, region: Row) -> str:
         bool(body.is_disabled),
         body.ends_at,
         card_tax_rate(region["body"]["tax_rate"], taxable=region["body"]["gift_cards_taxable"]),
-        None if body.metadata is None else to_json(body.metadata).decode(),
+        json_or_null(body.metadata),
     )
     await emit(db, "gift_card.created", card_id, {"id": card_id, "order_id": None})
     return card_id

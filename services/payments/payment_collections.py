@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import orjson
 from aiohttp import web
 from pydantic import Field
-from pydantic_core import to_json
 
 from services.chassis import copies
 from services.chassis.commands import CommandBody, CommandHandler, checked, notify, tombstone
@@ -18,6 +17,7 @@ from services.chassis.documents import Docs, Kind, docs
 from services.chassis.embed import Many, Nested, One, Resource, Selection, Value, cols, one_json, one_query, tree
 from services.chassis.errors import NotAllowed, NotFound
 from services.chassis.http import Body, json_bytes, parse
+from services.chassis.jsons import json_text
 from services.chassis.keys import POOL
 from services.chassis.outbox import emit
 from services.chassis.params import query_of
@@ -130,7 +130,7 @@ async def announce(db: Db, what: str, collection_id: str) -> dict[str, Docs]:
 async def update_collection(db: Db, collection_id: str, body: CollectionUpdate) -> dict[str, Docs]:
     """Change what the body names. Returns what orders has to hear. Raises NotFound."""
     await access_collection(db, collection_id)
-    await db.execute(UPDATE, collection_id, to_json(body.model_dump(exclude_unset=True)).decode())
+    await db.execute(UPDATE, collection_id, json_text(body.model_dump(exclude_unset=True)))
     return await announce(db, "updated", collection_id)
 
 

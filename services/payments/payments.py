@@ -13,6 +13,7 @@ from services.chassis.db import Db, reading, transaction
 from services.chassis.embed import One, Page, Resource, Selection, Value, cols, one_json, one_query, page_json
 from services.chassis.errors import ApiError, Conflict, NotAllowed, NotFound
 from services.chassis.http import json_bytes
+from services.chassis.jsons import json_text
 from services.chassis.keys import BUS, POOL
 from services.chassis.outbox import emit
 from services.chassis.params import query_of
@@ -133,7 +134,7 @@ async def checked_uses(db: Db, wanted: Row) -> list[str]:
 
 async def settle_authorize(db: Db, work: Work, answers: list[Data]) -> Reply:
     payment = work.parts[0].payment
-    await db.execute(CREATE, orjson.dumps(payment).decode(), orjson.dumps(answers[0]).decode())
+    await db.execute(CREATE, json_text(payment), json_text(answers[0]))
     return await tell_of(db, "payment.created", payment["id"])
 
 
@@ -150,7 +151,7 @@ async def prepare_capture(db: Db, payment_id: str) -> Work | Reply:
 
 async def settle_capture(db: Db, work: Work, answers: list[Data]) -> Reply:
     payment_id = work.parts[0].payment["id"]
-    await db.execute(CAPTURE, payment_id, orjson.dumps(answers[0]).decode())
+    await db.execute(CAPTURE, payment_id, json_text(answers[0]))
     return await tell_of(db, "payment.payment_captured", payment_id)
 
 
@@ -174,7 +175,7 @@ async def prepare_cancel(db: Db, payment_id: str, compensate: bool) -> Work | Re
 
 async def settle_cancel(db: Db, work: Work, answers: list[Data]) -> Reply:
     payment_id = work.parts[0].payment["id"]
-    await db.execute(CANCEL, payment_id, orjson.dumps(answers[0]).decode())
+    await db.execute(CANCEL, payment_id, json_text(answers[0]))
     return await tell_of(db, "payment.canceled", payment_id)
 
 

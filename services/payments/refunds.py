@@ -13,6 +13,7 @@ from services.chassis.errors import NotAllowed, NotFound
 from services.chassis.http import Body, actor, json_bytes, parse
 from services.chassis.idempotency import HEADER
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 from services.chassis.outbox import emit
 from services.payments.operations import Operation, Part, Reply, Work, check_idle, perform
 from services.payments.payments import payment_row, payment_rows
@@ -101,7 +102,7 @@ async def settle_refund(db: Db, work: Work, answers: list[Data]) -> Reply:
         for part, data in zip(work.parts, answers, strict=False)  # as far as the providers went along
     ]
     given = work.facts | {"amount": sum(part["amount"] for part in parts)}
-    await db.execute(CREATE, orjson.dumps(given).decode(), orjson.dumps(parts).decode())
+    await db.execute(CREATE, json_text(given), json_text(parts))
     reply = await refund_reply(db, work.facts["id"], work.facts["payment_ids"])
     drawn = {part["payment_id"] for part in parts}
     for row in reply["payments"]:

@@ -10,7 +10,6 @@ Stripe sends it again, and our work, should it hang, is taken up at once.
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import orjson
 from aiohttp import web
 
 from services.chassis.commands import notify
@@ -19,6 +18,7 @@ from services.chassis.db import Db, transaction
 from services.chassis.errors import InvalidData, NotFound, Unavailable
 from services.chassis.http import NUL, json_bytes
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 from services.chassis.keys import POOL
 from services.payments.operations import Part, Reply, Work, check_idle, wake
 from services.payments.payments import payment_row, settle_cancel, settle_capture, tell_of
@@ -49,7 +49,7 @@ async def on_changed(db: Db, payment: Row, intent: dict[str, Any]) -> list[Reply
     """What can be captured, or why nothing can: kept with a payment that still waits for its capture."""
     if payment["captured_at"] or payment["canceled_at"]:
         return []
-    await db.execute(UPDATE, payment["id"], orjson.dumps(intent).decode())
+    await db.execute(UPDATE, payment["id"], json_text(intent))
     return [await tell_of(db, "payment.updated", payment["id"])]
 
 
@@ -57,7 +57,7 @@ async def on_succeeded(db: Db, payment: Row, intent: dict[str, Any]) -> list[Rep
     """Captured. What Stripe's dashboard left out of it went back to the customer."""
     told = await capture(db, payment, intent)
     if not told and not payment["canceled_at"] and payment["data"].get("status") != "succeeded":
-        await db.execute(UPDATE, payment["id"], orjson.dumps(intent).decode())
+        await db.execute(UPDATE, payment["id"], json_text(intent))
         told = [await tell_of(db, "payment.updated", payment["id"])]
     return told + await give_back(db, payment, payment["amount"] - intent["amount_received"])
 

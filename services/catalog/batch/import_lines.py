@@ -12,7 +12,6 @@ import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
-import orjson
 from pydantic import ValidationError
 from ulid import ULID
 
@@ -22,6 +21,7 @@ from services.catalog.batch.csv_files import Row
 from services.catalog.batch.rows import BadFile
 from services.catalog.products.bodies import ProductUpdate, VariantUpdate
 from services.chassis.errors import InvalidData
+from services.chassis.jsons import json_text
 
 STAGED = (
     "job_id",
@@ -146,11 +146,11 @@ class Reader:
             cells.get("Product Id") or None,
             cells.get("Variant Id") or None,
             variant.get("sku"),
-            dumps(product),
-            dumps(variant),
-            dumps(sets),
-            dumps(self._option_values(cells, problems)),
-            dumps(prices_of(self._prices, cells, self._ids, problems)) if self._prices else None,
+            json_text(product),
+            json_text(variant),
+            json_text(sets),
+            json_text(self._option_values(cells, problems)),
+            json_text(prices_of(self._prices, cells, self._ids, problems)) if self._prices else None,
             self._ids.new("prod"),
             self._ids.new("variant"),
             problems,
@@ -238,7 +238,3 @@ def check(
         for wrong in error.errors(include_url=False, include_context=False, include_input=False):
             field = str(wrong["loc"][0])
             problems.append(f"{names.get(field, field)}: {wrong['msg'].removeprefix('Value error, ')}")
-
-
-def dumps(value: object) -> str:
-    return orjson.dumps(value).decode()

@@ -23,6 +23,7 @@ from services.chassis.embed import One, Relation, Resource, Selection, cols, one
 from services.chassis.errors import ApiError, InvalidData, NotAllowed, NotFound
 from services.chassis.http import Body, actor, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 from services.chassis.keys import BUS, POOL, SETTINGS
 from services.chassis.outbox import emit
 from services.chassis.params import Bind, Filter, dates, query_of, texts
@@ -160,7 +161,7 @@ async def create_job(db: Db, body: BatchBody, user_id: str) -> str:
         await check_price_list(db, body.context.get("price_list_id"))
     job_id = new_id("batch")
     context = stored_context(body.type, body.context)
-    await db.execute(INSERT, job_id, body.type, body.dry_run, user_id, orjson.dumps(context).decode())
+    await db.execute(INSERT, job_id, body.type, body.dry_run, user_id, json_text(context))
     await emit(db, "batch.created", job_id, {"id": job_id})
     await wake(db)
     return job_id

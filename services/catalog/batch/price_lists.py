@@ -9,11 +9,12 @@ from typing import Any
 import asyncpg
 
 from services.catalog.batch.csv_files import Row, open_table
-from services.catalog.batch.import_lines import STAGED, Ids, Prices, dumps, price_columns, prices_of
+from services.catalog.batch.import_lines import STAGED, Ids, Prices, price_columns, prices_of
 from services.catalog.batch.product_import import finished, forget_file, places
 from services.catalog.batch.rows import FORGET, MOST_ERRORS, BadFile, Job, complete, connected, pre_processed
 from services.catalog.price_lists.reads import access_list
 from services.chassis.errors import InvalidData
+from services.chassis.jsons import json_text
 
 ID, SKU = "Product Variant ID", "SKU"
 
@@ -63,7 +64,7 @@ async def records(job_id: str, prices: Prices, rows: AsyncIterator[list[Row]]) -
             if variant_id is None and sku is None:
                 raise BadFile([f"Line {line}: a {ID} or a {SKU} is needed."])
             problems: list[str] = []
-            found = dumps(prices_of(prices, cells, ids, problems))
+            found = json_text(prices_of(prices, cells, ids, problems))
             yield (job_id, line, None, None, variant_id, sku, "{}", "{}", "{}", "[]", found, None, None, problems)
 
 

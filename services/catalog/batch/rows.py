@@ -16,6 +16,7 @@ from aiohttp import web
 
 from services.chassis.db import Db
 from services.chassis.errors import InvalidData
+from services.chassis.jsons import json_text
 from services.chassis.keys import POOL, SETTINGS
 from services.chassis.outbox import emit, emit_all
 
@@ -122,10 +123,6 @@ class Job:
     lease: str
 
 
-def dumps(value: object) -> str:
-    return orjson.dumps(value).decode()
-
-
 @asynccontextmanager
 async def connected(app: web.Application) -> AsyncIterator[asyncpg.Connection]:
     """A connection of one's own: work that takes minutes must not take those of the requests, nor their time limits."""
@@ -187,7 +184,7 @@ async def release(job: Job, *, seconds: float = 0, failed: bool = False) -> None
 
 async def pre_processed(db: Db, job: Job, result: dict[str, Any]) -> bool:
     """The job is known to be possible; in the caller's transaction. Returns whether it goes on at once."""
-    confirmed = await db.fetchval(PREPARED, job.id, job.lease, dumps(result), dumps(job.context))
+    confirmed = await db.fetchval(PREPARED, job.id, job.lease, json_text(result), json_text(job.context))
     if confirmed is None:
         raise Stopped
     job.result, job.prepared = result, True
@@ -210,13 +207,13 @@ async def start(job: Job) -> None:
 async def advance(job: Job, done: int, of: int) -> None:
     """Say how far it is."""
     said = {"count": of, "advancement_count": done, "progress": done / of if of else 1}
-    if not await job.app[POOL].fetchval(PROGRESS, job.id, job.lease, dumps(said)):
+    if not await job.app[POOL].fetchval(PROGRESS, job.id, job.lease, json_text(said)):
         raise Stopped
 
 
 async def complete(db: Db, job: Job, result: dict[str, Any]) -> None:
     """The job is done; in the transaction that did it."""
-    if not await db.fetchval(COMPLETE, job.id, job.lease, dumps(result)):
+    if not await db.fetchval(COMPLETE, job.id, job.lease, json_text(result)):
         raise Stopped
     await db.execute(FORGET, job.id)
     await emit(db, "batch.completed", job.id, {"id": job.id})
@@ -225,6 +222,6 @@ async def complete(db: Db, job: Job, result: dict[str, Any]) -> None:
 async def fail(db: Db, job: Job, messages: Sequence[str]) -> None:
     """The job is over, and changed nothing."""
     errors = [message.replace("\0", "") for message in messages]  # what the database cannot store
-    if await db.fetchval(FAIL, job.id, job.lease, dumps(job.result | {"errors": errors})):
+    if await db.fetchval(FAIL, job.id, job.lease, json_text(job.result | {"errors": errors})):
         await db.execute(FORGET, job.id)
         await emit(db, "batch.failed", job.id, {"id": job.id})

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
-import orjson
 from aiohttp import web
 from pydantic import Field, model_validator
 
@@ -26,6 +25,7 @@ from services.chassis.embed import Selection, one_json, one_query, tree
 from services.chassis.errors import ApiError, Duplicate, InvalidData, NotFound
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 from services.chassis.params import query_of
 from services.chassis.schemas import Rows as Row
 
@@ -139,10 +139,6 @@ delete from discount_condition_resources where condition_id = $1 and resource_id
 """
 
 
-def dumps(rows: Sequence[dict[str, Any]]) -> str:
-    return orjson.dumps(rows).decode()
-
-
 def groups_of(conditions: Sequence[ConditionUpdate] | None) -> list[str]:
     """The customer groups that conditions name."""
     return [id_ for condition in conditions or () for id_ in condition.customer_groups or ()]
@@ -155,7 +151,7 @@ async def check_resources(db: Db, type_: str, ids: Sequence[str]) -> None:
 
 async def check_named(db: Db, named: Sequence[dict[str, Any]]) -> None:
     """The same for several types: [{type, id}]."""
-    missing = await db.fetch(MISSING, dumps(named))
+    missing = await db.fetch(MISSING, json_text(named))
     if missing:
         raise NotFound(f"There is nothing in {missing[0]['type']} called {', '.join(row['id'] for row in missing)}.")
 
@@ -185,9 +181,9 @@ async def put_conditions(db: Db, rule_id: str, conditions: Sequence[RuleConditio
         for resource in each.ids
     ]
     with refusals():
-        await db.execute(UPDATE, dumps([row for row in rows if row["id"] in known]))
-        await db.execute(INSERT, rule_id, dumps([row for row in rows if row["id"] not in known]))
-    await db.execute(NAME, dumps(resources))
+        await db.execute(UPDATE, json_text([row for row in rows if row["id"] in known]))
+        await db.execute(INSERT, rule_id, json_text([row for row in rows if row["id"] not in known]))
+    await db.execute(NAME, json_text(resources))
 
 
 async def access_condition(
@@ -313,7 +309,7 @@ async def delete_condition(request: web.Request) -> web.Response:
     async with transaction(request) as db:
         await remove_condition(db, discount_id, condition_id)
         discount = await one(db, "discount", DISCOUNT, what, discount_id)
-        head = f'{{"id":{orjson.dumps(condition_id).decode()},"object":"discount-condition","deleted":true,'
+        head = f'{{"id":{json_text(condition_id)},"object":"discount-condition","deleted":true,'
         return json_bytes(request, head + discount[1:])
 
 

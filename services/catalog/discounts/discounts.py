@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from aiohttp import web
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from services.catalog.answers import deleted, get_one, get_page, json_or_null, one
+from services.catalog.answers import deleted, get_one, get_page, one
 from services.catalog.bodies import Amount, Metadata, sent
 from services.catalog.discounts.conditions import ConditionBody, RuleCondition, groups_of, put_conditions, shown_by
 from services.catalog.discounts.customer_groups import keep_groups, known_groups
@@ -32,6 +32,7 @@ from services.chassis.embed import one_json, one_query, page_query
 from services.chassis.errors import InvalidData, NotFound
 from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_or_null
 from services.chassis.outbox import emit
 from services.chassis.params import Bind, Filter, choices, dates, flag, moment, query_of, search
 

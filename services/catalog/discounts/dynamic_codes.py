@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from services.catalog.answers import json_or_null, one
+from services.catalog.answers import one
 from services.catalog.bodies import Metadata
 from services.catalog.discounts.discounts import DELETE, Code
 from services.catalog.discounts.rows import DISCOUNT, DISCOUNT_KINDS, WHOLE, access_discount, normalised, refusals
@@ -11,6 +11,7 @@ from services.chassis.db import Db, transaction
 from services.chassis.errors import NotAllowed
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_or_null
 from services.chassis.outbox import emit
 
 

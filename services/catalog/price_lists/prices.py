@@ -6,7 +6,6 @@ from typing import Annotated, Self
 import orjson
 from aiohttp import web
 from pydantic import Field, model_validator
-from pydantic_core import to_json
 
 from services.catalog.price_lists.reads import access_list, lock_list, price_list_json
 from services.catalog.products.bodies import Id, PriceBody
@@ -14,6 +13,7 @@ from services.chassis.db import Db, transaction
 from services.chassis.errors import NotFound
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 
 Ids = Annotated[list[Id], Field(min_length=1)]
 
@@ -125,13 +125,13 @@ async def set_prices(db: Db, list_id: str, entries: Sequence[ListPriceBody], *, 
     if changes:
         empty = [{name for name in ("currency_code", "region_id") if not getattr(e, name)} for e in changes]
         docs = [e.model_dump(exclude_unset=True, exclude=skip) for e, skip in zip(changes, empty, strict=True)]
-        found = {row["id"] for row in await db.fetch(CHANGE, list_id, to_json(docs).decode())}
+        found = {row["id"] for row in await db.fetch(CHANGE, list_id, json_text(docs))}
         if unknown := sorted({entry.id or "" for entry in changes} - found):
             raise NotFound(f"The price list has no price {', '.join(unknown)}.")
     if added:
         ids = sorted(new_id("ma") for _ in added)
         rows = [entry.model_dump() | {"id": id_} for entry, id_ in zip(added, ids, strict=True)]
-        await db.execute(ADD, list_id, to_json(rows).decode())
+        await db.execute(ADD, list_id, json_text(rows))
 
 
 def removed(request: web.Request, ids: list[str]) -> web.Response:

@@ -28,6 +28,7 @@ from services.chassis.embed import (
     tree,
 )
 from services.chassis.errors import NotFound
+from services.chassis.jsons import json_text
 from services.chassis.keys import BUS, SETTINGS
 from services.chassis.params import Query, word
 
@@ -175,5 +176,5 @@ async def variants_json(db: Db, page: Page, context: Context) -> str:
         variants = orjson.loads(rows)
         for variant in variants:
             calculate(variant, context.region_id, currency or str(context.currency_code).lower())
-        rows = orjson.dumps(variants).decode()
+        rows = json_text(variants)
     return f'{{"variants":{rows},"count":{count}}}'

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from aiohttp import web
 from pydantic import AfterValidator, Field
-from pydantic_core import to_json
 
 from services.catalog.answers import deleted, get_page
 from services.catalog.bodies import Metadata
@@ -20,6 +19,7 @@ from services.chassis.embed import One, Resource, Selection, Value, merge, one_j
 from services.chassis.errors import NotAllowed, NotFound
 from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 from services.chassis.outbox import emit
 from services.chassis.params import FLAG, TEXT, Bind, Filter, boolean, flag, query_of, search, text, word
 from services.chassis.schemas import Rows as Row
@@ -145,7 +145,7 @@ async def create_category(db: Db, body: CategoryBody) -> str:
     category_id, rank = new_id("pcat"), await last_rank(db, body.parent_category_id)
     handle = body.handle or slug(body.name) or category_id
     with refusals():
-        await db.execute(INSERT, category_id, to_json(body, inf_nan_mode="null").decode(), handle, rank)
+        await db.execute(INSERT, category_id, json_text(body.model_dump()), handle, rank)
     await emit(db, "product-category.created", category_id, {"id": category_id})
     return category_id
 
@@ -159,7 +159,7 @@ async def update_category(db: Db, category_id: str, body: CategoryUpdate) -> Non
         await move(db, category_id, held, parent, body.rank if "rank" in sent else None)
     row = body.model_dump(exclude={"parent_category_id", "rank"}, exclude_unset=True)
     with refusals():
-        await db.execute(UPDATE, category_id, to_json(row, inf_nan_mode="null").decode())
+        await db.execute(UPDATE, category_id, json_text(row))
     await emit(db, "product-category.updated", category_id, {"id": category_id})
 
 

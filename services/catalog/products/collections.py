@@ -5,7 +5,6 @@ from typing import Annotated
 import orjson
 from aiohttp import web
 from pydantic import Field
-from pydantic_core import to_json
 
 from services.catalog.answers import chosen, deleted, get_page, listed, one
 from services.catalog.bodies import Metadata
@@ -21,6 +20,7 @@ from services.chassis.embed import Many, Resource, page_query, tree
 from services.chassis.errors import NotFound
 from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_or_null, json_text
 from services.chassis.outbox import emit, emit_all
 from services.chassis.params import dates, query_of, search, text
 
@@ -91,7 +91,7 @@ async def collection_json(db: Db, collection_id: str) -> str:
 async def create_collection(db: Db, body: CollectionBody) -> str:
     collection_id = new_id("pcol")
     handle = body.handle or slug(body.title) or collection_id
-    metadata = None if body.metadata is None else to_json(body.metadata, inf_nan_mode="null").decode()
+    metadata = json_or_null(body.metadata)
     with refusals():
         await db.execute(INSERT, collection_id, body.title, handle, metadata)
     await emit(db, "product-collection.created", collection_id, {"id": collection_id})
@@ -105,7 +105,7 @@ async def update_collection(db: Db, collection_id: str, body: CollectionUpdate) 
     if body.metadata is None:
         row.pop("metadata", None)
     with refusals():
-        await db.execute(UPDATE, collection_id, to_json(row, inf_nan_mode="null").decode())
+        await db.execute(UPDATE, collection_id, json_text(row))
     await emit(db, "product-collection.updated", collection_id, {"id": collection_id})
 
 

@@ -27,6 +27,7 @@ from services.chassis.db import Db, transaction
 from services.chassis.errors import InvalidData, NotFound
 from services.chassis.http import json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 from services.chassis.outbox import emit
 
 COLUMNS = (
@@ -109,7 +110,7 @@ async def create_product(db: Db, body: ProductBody) -> tuple[str, News]:
         "discountable": body.discountable and not body.is_giftcard,
     }
     with refusals():
-        await db.execute(INSERT, to_json(row, inf_nan_mode="null").decode(), body.type.value if body.type else None)
+        await db.execute(INSERT, json_text(row), body.type.value if body.type else None)
         options = sorted(new_id("opt") for _ in body.options or [])
         if options:
             await db.execute(INSERT_OPTIONS, product_id, options, [option.title for option in body.options or []])
@@ -145,7 +146,7 @@ async def update_product(db: Db, product_id: str, body: ProductUpdate) -> News:
         await db.execute(
             UPDATE,
             product_id,
-            to_json(row, inf_nan_mode="null").decode(),
+            json_text(row),
             next(iter(links.images or []), None),
             "type" in sent,
             type_,

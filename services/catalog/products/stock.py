@@ -7,13 +7,13 @@ is for showing, orders ask the inventory.
 
 from typing import Any
 
-import orjson
 from aiohttp import web
 
 from services.catalog.products.documents import News
 from services.chassis.commands import notify
 from services.chassis.consumers import Event
 from services.chassis.db import Db
+from services.chassis.jsons import json_text
 from services.chassis.keys import POOL
 
 # In the order of the ids, so that two that store the same rows wait for each other. Of two numbered facts the newer
@@ -37,7 +37,7 @@ where excluded.sequence = 0 or excluded.sequence >= variant_availability.sequenc
 async def store_availability(db: Db, body: dict[str, Any]) -> dict[str, Any]:
     """The command `availability`: {variants: [{id, available, has_item, inventory_item_id?, linked_at?, sequence?}]}
     -> {}."""
-    await db.execute(STORE, orjson.dumps(body["variants"]).decode())
+    await db.execute(STORE, json_text(body["variants"]))
     return {}
 
 

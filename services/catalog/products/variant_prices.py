@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from pydantic_core import to_json
-
 from services.catalog.products.bodies import PriceBody
 from services.chassis.db import Db
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 
 # $1 variants, $2 their prices from now on. A price that was there for the same region or currency is changed in place.
 # A region that does not exist has no currency, which is then what the foreign key refuses.
@@ -55,4 +54,4 @@ async def set_prices(db: Db, prices: Mapping[str, Sequence[PriceBody]]) -> None:
         for price in variant
     ]
     given = [row | {"id": id_} for row, id_ in zip(rows, ids, strict=True)]
-    await db.execute(REPLACE, list(prices), to_json(given).decode())
+    await db.execute(REPLACE, list(prices), json_text(given))

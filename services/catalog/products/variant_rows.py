@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
-from pydantic_core import to_json
 
 from services.catalog.products.bodies import NewVariant, VariantOptionBody, VariantUpdate
 from services.catalog.products.references import invalid_variants, refusals
@@ -15,6 +14,7 @@ from services.catalog.products.variant_prices import set_prices
 from services.chassis.db import Db
 from services.chassis.errors import InvalidData, NotFound
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 
 COLUMNS = (
     "title, sku, barcode, ean, upc, variant_rank, inventory_quantity, allow_backorder, manage_inventory, hs_code,"
@@ -103,7 +103,7 @@ async def add_variants(db: Db, product_id: str, additions: Sequence[Addition]) -
         for id_, addition in zip(ids, additions, strict=True)
     ]
     with invalid_variants():
-        await db.execute(INSERT, product_id, to_json(rows, inf_nan_mode="null").decode())
+        await db.execute(INSERT, product_id, json_text(rows))
         await set_values(db, {id_: addition.values for id_, addition in zip(ids, additions, strict=True)})
         await set_prices(db, {i: a.body.prices for i, a in zip(ids, additions, strict=True) if a.body.prices})
     return ids
@@ -125,7 +125,7 @@ async def change_variants(
         for id_, body in changes.items()
     ]
     with refusals():
-        found = await db.fetch(UPDATE, product_id, to_json(rows, inf_nan_mode="null").decode())
+        found = await db.fetch(UPDATE, product_id, json_text(rows))
         if missing := sorted(changes.keys() - {row["id"] for row in found}):
             raise NotFound(f"The product has no variant {', '.join(missing)}.")
         values = {id_: pairs(body.options) for id_, body in changes.items() if body.options}

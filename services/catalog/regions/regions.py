@@ -3,7 +3,7 @@
 import orjson
 from aiohttp import web
 
-from services.catalog.answers import deleted, get_one, get_page, json_or_null, listed
+from services.catalog.answers import deleted, get_one, get_page, listed
 from services.catalog.bodies import Metadata, Percentage, sent
 from services.catalog.regions.links import (
     EXPAND,
@@ -21,6 +21,7 @@ from services.chassis.embed import page_query
 from services.chassis.errors import InvalidData, NotFound
 from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_or_null
 from services.chassis.params import dates, query_of, search
 
 FILTERS = {

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from aiohttp import web
 from pydantic import Field
 
-from services.catalog.answers import chosen, deleted, get_page, json_or_null, listed, one
+from services.catalog.answers import chosen, deleted, get_page, listed, one
 from services.catalog.bodies import Amount, Metadata, sent
 from services.catalog.documents import doc
 from services.catalog.products.reads import PRODUCT
@@ -16,6 +16,7 @@ from services.chassis.embed import Many, One, Resource, Value, page_query, tree
 from services.chassis.errors import InvalidData, NotFound
 from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_or_null
 from services.chassis.outbox import emit
 from services.chassis.params import dates, flag, query_of, search, text, texts
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from aiohttp import web
 
-from services.catalog.answers import chosen, deleted, json_or_null, one
+from services.catalog.answers import chosen, deleted, one
 from services.catalog.bodies import Metadata, sent
 from services.catalog.documents import doc, each_doc
 from services.catalog.products.documents import PRODUCT_KINDS
@@ -15,6 +15,7 @@ from services.chassis.embed import Many, Resource, page_sql, tree
 from services.chassis.errors import NotAllowed, NotFound
 from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_or_null
 from services.chassis.outbox import emit, emit_all
 
 WITH_CONTENTS = Resource(

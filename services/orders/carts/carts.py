@@ -14,8 +14,8 @@ from services.chassis.db import Db, reading, transaction
 from services.chassis.errors import Conflict, InvalidData
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 from services.chassis.params import check_known, query_of
-from services.orders.pricing.amounts import dumps
 from services.orders.pricing.quotes import Row, store_copies
 from services.orders.swaps.carts import (
     SwapCart,
@@ -120,7 +120,7 @@ async def offer_payment(db: Db, cart: SwapCart, body: SessionBody) -> None:
     kept = cart.provider_id if cart.provider_id in provider_ids else provider_ids[0]
     data = {"status": "pending"} if body.data is None else body.data
     ids = [new_id("ps") for _ in provider_ids]
-    await db.execute(OFFER, cart.id, cart.total, ids, provider_ids, body.provider_id or kept, dumps(data))
+    await db.execute(OFFER, cart.id, cart.total, ids, provider_ids, body.provider_id or kept, json_text(data))
 
 
 async def post_payment_sessions(request: web.Request) -> web.Response:

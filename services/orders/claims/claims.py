@@ -16,6 +16,7 @@ from services.chassis.db import Db, reading, transaction
 from services.chassis.errors import NotFound
 from services.chassis.http import Body, actor, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 from services.chassis.outbox import emit
 from services.chassis.params import query_of
 from services.chassis.sagas import Saga, Step, begin, intention, run
@@ -36,7 +37,6 @@ from services.orders.orders.orders import access_order
 from services.orders.orders.payment_copies import apply_payments
 from services.orders.orders.refunds import REFUNDABLE
 from services.orders.pricing import quotes
-from services.orders.pricing.amounts import dumps
 from services.orders.pricing.quotes import Basket, Row, store_copies, tax_rows
 from services.orders.reads import check_order_query, written_order_json
 from services.orders.retry_keys import keyed, keyed_json
@@ -300,9 +300,9 @@ async def commit_claim(db: Db, saga: Saga) -> Row:
     address_id = await add_address(db, state["address"]) if state["address"] else order["shipping_address_id"]
     fields = ("claim_id", "order_id", "type", "refund_amount", "no_notification", "metadata", "idempotency_key")
     status = payment_status(state["type"], paid_back=True)
-    await db.execute(ADD_CLAIM, dumps({name: state[name] for name in fields}), status, address_id)
+    await db.execute(ADD_CLAIM, json_text({name: state[name] for name in fields}), status, address_id)
     taxes = tax_rows(state["lines"], "litl", "item_id", frozen=True)
-    await db.execute(ADD_LINES, claim_id, dumps(state["lines"]), dumps(taxes))
+    await db.execute(ADD_LINES, claim_id, json_text(state["lines"]), json_text(taxes))
     await set_methods(db, claim_id, state["linked"], state["methods"])
     await write_items(db, claim_id, state["items"])
     if state["return"] is not None:

@@ -9,9 +9,9 @@ from services.chassis.db import Db
 from services.chassis.errors import InvalidData, NotFound
 from services.chassis.http import Body
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 from services.chassis.outbox import emit_all
 from services.orders.claims.rules import tag_value
-from services.orders.pricing.amounts import dumps
 
 MOST = 2**31 - 1
 Row = dict[str, Any]
@@ -131,13 +131,13 @@ def item_rows(items: Sequence[ClaimItem], variants: dict[str, str | None]) -> li
 
 async def write_items(db: Db, claim_id: str, items: list[Row]) -> None:
     """Write the items of a new claim (`item_rows`)."""
-    await db.execute(ADD, claim_id, dumps(items))
+    await db.execute(ADD, claim_id, json_text(items))
     images = [
         {"id": new_id("cimg"), "item_id": item["id"], "url": url} for item in items for url in item["images"] or ()
     ]
     tags = [(item["id"], tag_value(tag)) for item in items for tag in item["tags"] or ()]
     ids = [item["id"] for item in items]
-    await db.execute(SET_IMAGES, ids, [], dumps(images))
+    await db.execute(SET_IMAGES, ids, [], json_text(images))
     await set_tags(db, ids, [], tags)
     await emit_all(db, "claim_item.created", {id_: {"id": id_, "claim_order_id": claim_id} for id_ in ids})
 
@@ -145,7 +145,7 @@ async def write_items(db: Db, claim_id: str, items: list[Row]) -> None:
 async def set_tags(db: Db, ids: list[str], kept: list[tuple[str, str]], said: list[tuple[str, str]]) -> None:
     """The items `ids` have these tags and no others: `kept` by (item, tag id), `said` by (item, value)."""
     values = [{"id": new_id("ctag"), "value": value} for value in sorted({value for _, value in said})]
-    await db.execute(SET_TAGS, ids, *columns(kept), *columns(said), dumps(values))
+    await db.execute(SET_TAGS, ids, *columns(kept), *columns(said), json_text(values))
 
 
 def columns(pairs: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
@@ -169,9 +169,11 @@ async def change_items(db: Db, claim_id: str, items: Sequence[ClaimItemUpdate]) 
         raise InvalidData(f"images: there is no image {row['id']} of this item.")
     if row := await db.fetchrow(STRANGE_TAGS, columns(kept_tags)[1]):
         raise InvalidData(f"tags: there is no tag {row['id']}.")
-    await db.execute(CHANGE, dumps([item.model_dump(include={"id", "note", "reason", "metadata"}) for item in items]))
+    await db.execute(
+        CHANGE, json_text([item.model_dump(include={"id", "note", "reason", "metadata"}) for item in items])
+    )
     added = [{"id": new_id("cimg"), "item_id": id_, "url": image.url} for id_, image in images if not image.id]
-    await db.execute(SET_IMAGES, ids, columns(kept_images)[1], dumps(added))
+    await db.execute(SET_IMAGES, ids, columns(kept_images)[1], json_text(added))
     said = [(id_, tag_value(tag.value or "")) for id_, tag in tags if not tag.id]
     await set_tags(db, ids, kept_tags, said)
     await emit_all(db, "claim_item.updated", {id_: {"id": id_, "claim_order_id": claim_id} for id_ in ids})

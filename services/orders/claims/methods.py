@@ -11,9 +11,9 @@ from services.chassis.db import Db
 from services.chassis.errors import NotFound
 from services.chassis.http import Body
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 from services.orders import remote
 from services.orders.fulfillment_providers import validated
-from services.orders.pricing.amounts import dumps
 from services.orders.pricing.quotes import Basket, Row, option_data, question
 from services.orders.totals import LARGEST
 
@@ -110,4 +110,4 @@ async def check_methods(db: Db, order_id: str, ids: list[str]) -> None:
 
 async def set_methods(db: Db, claim_id: str, ids: list[str], methods: list[Row]) -> None:
     """These are the methods of the claim, and no others."""
-    await db.execute(SET, claim_id, ids, dumps(methods))
+    await db.execute(SET, claim_id, ids, json_text(methods))

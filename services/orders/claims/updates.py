@@ -6,6 +6,7 @@ from aiohttp import web
 
 from services.chassis.db import Db, reading, transaction
 from services.chassis.http import Body, json_bytes, parse
+from services.chassis.jsons import json_or_null
 from services.chassis.outbox import emit
 from services.chassis.params import query_of
 from services.orders.claims.items import ClaimItemUpdate, change_items
@@ -19,7 +20,6 @@ from services.orders.claims.methods import (
     wanted,
 )
 from services.orders.fulfillments.owners import CLAIM, access_owner, check_alive
-from services.orders.pricing.amounts import dumps
 from services.orders.pricing.quotes import Row, store_copies
 from services.orders.reads import check_order_query, written_order_json
 
@@ -57,7 +57,7 @@ async def update_claim(
         await check_methods(db, order_id, linked(body.shipping_methods))
         await store_copies(db, copies)
         await set_methods(db, claim_id, linked(body.shipping_methods), methods)
-    metadata = None if body.metadata is None else dumps(body.metadata)
+    metadata = json_or_null(body.metadata)
     sent = "no_notification" in body.model_fields_set
     quiet = await db.fetchval(CHANGE, claim_id, metadata, sent, body.no_notification)
     await emit(db, "claim.updated", claim_id, {"id": claim_id, "order_id": order_id, "no_notification": quiet})

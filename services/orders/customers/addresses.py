@@ -9,7 +9,7 @@ from services.chassis.db import Db
 from services.chassis.errors import ApiError, InvalidData, NotAllowed
 from services.chassis.http import Body
 from services.chassis.ids import new_id
-from services.orders.pricing.amounts import dumps
+from services.chassis.jsons import json_text
 from services.orders.pricing.quotes import Row
 
 ADD_ADDRESS = """
@@ -92,7 +92,7 @@ async def merge_address(db: Db, current: str | None, sent: Row, what: str) -> st
     merged = {name: sent.get(name, row[name]) for name in AddressBody.model_fields}
     if await db.fetchval(SHARED, current):
         return await add_address(db, merged)
-    await db.execute(CHANGE_ADDRESS, current, dumps(merged))
+    await db.execute(CHANGE_ADDRESS, current, json_text(merged))
     return current
 
 
@@ -108,5 +108,5 @@ async def address_row(db: Db, address_id: str, what: str) -> Row:
 async def add_address(db: Db, address: Row) -> str:
     """Id of a new address."""
     address_id = new_id("addr")
-    await db.execute(ADD_ADDRESS, address_id, dumps(address))
+    await db.execute(ADD_ADDRESS, address_id, json_text(address))
     return address_id

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import argon2
 import asyncpg
-import orjson
 from aiohttp import web
 from pydantic import AfterValidator
 
@@ -30,6 +29,7 @@ from services.chassis.embed import (
 from services.chassis.errors import Duplicate, InvalidData, NotFound
 from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_or_null, json_text
 from services.chassis.outbox import emit
 from services.chassis.params import Query, Values, dates, flag, query_of, search, texts
 from services.orders.relations import MEMBERSHIP
@@ -133,7 +133,7 @@ async def hash_password(password: str) -> str | None:
 async def create_customer(db: Db, body: CustomerBody, password_hash: str | None) -> str:
     """Raises Duplicate when the email has an account already."""
     customer_id = new_id("cus")
-    metadata = None if body.metadata is None else orjson.dumps(body.metadata).decode()
+    metadata = json_or_null(body.metadata)
     made = await db.fetchval(
         INSERT,
         customer_id,
@@ -167,9 +167,9 @@ async def update_customer(db: Db, customer_id: str, body: CustomerUpdate, passwo
     if body.email is not None and customer["has_account"]:
         raise InvalidData("The email of a customer with an account cannot be changed.")
     sent = body.model_dump(mode="json", include=body.model_fields_set & {"email", "first_name", "last_name", "phone"})
-    metadata = None if body.metadata is None else orjson.dumps(body.metadata).decode()
+    metadata = json_or_null(body.metadata)
     try:
-        await db.execute(UPDATE, customer_id, orjson.dumps(sent).decode(), metadata, password_hash)
+        await db.execute(UPDATE, customer_id, json_text(sent), metadata, password_hash)
     except asyncpg.UniqueViolationError:
         raise Duplicate(f"There is a customer with the email {body.email} already.") from None
     if body.groups is not None:

@@ -13,6 +13,7 @@ from services.chassis.embed import Selection, one_json, one_query, page_json, pa
 from services.chassis.errors import Duplicate, NotFound
 from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_or_null
 from services.chassis.outbox import emit
 from services.chassis.params import TEXT, Filter, dates, query_of, search, text, texts
 from services.orders.customers.customers import customers_page, groups_filter
@@ -84,7 +85,7 @@ REMOVE = "delete from customer_group_customers where customer_group_id = $1 and 
 async def create_group(db: Db, body: CustomerGroupBody) -> str:
     """Raises Duplicate for a name that is taken."""
     group_id = new_id("cgrp")
-    metadata = None if body.metadata is None else orjson.dumps(body.metadata).decode()
+    metadata = json_or_null(body.metadata)
     if await db.fetchval(INSERT, group_id, body.name, metadata) is None:
         raise Duplicate(f"There is a customer group called {body.name} already.")
     await emit(db, "customer-group.created", group_id, {"id": group_id, "name": body.name})
@@ -93,7 +94,7 @@ async def create_group(db: Db, body: CustomerGroupBody) -> str:
 
 async def update_group(db: Db, group_id: str, body: CustomerGroupUpdate) -> None:
     """Raises NotFound, or Duplicate for a name that is taken."""
-    metadata = None if body.metadata is None else orjson.dumps(body.metadata).decode()
+    metadata = json_or_null(body.metadata)
     try:
         found = await db.fetchval(UPDATE, group_id, body.name, metadata)
     except asyncpg.UniqueViolationError:

@@ -18,6 +18,7 @@ from services.chassis.embed import page_json
 from services.chassis.errors import ApiError, Conflict, NotAllowed, NotFound
 from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_or_null, json_text
 from services.chassis.keys import BUS, POOL, SETTINGS
 from services.chassis.outbox import emit
 from services.chassis.params import TEXT, Bind, Filter, choices, dates, query_of, search
@@ -41,7 +42,6 @@ from services.orders.drafts.parts import (
     load_draft,
 )
 from services.orders.pricing import quotes
-from services.orders.pricing.amounts import dumps
 from services.orders.pricing.quotes import Basket, Quote, Row, priced
 from services.orders.reads import draft_json, drafts_page
 from services.orders.totals import LARGEST
@@ -191,7 +191,7 @@ async def create_draft(db: Db, body: DraftBody, quote: Quote) -> str:
     channel = quote.sales_channel_id
     await db.execute(
         ADD_CART, cart_id, email, customer_id, body.region_id, quote.currency_code, channel, billing, shipping,
-        dumps(body.metadata) if body.metadata is not None else None,
+        json_or_null(body.metadata),
     )  # fmt: skip
     await quotes.store_quote(db, cart_id, quote)
     display_id = await db.fetchval(ADD_DRAFT, draft_id, cart_id, body.no_notification_order)
@@ -395,7 +395,7 @@ async def delete_draft_order(request: web.Request) -> web.Response:
     draft_id = request.match_info["id"]
     async with transaction(request) as db:
         await delete_draft(db, draft_id)
-        return json_bytes(request, dumps({"id": draft_id, "object": "draft-order", "deleted": True}))
+        return json_bytes(request, json_text({"id": draft_id, "object": "draft-order", "deleted": True}))
 
 
 OPERATIONS = [

@@ -11,7 +11,6 @@ the transaction that makes the order, and it is tried until payments has either 
 from dataclasses import asdict, replace
 from typing import Any
 
-import orjson
 import structlog
 from aiohttp import web
 
@@ -19,6 +18,7 @@ from services.chassis.db import Db, transaction
 from services.chassis.errors import ApiError, Duplicate, InvalidData, Unavailable
 from services.chassis.http import actor, json_bytes
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 from services.chassis.keys import POOL
 from services.chassis.outbox import emit
 from services.chassis.sagas import Saga, Step, begin, intention, run
@@ -209,7 +209,7 @@ async def place_order(db: Db, saga: Saga) -> Row:
     result: Row = {"order_id": order_id, "capture": None}
     if payment:
         await store_payments(db, [payment])
-        session, data = new_id("ps"), orjson.dumps(payment["data"] or {}).decode()
+        session, data = new_id("ps"), json_text(payment["data"] or {})
         await db.execute(ADD_SESSION, session, cart_id, PROVIDER, payment["amount"], data)
         capture = await begin(db, "capture_placed", order_id, {"order_id": order_id, "payment_ids": [payment["id"]]})
         if saga.attempts:

@@ -12,13 +12,13 @@ from services.chassis.embed import page_json
 from services.chassis.errors import InvalidData, NotAllowed, NotFound
 from services.chassis.http import Body, actor, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 from services.chassis.outbox import emit
 from services.chassis.params import Filter, query_of, search, text
 from services.orders import status
 from services.orders.edits.access import BUSY_EDIT, access_edit, copy_lines
 from services.orders.edits.reads import chosen_of, edit_json, edits_page
 from services.orders.orders.orders import access_order
-from services.orders.pricing.amounts import dumps
 
 FILTERS: dict[str, Filter] = {
     "q": search("lower({t}.internal_note) like {q}"),
@@ -136,7 +136,7 @@ async def delete_order_edit(request: web.Request) -> web.Response:
     edit_id = request.match_info["id"]
     async with transaction(request) as db:
         await delete_edit(db, edit_id)
-        return json_bytes(request, dumps({"id": edit_id, "object": "order_edit", "deleted": True}))
+        return json_bytes(request, json_text({"id": edit_id, "object": "order_edit", "deleted": True}))
 
 
 async def post_cancel(request: web.Request) -> web.Response:

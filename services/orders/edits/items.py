@@ -13,11 +13,11 @@ from services.chassis.db import Db, reading, transaction
 from services.chassis.errors import Conflict, InvalidData, NotAllowed, NotFound
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 from services.chassis.outbox import emit_all
 from services.orders.edits.access import check_active
 from services.orders.edits.quotes import Edit, Plan, StaleEditError, check_unchanged, load_edit, price, store_plan
 from services.orders.edits.reads import edit_json
-from services.orders.pricing.amounts import dumps
 from services.orders.pricing.quotes import Row
 
 ROUNDS = 5
@@ -199,7 +199,7 @@ async def delete_change(request: web.Request) -> web.Response:
         return without_change(edit, made)
 
     async def answer(db: Db) -> str:
-        return dumps({"id": change_id, "object": "item_change", "deleted": True})
+        return json_text({"id": change_id, "object": "item_change", "deleted": True})
 
     return await change_edit(request, plan, answer)
 

@@ -13,9 +13,10 @@ from aiohttp import web
 
 from services.chassis.db import Db
 from services.chassis.errors import NotFound
+from services.chassis.jsons import json_text
 from services.orders import remote
 from services.orders.edits.access import STATUS, access_edit, check_active, copy_lines
-from services.orders.pricing.amounts import added_up, dumps
+from services.orders.pricing.amounts import added_up
 from services.orders.pricing.quotes import Row, adjustment_rows, store_copies, tax_rows
 
 # A line {l} as it is planned with; {k} is the id of the order's line whose counters hold for it. `kept` of it cannot be
@@ -232,12 +233,12 @@ async def store_plan(db: Db, edit: Edit, plan: Plan, reply: Row | None) -> None:
     if copied := {line["copy_of"]: line["id"] for line in lines if "copy_of" in line}:
         await copy_lines(db, edit.id, edit.order_id, copied)
     if new:
-        await db.execute(ADD_LINES, edit.id, dumps(new))
-        await db.execute(ADD_TAXES, dumps(tax_rows(new, "litl", "item_id", frozen=True)))
+        await db.execute(ADD_LINES, edit.id, json_text(new))
+        await db.execute(ADD_TAXES, json_text(tax_rows(new, "litl", "item_id", frozen=True)))
     if reply is not None:
         await db.execute(NO_ADJUSTMENTS, ids)
-        await db.execute(ADD_ADJUSTMENTS, dumps(adjustment_rows(lines)))
-    await db.execute(STORE_TOTALS, dumps(lines))
-    await db.execute(ADD_CHANGES, edit.id, dumps(plan.add))
+        await db.execute(ADD_ADJUSTMENTS, json_text(adjustment_rows(lines)))
+    await db.execute(STORE_TOTALS, json_text(lines))
+    await db.execute(ADD_CHANGES, edit.id, json_text(plan.add))
     _, _, total = added_up(lines, [])
     await db.execute(STORE_EDIT, edit.id, total.subtotal, total.discount_total, total.item_tax_total)

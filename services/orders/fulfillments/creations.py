@@ -16,6 +16,7 @@ from services.chassis.db import Db, transaction
 from services.chassis.errors import ApiError, Conflict, NotAllowed
 from services.chassis.http import json_bytes
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_or_null, json_text
 from services.chassis.outbox import emit
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import fulfillment_providers, remote, status
@@ -165,7 +166,7 @@ async def write_packing(db: Db, packing: Packing) -> None:
         owner.sql(WRITE),
         packing.owner_id,
         packing.location_id,
-        None if packing.metadata is None else orjson.dumps(packing.metadata).decode(),
+        json_or_null(packing.metadata),
         [parcel.id for parcel in packing.parcels],
         [parcel.provider_id for parcel in packing.parcels],
         *(list(column) for column in zip(*items, strict=True)),
@@ -204,7 +205,7 @@ async def send_off(db: Db, packing: Packing, links: Sequence[Mapping[str, Any]])
     said = packing.no_notification
     quiet = row["no_notification"] if said is None else said
     await ship(db, owner, row, parcel_id, numbers, kept=said, quiet=quiet)
-    await db.execute(LINK, parcel_id, orjson.dumps(links).decode())
+    await db.execute(LINK, parcel_id, json_text(links))
 
 
 # With a location, or with providers to ask: a saga
@@ -283,7 +284,7 @@ async def commit_packing(db: Db, saga: Saga) -> dict[str, Any]:
     lines = status.lines_of(await lines_of(db, owner, packing.owner_id))
     status.check_fulfillable(lines, packing.quantities)
     await write_packing(db, packing)
-    await db.execute(KEEP_DATA, orjson.dumps(saga.results.get("carry") or {}).decode())
+    await db.execute(KEEP_DATA, json_text(saga.results.get("carry") or {}))
     return {"fulfillment_ids": [parcel.id for parcel in packing.parcels]}
 
 

@@ -12,6 +12,7 @@ from services.chassis.consumers import Event, Listener
 from services.chassis.db import Db
 from services.chassis.deliveries import deliver
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 from services.orders.notifications.mails import NOTICES, Notice
 from services.orders.notifications.providers import providers
 
@@ -61,7 +62,7 @@ async def on_notice(db: Db, event: Event) -> None:
     resource = event.name.partition(".")[0]
     ids = [new_id("noti") for _ in telling]
     to, customer_id = data.pop("email"), data.pop("customer_id")
-    body = orjson.dumps(data).decode()
+    body = json_text(data)
     await db.execute(ADD, event.name, resource, event.data["id"], customer_id, to, body, ids, telling)
     await deliver(db, {id_: {} for id_ in ids})
 

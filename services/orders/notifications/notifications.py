@@ -16,6 +16,7 @@ from services.chassis.embed import Many, One, Resource, Selection, Value, cols, 
 from services.chassis.errors import NotAllowed, NotFound
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 from services.chassis.keys import POOL
 from services.chassis.params import FLAG, TEXT, Bind, Filter, query_of, truth, word
 from services.orders import remote
@@ -119,7 +120,7 @@ async def send(app: web.Application, notification_id: str, body: dict[str, Any])
     told = data | await secrets_of(app, data)
     mail = mail_of(found["event_name"], found["to"], told)
     kept = await provider.send(Notification(notification_id, found["event_name"], found["to"], told, mail))
-    await app[POOL].execute(SENT, notification_id, orjson.dumps(kept).decode())
+    await app[POOL].execute(SENT, notification_id, json_text(kept))
 
 
 async def secrets_of(app: web.Application, data: dict[str, Any]) -> dict[str, Any]:

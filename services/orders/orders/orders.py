@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-import orjson
 from pydantic import AfterValidator
 
 from services.chassis.db import Db
 from services.chassis.errors import Conflict, InvalidData, NotAllowed, NotFound
 from services.chassis.http import ABSENT, Body
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 from services.chassis.operations import get, post
 from services.chassis.outbox import emit
 from services.chassis.schemas import page_of
@@ -149,10 +149,10 @@ async def save_address(
     columns["country_code"] = (sent.country_code or "").lower()
     if not await db.fetchval(IN_REGION, region_id, columns["country_code"]):
         raise InvalidData("country_code: must be a country of the order's region.")
-    metadata = orjson.dumps(sent.metadata).decode() if "metadata" in sent.model_fields_set else None
+    metadata = json_text(sent.metadata) if "metadata" in sent.model_fields_set else None
     made = address_id or new_id("addr")
     statement = MERGE_ADDRESS if address_id else ADD_ADDRESS
-    await db.execute(statement, made, orjson.dumps(columns).decode(), metadata, merges)
+    await db.execute(statement, made, json_text(columns), metadata, merges)
     return made
 
 

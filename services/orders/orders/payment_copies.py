@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from services.chassis.db import Db
+from services.chassis.jsons import json_text
 from services.chassis.outbox import emit
 from services.orders import status
 
@@ -76,7 +77,7 @@ where o.id = $1 and (o.payment_status, o.refunded_total, o.refundable_amount)
 
 async def store_payments(db: Db, payments: list[dict[str, Any]]) -> None:
     """Merge these payments into what is known of them."""
-    await db.execute(STORE_PAYMENTS, orjson.dumps(payments).decode())
+    await db.execute(STORE_PAYMENTS, json_text(payments))
 
 
 async def apply_payments(
@@ -95,7 +96,7 @@ async def apply_payments(
     and the payment status stays (docs/behaviour/after-sales.md, "Payments")."""
     order = await db.fetchrow(LOCK, order_id)
     await store_payments(db, payments)
-    made = refund is not None and await db.fetchval(STORE_REFUND, orjson.dumps(refund).decode())
+    made = refund is not None and await db.fetchval(STORE_REFUND, json_text(refund))
     if order is None:
         return
     money = await db.fetchrow(MONEY, order_id)

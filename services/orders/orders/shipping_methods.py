@@ -13,11 +13,12 @@ from services.chassis.db import Db, reading, transaction
 from services.chassis.errors import NotFound
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 from services.chassis.params import query_of
 from services.orders import remote, status
 from services.orders.fulfillment_providers import validated
 from services.orders.orders.orders import access_order, emit_updated
-from services.orders.pricing.amounts import dumps, recompute_order
+from services.orders.pricing.amounts import recompute_order
 from services.orders.pricing.quotes import Basket, option_data, question, store_copies
 from services.orders.reads import check_order_query, written_order_json
 from services.orders.totals import LARGEST
@@ -77,7 +78,7 @@ async def add_shipping_method(db: Db, order_id: str, body: ShippingMethodBody, r
     ]
     await store_copies(db, reply["copies"])
     await db.execute(REPLACE, order_id, method["profile_id"])
-    await db.execute(ADD, order_id, dumps(method), dumps(taxes))
+    await db.execute(ADD, order_id, json_text(method), json_text(taxes))
     await recompute_order(db, order_id)
     await emit_updated(db, order_id, order["no_notification"])
 

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from services.chassis.db import Db
+from services.chassis.jsons import json_text
 from services.orders.totals import Line, LineTotals, Method, MethodTotals, Totals, line_totals, method_totals, totals
 
 PARTS = """
@@ -90,13 +91,8 @@ async def recompute_order(db: Db, order_id: str) -> Totals:
     await db.execute(
         STORE,
         order_id,
-        dumps([{"id": key} | asdict(value) | taxed for key, value in by_line.items()]),
-        dumps([{"id": key} | asdict(value) for key, value in by_method.items()]),
-        dumps(asdict(total)),
+        json_text([{"id": key} | asdict(value) | taxed for key, value in by_line.items()]),
+        json_text([{"id": key} | asdict(value) for key, value in by_method.items()]),
+        json_text(asdict(total)),
     )
     return total
-
-
-def dumps(value: object) -> str:
-    """JSON text, as a parameter that the statement casts to jsonb."""
-    return orjson.dumps(value).decode()

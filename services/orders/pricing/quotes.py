@@ -13,9 +13,10 @@ from aiohttp import web
 from services.chassis import copies
 from services.chassis.db import Db
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 from services.orders import remote
 from services.orders.fulfillment_providers import validated
-from services.orders.pricing.amounts import added_up, dumps
+from services.orders.pricing.amounts import added_up
 from services.orders.totals import Totals
 
 Row = dict[str, Any]
@@ -284,7 +285,7 @@ async def store_copies(db: Db, found: dict[str, list[Row]]) -> None:
     """Keep the catalog's documents, writing only what is news here."""
     docs = {(kind, doc["id"]): doc for kind, list_ in found.items() for doc in list_}
     heads = [{"kind": kind, "id": id_, "sequence": doc["sequence"]} for (kind, id_), doc in docs.items()]
-    known = {(row["kind"], row["id"]) for row in await db.fetch(KNOWN, dumps(heads))}
+    known = {(row["kind"], row["id"]) for row in await db.fetch(KNOWN, json_text(heads))}
     for kind in sorted(found):
         await copies.store(db, kind, [doc for doc in found[kind] if (kind, doc["id"]) not in known])
 
@@ -305,22 +306,22 @@ def priced(rows: Sequence[Row]) -> list[tuple[Any, ...]]:
 async def store_quote(db: Db, cart_id: str, quote: Quote, *, frozen: bool = False, touch: bool = True) -> None:
     """Make lines, methods, discounts and totals of the cart those of the quote. `frozen` tax lines never change."""
     await store_copies(db, quote.copies)
-    await db.execute(STORE_LINES, cart_id, dumps(quote.lines))
+    await db.execute(STORE_LINES, cart_id, json_text(quote.lines))
     await db.execute(
         STORE_LINE_PARTS,
         [line["id"] for line in quote.lines],
-        dumps(tax_rows(quote.lines, "litl", "item_id", frozen=frozen)),
-        dumps(adjustment_rows(quote.lines)),
+        json_text(tax_rows(quote.lines, "litl", "item_id", frozen=frozen)),
+        json_text(adjustment_rows(quote.lines)),
     )
-    await db.execute(STORE_METHODS, cart_id, dumps(quote.methods))
+    await db.execute(STORE_METHODS, cart_id, json_text(quote.methods))
     await db.execute(
         STORE_METHOD_TAXES,
         [method["id"] for method in quote.methods],
-        dumps(tax_rows(quote.methods, "smtl", "shipping_method_id", frozen=frozen)),
+        json_text(tax_rows(quote.methods, "smtl", "shipping_method_id", frozen=frozen)),
     )
     ids, codes = [discount["id"] for discount in quote.discounts], [discount["code"] for discount in quote.discounts]
     await db.execute(STORE_DISCOUNTS, cart_id, ids, codes)
-    await db.execute(STORE_TOTALS, cart_id, dumps(asdict(quote.totals)), quote.currency_code, touch)
+    await db.execute(STORE_TOTALS, cart_id, json_text(asdict(quote.totals)), quote.currency_code, touch)
 
 
 def tax_rows(rows: Sequence[Row], prefix: str, key: str, *, frozen: bool) -> list[Row]:

@@ -16,6 +16,7 @@ from services.chassis.embed import Many, One, Resource, Selection, cols, one_jso
 from services.chassis.errors import Duplicate, InvalidData, NotFound
 from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_or_null
 from services.chassis.outbox import emit
 from services.orders.resources import RETURN_REASON
 
@@ -136,7 +137,7 @@ async def check_reasons(db: Db, reason_ids: Iterable[str]) -> None:
 
 
 def metadata_of(body: ReasonBody | ReasonUpdate) -> str | None:
-    return None if body.metadata is None else orjson.dumps(body.metadata).decode()
+    return json_or_null(body.metadata)
 
 
 @contextmanager

@@ -18,13 +18,13 @@ from services.chassis.embed import Selection, one_json, tree
 from services.chassis.errors import ApiError, InvalidData, NotAllowed, NotFound
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 from services.chassis.outbox import emit
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote
 from services.orders.orders.orders import access_order
 from services.orders.orders.payment_copies import apply_payments
 from services.orders.orders.refunds import REFUNDABLE
-from services.orders.pricing.amounts import dumps
 from services.orders.reads import returned_order_json
 from services.orders.resources import RETURN
 from services.orders.returns.refund_amounts import Received, after_return, once_each, opened
@@ -240,7 +240,7 @@ async def commit_receipt(db: Db, saga: Saga) -> dict[str, Any]:
     return_ = await db.fetchrow(RETURN_ROW, state["return_id"])
     came = [Received(**item) for item in state["items"]]
     rows = [{"item_id": item.item_id, "quantity": item.quantity, "as_requested": item.as_requested} for item in came]
-    await db.execute(RECEIVE, return_["id"], dumps(rows), state["refund"], state["location_id"])
+    await db.execute(RECEIVE, return_["id"], json_text(rows), state["refund"], state["location_id"])
     await count_returned(db, {item.item_id: item.quantity for item in came})
     if return_["order_id"] is not None:
         action = state["action_required"] or "refused" in reply
@@ -263,7 +263,7 @@ async def count_returned(db: Db, came: Mapping[str, int]) -> None:
         line = lines[item_id].amounts
         left = max(line.quantity - line.returned - quantity, 0)
         rows.append({"item_id": item_id, "quantity": quantity, "refundable": refundable(line, left)})
-    await db.execute(COUNT, dumps(rows))
+    await db.execute(COUNT, json_text(rows))
 
 
 def return_event(order_id: str, return_id: str, no_notification: bool | None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from services.chassis.embed import page_json, page_query, tree
 from services.chassis.errors import InvalidData, NotFound
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 from services.chassis.outbox import emit
 from services.chassis.params import query_of
 from services.chassis.sagas import Saga, Step, begin, intention, run
@@ -21,7 +22,6 @@ from services.orders import remote, status
 from services.orders.fulfillment_providers import asked as answered
 from services.orders.fulfillment_providers import is_remote, provider
 from services.orders.orders.orders import access_order
-from services.orders.pricing.amounts import dumps
 from services.orders.pricing.quotes import Basket, Row, question, store_copies
 from services.orders.reads import check_order_query, written_order_json
 from services.orders.resources import RETURN
@@ -172,14 +172,16 @@ async def plan_return(db: Db, order_id: str, body: ReturnBody, label: Row | None
 async def write_return(db: Db, plan: Row) -> None:
     """Write the rows, and say so when it is a return of the order itself. The order is locked, all is checked."""
     await db.execute(
-        WRITE, dumps({name: plan[name] for name in plan if name not in ("items", "label")}), dumps(plan["items"])
+        WRITE,
+        json_text({name: plan[name] for name in plan if name not in ("items", "label")}),
+        json_text(plan["items"]),
     )
     if plan["label"]:
         taxes = [
             {"id": new_id("smtl"), "rate": rate["rate"] or 0, "name": rate["name"], "code": rate["code"]}
             for rate in plan["label"]["tax_rates"]
         ]
-        await db.execute(WRITE_LABEL, plan["id"], dumps(plan["label"]), dumps(taxes))
+        await db.execute(WRITE_LABEL, plan["id"], json_text(plan["label"]), json_text(taxes))
     if plan["order_id"] is not None and plan.get("claim_order_id") is None:
         event = return_event(plan["order_id"], plan["id"], plan["no_notification"])
         await emit(db, "order.return_requested", plan["order_id"], event)

@@ -16,9 +16,10 @@ from aiohttp import web
 from services.chassis.db import Db
 from services.chassis.errors import NotAllowed, NotFound
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 from services.orders.fulfillments.owners import SWAP, access_owner
 from services.orders.pricing import quotes
-from services.orders.pricing.amounts import added_up, dumps
+from services.orders.pricing.amounts import added_up
 from services.orders.pricing.quotes import STORE_LINE_PARTS, STORE_METHOD_TAXES, STORE_METHODS, Basket, Row, tax_rows
 from services.orders.totals import Line, Totals, refundable
 
@@ -276,21 +277,21 @@ where l.cart_id = $1 and l.variant_id is not null
 
 async def store_totals(db: Db, cart_id: str, lines: Sequence[Mapping[str, Any]], total: Totals) -> None:
     """Bring the stored totals of the cart and its lines up to date."""
-    await db.execute(STORE, cart_id, dumps(lines), dumps(asdict(total)))
+    await db.execute(STORE, cart_id, json_text(lines), json_text(asdict(total)))
 
 
 async def store_methods(db: Db, cart_id: str, methods: Sequence[Row], *, frozen: bool = False) -> None:
     """Make these the shipping methods of the cart. `frozen` tax lines never change."""
-    await db.execute(STORE_METHODS, cart_id, dumps(methods))
+    await db.execute(STORE_METHODS, cart_id, json_text(methods))
     rows = tax_rows(methods, "smtl", "shipping_method_id", frozen=frozen)
-    await db.execute(STORE_METHOD_TAXES, [method["id"] for method in methods], dumps(rows))
+    await db.execute(STORE_METHOD_TAXES, [method["id"] for method in methods], json_text(rows))
     if methods:
         await db.execute(SHIPPED, cart_id)
 
 
 async def store_taxes(db: Db, lines: Sequence[Row]) -> None:
     """The tax lines of new goods, which never change any more; their discounts stay."""
-    await db.execute(FREEZE, [line["id"] for line in lines], dumps(tax_rows(lines, "litl", "item_id", frozen=True)))
+    await db.execute(FREEZE, [line["id"] for line in lines], json_text(tax_rows(lines, "litl", "item_id", frozen=True)))
 
 
 FREEZE = """
@@ -304,11 +305,11 @@ from jsonb_to_recordset($2::text::jsonb) as x(
 
 async def add_lines(db: Db, cart_id: str, lines: Sequence[Row]) -> None:
     """The lines of a new cart, with their discounts, and with the tax lines of what comes back."""
-    await db.execute(ADD_LINES, cart_id, dumps(lines))
+    await db.execute(ADD_LINES, cart_id, json_text(lines))
     back = [line for line in lines if line["is_return"]]
     await db.execute(
         STORE_LINE_PARTS,
         [line["id"] for line in lines],
-        dumps(tax_rows(back, "litl", "item_id", frozen=True)),
-        dumps(quotes.adjustment_rows(lines)),
+        json_text(tax_rows(back, "litl", "item_id", frozen=True)),
+        json_text(quotes.adjustment_rows(lines)),
     )

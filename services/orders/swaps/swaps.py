@@ -17,13 +17,13 @@ from services.chassis.embed import page_json
 from services.chassis.errors import Duplicate, InvalidData, NotAllowed, NotFound
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 from services.chassis.outbox import emit
 from services.chassis.params import query_of
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote
 from services.orders.orders.orders import access_order
 from services.orders.pricing import quotes
-from services.orders.pricing.amounts import dumps
 from services.orders.pricing.quotes import STORE_DISCOUNTS, Basket, Quote, Row, store_copies
 from services.orders.reads import check_order_query, written_order_json
 from services.orders.retry_keys import keyed, keyed_json
@@ -215,7 +215,7 @@ async def write_swap(db: Db, plan: Row) -> None:
         plan["allow_backorder"],
         plan["idempotency_key"],
         plan["sales_channel_id"],
-        dumps({"swap_id": swap_id, "parent_order_id": order_id}),
+        json_text({"swap_id": swap_id, "parent_order_id": order_id}),
         [option["option_id"] for option in offered],
         [option["price"] for option in offered],
     )
