@@ -85,7 +85,8 @@ async def part_of(
     for operation in operations:
         path = re.sub(r"\{(\w+):[^}]*\}", r"{\1}", operation.path)
         paths.setdefault(path, {})[operation.method.lower()] = described(operation, path, bodies, components)
-    return {"paths": paths, "components": {"schemas": {**components.schemas, **components.copies(copied)}}}
+    copies = components.copies(copied)
+    return {"paths": paths, "components": {"schemas": {**components.schemas, **copies}}}
 
 
 def body_schemas(
