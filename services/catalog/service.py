@@ -15,6 +15,7 @@ from services.catalog import (
     shipping,
 )
 from services.catalog.batch.runner import run_jobs
+from services.catalog.glossary import GLOSSARY
 from services.catalog.pricing.carts import COPIED_KINDS
 from services.catalog.seed import seed
 from services.catalog.settings import CatalogSettings
@@ -34,6 +35,7 @@ SERVICE = Service(
         *files.OPERATIONS,
         *batch.OPERATIONS,
     ],
+    glossary=GLOSSARY,
     listeners=listeners.LISTENERS,
     commands=commands.COMMANDS,
     documents=COPIED_KINDS,

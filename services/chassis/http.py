@@ -60,7 +60,7 @@ class Body(BaseModel):
     An optional property may be null. Where null and absent differ, look at `model_fields_set`.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -27,6 +27,14 @@ JSON_TYPES = {
 }
 PYTHON_TYPES: dict[Any, str] = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object"}
 COPY_KIND = re.compile(r"kind = '(\w+)'")
+# What is called so in every service.
+GLOSSARY = {
+    "created_at": "When it was made, UTC.",
+    "updated_at": "When it was last changed, UTC.",
+    "deleted_at": "When it was deleted, UTC; null while it is there.",
+    "metadata": "Whatever the merchant keeps with it.",
+    "idempotency_key": "The key under which the request that made it may be repeated.",
+}
 NOT_NULL = """
 select c.relname, a.attname from pg_attribute a join pg_class c on c.oid = a.attrelid
 where a.attnotnull and a.attnum > 0 and c.relnamespace = current_schema()::regnamespace
@@ -170,7 +178,7 @@ def camel(name: str) -> str:
 
 def noun(table: str) -> str:
     """The name of one row of a table: `line_items` -> `LineItem`, `tax_rates` -> `TaxRate`."""
-    name = re.match(r"\w+", table.strip("( "))
+    name = re.match(r"\w+", re.sub(r"^\(\s*select\b.*?\bfrom\s+", "", table, flags=re.S).strip("( "))
     return camel(singular(name[0] if name else "row"))
 
 
@@ -204,7 +212,7 @@ class Components:
 
     def __init__(self, service: str, types: Types, answers: Iterable[Any], glossary: Mapping[str, str]) -> None:
         self.schemas: dict[str, Schema] = {}
-        self._service, self._types, self._glossary = service, types, glossary
+        self._service, self._types, self._glossary = service, types, {**GLOSSARY, **glossary}
         # What all answers show of a noun, so that it has one schema.
         self._roots: dict[tuple[str, bool], Rows] = {}
         for rows in (rows for answer in answers for rows in rows_in(answer)):

@@ -14,6 +14,7 @@ from services.inventory import (
     reservations,
     variants,
 )
+from services.inventory.glossary import GLOSSARY
 from services.inventory.ledger_rolls import run_rolls
 from services.inventory.settings import InventorySettings
 
@@ -30,6 +31,7 @@ SERVICE = Service(
         *channels.OPERATIONS,
         *variants.OPERATIONS,
     ],
+    glossary=GLOSSARY,
     listeners=listeners.LISTENERS,
     commands=commands.COMMANDS,
     workers={"ledger": run_rolls},

@@ -19,6 +19,7 @@ from services.orders import (
     returns,
     swaps,
 )
+from services.orders.glossary import GLOSSARY
 from services.orders.notifications.notifications import run_notifications
 from services.orders.orders.counts import run_folding
 from services.orders.settings import OrdersSettings
@@ -49,6 +50,7 @@ SERVICE = Service(
         **claims.SAGAS,
         **edits.SAGAS,
     },
+    glossary=GLOSSARY,
     listeners=listeners.LISTENERS,
     commands=commands.COMMANDS,
     documents=documents.KINDS,

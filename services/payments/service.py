@@ -13,6 +13,7 @@ from services.payments import (
     refunds,
     stripe_webhooks,
 )
+from services.payments.glossary import GLOSSARY
 from services.payments.settings import PaymentsSettings
 
 SERVICE = Service(
@@ -26,6 +27,7 @@ SERVICE = Service(
         *gift_cards.OPERATIONS,
         *stripe_webhooks.OPERATIONS,
     ],
+    glossary=GLOSSARY,
     listeners=listeners.LISTENERS,
     commands=commands.COMMANDS,
     documents=payment_collections.KINDS,
