@@ -1,4 +1,6 @@
-"""What the columns and relations of orders hold, for the documentation: by `table.column`, or by `column` where it means
-the same everywhere in this service. What every service has (ids, times, metadata) is in the chassis."""
+"""What columns and relations of orders hold, for the documentation: by `table.column`, or by `column` where it means the
+same throughout the service. Ids, times and metadata are explained by the chassis (schemas.py)."""
 
-GLOSSARY = {}
+from collections.abc import Mapping
+
+GLOSSARY: Mapping[str, str] = {}
