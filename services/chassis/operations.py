@@ -26,7 +26,7 @@ import orjson
 from aiohttp import web
 
 from services.chassis.db import Db, reading, transaction
-from services.chassis.embed import Page, Resource, Selection, one_json, page_json
+from services.chassis.embed import Page, Resource, Selection, Tree, one_json, page_json
 from services.chassis.errors import ApiError, NotFound
 from services.chassis.http import Body, Handler, json_bytes, parse
 from services.chassis.idempotency import HEADER, keyed
@@ -166,10 +166,12 @@ def showing(
     *,
     query: Parameters[Selection] | None = None,
     where: str = "{t}.id = $1",
+    expand: Tree = (),
     **declared: Unpack[Declared],
 ) -> Operation:
-    """GET of one row: `{"<key>": {...}}`. The ids in the path are the `$1`... of `where`. Raises NotFound."""
-    everything = Selection(tuple(resource.columns), ())
+    """GET of one row: `{"<key>": {...}}`. The ids in the path are the `$1`... of `where`. Without a query it shows all
+    columns and the relations of `expand`. Raises NotFound."""
+    everything = Selection(tuple(resource.columns), expand)
 
     async def get_row(db: Db, *arguments: Any) -> str:
         chosen = arguments[-1] if query is not None else everything
@@ -179,7 +181,7 @@ def showing(
             raise NotFound(f"There is no {key.replace('_', ' ')} {ids[-1]}.")
         return f'{{"{key}":{text}}}'
 
-    declared.setdefault("answer", {key: (query.rows if query is not None else None) or Rows((resource,))})
+    declared.setdefault("answer", {key: (query.rows if query is not None else None) or Rows((resource,), expand)})
     declared.setdefault("errors", (NotFound,))
     return get(path, get_row, summary, query=query, **declared)
 

@@ -13,7 +13,7 @@ import asyncpg
 from aiohttp import web
 from pydantic import AfterValidator
 
-from services.chassis.db import Db, reading, transaction
+from services.chassis.db import Db, transaction
 from services.chassis.embed import (
     Many,
     Page,
@@ -22,16 +22,18 @@ from services.chassis.embed import (
     Tree,
     one_json,
     one_query,
-    page_json,
     page_query,
     tree,
 )
 from services.chassis.errors import Duplicate, InvalidData, NotFound
-from services.chassis.http import ABSENT, Body, json_bytes, parse
+from services.chassis.http import ABSENT, Body, json_bytes
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_or_null, json_text
+from services.chassis.operations import get, listing, post
 from services.chassis.outbox import emit
-from services.chassis.params import Query, Values, dates, flag, query_of, search, texts
+from services.chassis.params import Query, Values, dates, described, flag, search, texts
+from services.chassis.queries import GENERAL, PAGING, Parameters
+from services.chassis.schemas import Rows
 from services.orders.relations import MEMBERSHIP
 from services.orders.resources import CUSTOMER, GROUP
 
@@ -188,7 +190,7 @@ async def set_groups(db: Db, customer_id: str, group_ids: list[str]) -> None:
 # Reads
 
 
-def chosen_of(query: Query) -> Tree:
+def shown_relations(query: Query, *_path: str) -> Tree:
     """What `expand` asks for; an empty one is none. `fields` is understood, but all are shown. Raises InvalidData."""
     if query.get("expand") == "":
         query = {name: value for name, value in query.items() if name != "expand"}
@@ -219,38 +221,48 @@ def groups_filter(query: Query) -> tuple[Query, list[str] | None]:
     """The query without `groups[]`, and its values."""
     if "groups" not in query:
         return query, None
-    values = Values()
-    texts("", array_only=True)("groups", query["groups"], values.bind)
+    OF_GROUPS("groups", query["groups"], Values().bind)
     return {name: value for name, value in query.items() if name != "groups"}, query["groups"]
 
+
+def of_any_group(query: Query) -> Page:
+    """All customers, or those of the groups that the query names."""
+    return customers_page(*groups_filter(query))
+
+
+def of_one_group(query: Query, group_id: str) -> Page:
+    """The customers of one group; `groups[]` is understood and changes nothing."""
+    return customers_page(groups_filter(query)[0], [group_id])
+
+
+OF_GROUPS = described(texts("", array_only=True), "Only customers of one of these groups.")
+CUSTOMER_ROWS = Rows((CUSTOMER, MEMBER))
+LISTED = {
+    **{name: of.schema for name, of in {"groups": OF_GROUPS, **FILTERS}.items()},
+    **{name: GENERAL[name] for name in PAGING},
+}
+CUSTOMERS = Parameters(of_any_group, LISTED, CUSTOMER_ROWS)
+GROUP_CUSTOMERS = Parameters(of_one_group, LISTED, CUSTOMER_ROWS)
+SHOWN = Parameters(shown_relations, {name: GENERAL[name] for name in ("expand", "fields")}, Rows((CUSTOMER,), EXPAND))
+ANSWER = {"customer": SHOWN.rows}
 
 # Handlers
 
 
-async def get_customers(request: web.Request) -> web.Response:
-    query, groups = groups_filter(query_of(request))
-    page = customers_page(query, groups)
-    async with reading(request) as db:
-        return json_bytes(request, await page_json(db, "customers", page))
-
-
-async def post_customer(request: web.Request) -> web.Response:
-    body = await parse(request, CustomerBody)
+async def post_customer(request: web.Request, body: CustomerBody) -> web.Response:
     password_hash = await hash_password(body.password)
     async with transaction(request) as db:
         customer_id = await create_customer(db, body, password_hash)
         return json_bytes(request, await customer_json(db, customer_id, ()), status=201)
 
 
-async def get_customer(request: web.Request) -> web.Response:
-    relations = chosen_of(query_of(request))
-    async with reading(request) as db:
-        return json_bytes(request, await customer_json(db, request.match_info["id"], relations))
+async def get_customer(db: Db, customer_id: str, relations: Tree) -> str:
+    return await customer_json(db, customer_id, relations)
 
 
-async def post_customer_update(request: web.Request) -> web.Response:
-    relations = chosen_of(query_of(request))
-    customer_id, body = request.match_info["id"], await parse(request, CustomerUpdate)
+async def post_customer_update(
+    request: web.Request, customer_id: str, relations: Tree, body: CustomerUpdate
+) -> web.Response:
     password_hash = await hash_password(body.password or "")
     async with transaction(request) as db:
         await update_customer(db, customer_id, body, password_hash)
@@ -258,8 +270,38 @@ async def post_customer_update(request: web.Request) -> web.Response:
 
 
 OPERATIONS = [
-    web.get("/admin/customers", get_customers),
-    web.post("/admin/customers", post_customer),
-    web.get("/admin/customers/{id}", get_customer),
-    web.post("/admin/customers/{id}", post_customer_update),
+    listing(
+        "/admin/customers",
+        "customers",
+        CUSTOMERS,
+        "List customers",
+        description="People with an account and guests, the oldest first. `q` looks into emails and names.",
+    ),
+    post(
+        "/admin/customers",
+        post_customer,
+        "Create a customer with an account",
+        description="An email may have one account; a guest may have the same email. With an empty password the "
+        "customer is a guest.",
+        body=CustomerBody,
+        example={"email": "ada@example.com", "first_name": "Ada", "last_name": "Lovelace", "password": "supersecret"},
+        status=201,
+        answer={"customer": Rows((CUSTOMER,))},
+        errors=(Duplicate,),
+        asks_others=True,  # nobody, but hashes the password before the transaction
+    ),
+    get("/admin/customers/{id}", get_customer, "Get a customer", query=SHOWN, answer=ANSWER, errors=(NotFound,)),
+    post(
+        "/admin/customers/{id}",
+        post_customer_update,
+        "Update a customer",
+        description="What is not sent stays. The email of a customer with an account cannot be changed; `groups` takes "
+        "the place of all the groups that the customer is in.",
+        query=SHOWN,
+        body=CustomerUpdate,
+        example={"phone": "+49 30 123456", "groups": [{"id": "cgrp_01J0000000000000000000000"}]},
+        answer=ANSWER,
+        errors=(NotFound, Duplicate, InvalidData),
+        asks_others=True,  # as above
+    ),
 ]

@@ -4,19 +4,20 @@ from dataclasses import replace
 from typing import Any
 
 import asyncpg
-import orjson
-from aiohttp import web
 
-from services.chassis.db import Db, reading, transaction
+from services.chassis.db import Db
 from services.chassis.documents import docs
-from services.chassis.embed import Selection, one_json, one_query, page_json, page_query
+from services.chassis.embed import Selection, one_json, one_query
 from services.chassis.errors import Duplicate, NotFound
-from services.chassis.http import ABSENT, Body, json_bytes, parse
+from services.chassis.http import ABSENT, Body
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_or_null
+from services.chassis.operations import delete, deletion, listing, post, showing
 from services.chassis.outbox import emit
-from services.chassis.params import TEXT, Filter, dates, query_of, search, text, texts
-from services.orders.customers.customers import customers_page, groups_filter
+from services.chassis.params import TEXT, Filter, Query, dates, search, text, texts
+from services.chassis.queries import Parameters, one, page
+from services.chassis.schemas import Rows
+from services.orders.customers.customers import GROUP_CUSTOMERS
 from services.orders.documents import KINDS
 from services.orders.resources import GROUP
 
@@ -143,77 +144,100 @@ async def remove_customers(db: Db, group_id: str, customer_ids: list[str]) -> No
 
 async def group_json(db: Db, group_id: str, chosen: Selection = PLAIN) -> str:
     """`{"customer_group": {...}}` as JSON text. Raises NotFound."""
-    found = await one_json(db, GROUP, chosen, "{t}.id = $1", group_id)
-    if found is None:
+    text = await one_json(db, GROUP, chosen, "{t}.id = $1", group_id)
+    if text is None:
         raise NotFound(f"There is no customer group {group_id}.")
-    return f'{{"customer_group":{found}}}'
+    return f'{{"customer_group":{text}}}'
 
+
+def whole_group(query: Query, *_path: str) -> Selection:
+    """All columns, whatever `fields` asks for, with the relations of `expand`."""
+    return replace(one_query(GROUP, query), fields=PLAIN.fields)
+
+
+SHOWN = one(GROUP)
+WHOLE = Parameters(whole_group, SHOWN.schemas, Rows((GROUP,)))
+ANSWER = {"customer_group": Rows((GROUP,))}
 
 # Handlers
 
 
-async def get_groups(request: web.Request) -> web.Response:
-    page = page_query(GROUP, query_of(request), FILTERS, limit=10)
-    async with reading(request) as db:
-        return json_bytes(request, await page_json(db, "customer_groups", page))
+async def post_group(db: Db, body: CustomerGroupBody) -> str:
+    return await group_json(db, await create_group(db, body))
 
 
-async def post_group(request: web.Request) -> web.Response:
-    body = await parse(request, CustomerGroupBody)
-    async with transaction(request) as db:
-        group_id = await create_group(db, body)
-        return json_bytes(request, await group_json(db, group_id))
+async def post_group_update(db: Db, group_id: str, chosen: Selection, body: CustomerGroupUpdate) -> str:
+    await update_group(db, group_id, body)
+    return await group_json(db, group_id, chosen)
 
 
-async def get_group(request: web.Request) -> web.Response:
-    chosen = one_query(GROUP, query_of(request))
-    async with reading(request) as db:
-        return json_bytes(request, await group_json(db, request.match_info["id"], chosen))
+async def post_group_customers(db: Db, group_id: str, body: CustomersBatch) -> str:
+    await add_customers(db, group_id, [customer.id for customer in body.customer_ids])
+    return await group_json(db, group_id)
 
 
-async def post_group_update(request: web.Request) -> web.Response:
-    chosen = replace(one_query(GROUP, query_of(request)), fields=PLAIN.fields)
-    group_id, body = request.match_info["id"], await parse(request, CustomerGroupUpdate)
-    async with transaction(request) as db:
-        await update_group(db, group_id, body)
-        return json_bytes(request, await group_json(db, group_id, chosen))
+async def delete_group_customers(db: Db, group_id: str, body: CustomersBatch) -> str:
+    await remove_customers(db, group_id, [customer.id for customer in body.customer_ids])
+    return await group_json(db, group_id)
 
 
-async def delete_group(request: web.Request) -> web.Response:
-    group_id = request.match_info["id"]
-    async with transaction(request) as db:
-        await remove_group(db, group_id)
-        return json_bytes(request, orjson.dumps({"id": group_id, "object": "customer_group", "deleted": True}))
-
-
-async def get_group_customers(request: web.Request) -> web.Response:
-    """Customers as in their own list. An unknown group has none, which is no error."""
-    page = customers_page(groups_filter(query_of(request))[0], [request.match_info["id"]])
-    async with reading(request) as db:
-        return json_bytes(request, await page_json(db, "customers", page))
-
-
-async def post_group_customers(request: web.Request) -> web.Response:
-    group_id, body = request.match_info["id"], await parse(request, CustomersBatch)
-    async with transaction(request) as db:
-        await add_customers(db, group_id, [customer.id for customer in body.customer_ids])
-        return json_bytes(request, await group_json(db, group_id))
-
-
-async def delete_group_customers(request: web.Request) -> web.Response:
-    group_id, body = request.match_info["id"], await parse(request, CustomersBatch)
-    async with transaction(request) as db:
-        await remove_customers(db, group_id, [customer.id for customer in body.customer_ids])
-        return json_bytes(request, await group_json(db, group_id))
-
-
+CUSTOMERS_EXAMPLE = {"customer_ids": [{"id": "cus_01J00000000000000000000000"}]}
 OPERATIONS = [
-    web.get("/admin/customer-groups", get_groups),
-    web.post("/admin/customer-groups", post_group),
-    web.get("/admin/customer-groups/{id}", get_group),
-    web.post("/admin/customer-groups/{id}", post_group_update),
-    web.delete("/admin/customer-groups/{id}", delete_group),
-    web.get("/admin/customer-groups/{id}/customers", get_group_customers),
-    web.post("/admin/customer-groups/{id}/customers/batch", post_group_customers),
-    web.delete("/admin/customer-groups/{id}/customers/batch", delete_group_customers),
+    listing("/admin/customer-groups", "customer_groups", page(GROUP, FILTERS, limit=10), "List customer groups"),
+    post(
+        "/admin/customer-groups",
+        post_group,
+        "Create a customer group",
+        description="Price lists and discounts name groups, for prices that only their customers get.",
+        body=CustomerGroupBody,
+        example={"name": "VIP"},
+        answer=ANSWER,
+        errors=(Duplicate,),
+    ),
+    showing("/admin/customer-groups/{id}", "customer_group", GROUP, "Get a customer group", query=SHOWN),
+    post(
+        "/admin/customer-groups/{id}",
+        post_group_update,
+        "Update a customer group",
+        description="What is not sent stays.",
+        query=WHOLE,
+        body=CustomerGroupUpdate,
+        example={"name": "VIP customers"},
+        answer=ANSWER,
+        errors=(NotFound, Duplicate),
+    ),
+    deletion(
+        "/admin/customer-groups/{id}",
+        remove_group,
+        "customer_group",
+        "Delete a customer group",
+        description="Its customers stay. A group that is not there is no error.",
+    ),
+    listing(
+        "/admin/customer-groups/{id}/customers",
+        "customers",
+        GROUP_CUSTOMERS,
+        "List the customers of a group",
+        description="As the list of customers. A group that is not there has none, which is no error.",
+    ),
+    post(
+        "/admin/customer-groups/{id}/customers/batch",
+        post_group_customers,
+        "Add customers to a group",
+        description="Refused as a whole when one of the customers is not there; who is in the group already stays.",
+        body=CustomersBatch,
+        example=CUSTOMERS_EXAMPLE,
+        answer=ANSWER,
+        errors=(NotFound,),
+    ),
+    delete(
+        "/admin/customer-groups/{id}/customers/batch",
+        delete_group_customers,
+        "Remove customers from a group",
+        description="Customers who are not in the group are passed over.",
+        body=CustomersBatch,
+        example=CUSTOMERS_EXAMPLE,
+        answer=ANSWER,
+        errors=(NotFound,),
+    ),
 ]

@@ -5,20 +5,21 @@ Authors are users, and users are the gateway's: they are shown from copies of ki
 
 from typing import Annotated
 
-import orjson
 import structlog
 from aiohttp import web
 from pydantic import Field
 
 from services.chassis import copies
-from services.chassis.db import Db, reading, transaction
-from services.chassis.embed import One, Resource, Selection, cols, one_json, page_json, page_query, tree
+from services.chassis.db import Db, transaction
+from services.chassis.embed import One, Resource, Selection, cols, one_json, tree
 from services.chassis.errors import ApiError, NotFound
-from services.chassis.http import Body, actor, json_bytes, parse
+from services.chassis.http import Body, actor, json_bytes
 from services.chassis.ids import new_id
 from services.chassis.keys import POOL
+from services.chassis.operations import deletion, listing, post, showing
 from services.chassis.outbox import emit
-from services.chassis.params import query_of, text
+from services.chassis.params import described, text
+from services.chassis.queries import page
 from services.orders import remote
 
 log = structlog.get_logger()
@@ -30,16 +31,19 @@ NOTE = Resource(
     {"author": One(USER, "{t}.kind = 'user' and {t}.id = {p}.author_id")},
 )
 PLAIN = Selection(tuple(NOTE.columns), ())
-WITH_AUTHOR = Selection(tuple(NOTE.columns), tree(["author"]))
+AUTHOR = tree(["author"])
 ALIVE = "{t}.deleted_at is null"
-FILTERS = {"resource_id": text("{t}.resource_id")}
+SHOWN = "{t}.id = $1 and " + ALIVE
+FILTERS = {"resource_id": described(text("{t}.resource_id"), "Only notes about what has this id.")}
 
 Filled = Annotated[str, Field(min_length=1)]
 
 
 class NoteBody(Body):
     resource_id: Filled
+    """The id of what it is about."""
     resource_type: Filled
+    """What that is, for example `order`."""
     value: Filled
 
 
@@ -91,64 +95,62 @@ async def learn_author(app: web.Application, user_id: str) -> None:
 # Reads
 
 
-async def note_json(db: Db, note_id: str, chosen: Selection) -> str:
-    """`{"note": {...}}` as JSON text. Raises NotFound."""
-    found = await one_json(db, NOTE, chosen, "{t}.id = $1 and " + ALIVE, note_id)
-    if found is None:
+async def note_json(db: Db, note_id: str) -> str:
+    """`{"note": {...}}` as JSON text, without its author. Raises NotFound."""
+    text = await one_json(db, NOTE, PLAIN, SHOWN, note_id)
+    if text is None:
         raise NotFound(f"There is no note {note_id}.")
-    return f'{{"note":{found}}}'
+    return f'{{"note":{text}}}'
 
+
+NOTES = page(
+    NOTE,
+    FILTERS,
+    limit=50,
+    expand=AUTHOR,
+    where=ALIVE,
+    order="{t}.created_at, {t}.id",
+    knows=("limit", "offset"),
+)
 
 # Handlers
 
 
-async def get_notes(request: web.Request) -> web.Response:
-    page = page_query(
-        NOTE,
-        query_of(request),
-        FILTERS,
-        limit=50,
-        expand=WITH_AUTHOR.tree,
-        where=ALIVE,
-        order="{t}.created_at, {t}.id",
-        knows=("limit", "offset"),
-    )
-    async with reading(request) as db:
-        return json_bytes(request, await page_json(db, "notes", page))
-
-
-async def post_note(request: web.Request) -> web.Response:
-    body = await parse(request, NoteBody)
+async def post_note(request: web.Request, body: NoteBody) -> web.Response:
     async with transaction(request) as db:
         note_id = await create_note(db, body, actor(request))
-        answer = json_bytes(request, await note_json(db, note_id, PLAIN))
+        answer = json_bytes(request, await note_json(db, note_id))
     await learn_author(request.app, actor(request))
     return answer
 
 
-async def get_note(request: web.Request) -> web.Response:
-    async with reading(request) as db:
-        return json_bytes(request, await note_json(db, request.match_info["id"], WITH_AUTHOR))
-
-
-async def post_note_update(request: web.Request) -> web.Response:
-    note_id, body = request.match_info["id"], await parse(request, NoteUpdate)
-    async with transaction(request) as db:
-        await update_note(db, note_id, body.value)
-        return json_bytes(request, await note_json(db, note_id, PLAIN))
-
-
-async def delete_note(request: web.Request) -> web.Response:
-    note_id = request.match_info["id"]
-    async with transaction(request) as db:
-        await remove_note(db, note_id)
-        return json_bytes(request, orjson.dumps({"id": note_id, "object": "note", "deleted": True}))
+async def post_note_update(db: Db, note_id: str, body: NoteUpdate) -> str:
+    await update_note(db, note_id, body.value)
+    return await note_json(db, note_id)
 
 
 OPERATIONS = [
-    web.get("/admin/notes", get_notes),
-    web.post("/admin/notes", post_note),
-    web.get("/admin/notes/{id}", get_note),
-    web.post("/admin/notes/{id}", post_note_update),
-    web.delete("/admin/notes/{id}", delete_note),
+    listing("/admin/notes", "notes", NOTES, "List notes", description="The oldest first, each with its author."),
+    post(
+        "/admin/notes",
+        post_note,
+        "Create a note",
+        description="About anything that has an id; whoever asks is its author.",
+        body=NoteBody,
+        example={"resource_type": "order", "resource_id": "order_01J000000000000000000000", "value": "Call back"},
+        answer={"note": NOTE},
+        asks_others=True,
+    ),
+    showing("/admin/notes/{id}", "note", NOTE, "Get a note", where=SHOWN, expand=AUTHOR),
+    post(
+        "/admin/notes/{id}",
+        post_note_update,
+        "Update a note",
+        description="Its text changes; what it is about and who wrote it stay.",
+        body=NoteUpdate,
+        example={"value": "Called back"},
+        answer={"note": NOTE},
+        errors=(NotFound,),
+    ),
+    deletion("/admin/notes/{id}", remove_note, "note", "Delete a note", errors=(NotFound,)),
 ]

@@ -10,15 +10,18 @@ import orjson
 from aiohttp import web
 from pydantic import AfterValidator
 
-from services.chassis.db import Db, reading, transaction
+from services.chassis.db import Db
 from services.chassis.deliveries import Courier, Rejected, deliver, run_deliveries
-from services.chassis.embed import Many, One, Resource, Selection, Value, cols, one_json, page_json, page_query, tree
+from services.chassis.embed import Many, One, Page, Resource, Selection, Value, cols, one_json, page_query, tree
 from services.chassis.errors import NotAllowed, NotFound
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.http import Body
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_text
 from services.chassis.keys import POOL
-from services.chassis.params import FLAG, TEXT, Bind, Filter, query_of, truth, word
+from services.chassis.operations import listing, post
+from services.chassis.params import FLAG, TEXT, Bind, Filter, Query, truth, word
+from services.chassis.queries import GENERAL, Parameters
+from services.chassis.schemas import Rows
 from services.orders import remote
 from services.orders.customers.customers import check_email
 from services.orders.notifications.mails import mail_of
@@ -69,9 +72,8 @@ FILTERS: dict[str, Filter] = {
 
 
 class ResendBody(Body):
-    """`to`: somebody else than the first time."""
-
     to: Annotated[str, AfterValidator(check_email)] | None = None
+    """Somebody else than the first time."""
 
 
 # Actions
@@ -143,30 +145,53 @@ async def run_notifications(app: web.Application) -> None:
     await run_deliveries(app, Courier(send, failed))
 
 
+# What is shown
+
+RESENDS = tree(["resends"])
+NOTIFICATION_ROWS = Rows((NOTIFICATION,), RESENDS, narrowed=True)
+
+
+def notifications_page(query: Query) -> Page:
+    """A list; without `include_resends`, what was sent again stands only below what it repeats."""
+    return page_query(
+        NOTIFICATION,
+        {"include_resends": "false"} | query,
+        FILTERS,
+        limit=50,
+        fields=DEFAULT_FIELDS,
+        expand=RESENDS,
+        knows=KNOWN,
+    )
+
+
+KNOWN = ("limit", "offset", "expand", "fields")
+NOTIFICATIONS = Parameters(
+    notifications_page,
+    {**{name: of.schema for name, of in FILTERS.items()}, **{name: GENERAL[name] for name in KNOWN}},
+    NOTIFICATION_ROWS,
+)
+
 # Handlers
 
 
-async def get_notifications(request: web.Request) -> web.Response:
-    query = {"include_resends": "false"} | query_of(request)
-    knows = ("limit", "offset", "expand", "fields")
-    page = page_query(
-        NOTIFICATION, query, FILTERS, limit=50, fields=DEFAULT_FIELDS, expand=tree(["resends"]), knows=knows
-    )
-    async with reading(request) as db:
-        return json_bytes(request, await page_json(db, "notifications", page))
-
-
-async def post_resend(request: web.Request) -> web.Response:
-    """Answers with the notification that is said again, its resends among it."""
-    notification_id, body = request.match_info["id"], await parse(request, ResendBody)
-    async with transaction(request) as db:
-        await resend(db, notification_id, body.to)
-        shown = Selection(DEFAULT_FIELDS, tree(["resends"]))
-        found = await one_json(db, NOTIFICATION, shown, "{t}.id = $1", notification_id)
-        return json_bytes(request, f'{{"notification":{found}}}')
+async def post_resend(db: Db, notification_id: str, body: ResendBody) -> str:
+    await resend(db, notification_id, body.to)
+    shown = Selection(DEFAULT_FIELDS, RESENDS)
+    text = await one_json(db, NOTIFICATION, shown, "{t}.id = $1", notification_id)
+    return f'{{"notification":{text}}}'
 
 
 OPERATIONS = [
-    web.get("/admin/notifications", get_notifications),
-    web.post("/admin/notifications/{id}/resend", post_resend),
+    listing("/admin/notifications", "notifications", NOTIFICATIONS, "List notifications"),
+    post(
+        "/admin/notifications/{id}/resend",
+        post_resend,
+        "Send a notification again",
+        description="To the same address, or to another one. The answer is the notification that is repeated, with all "
+        "its repetitions. Refused when the provider that sent it is not installed any more.",
+        body=ResendBody,
+        example={"to": "ada@example.com"},
+        answer={"notification": NOTIFICATION_ROWS},
+        errors=(NotFound, NotAllowed),
+    ),
 ]
