@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ SERVICES = ("orders", "catalog", "payments", "inventory")
 SOURCES = sorted(p for top in ("services", "gateway") for p in (ROOT / top).rglob("*.py"))
 STATEMENTS = {"execute", "executemany", "fetch", "fetchrow", "fetchval"}
 MAX_LINES = 420
+CHASSIS_TABLES = "outbox|event_sequences|inbox|command_replies|sagas|idempotency_keys|deliveries|schema_migrations"
 
 
 def calls(tree: ast.AST) -> Iterator[ast.Call]:
@@ -40,6 +42,9 @@ def test_source(path: Path) -> None:
         ]
         assert not looped, f"a statement in a loop, at lines {looped}"
         assert "publish" not in {method(call) for call in calls(tree)}, "events leave through emit()"
+        assert not re.search(rf"\b(from|join|into|update|table) ({CHASSIS_TABLES})\b", text), (
+            "the chassis has functions"
+        )
 
 
 def iterates(loop: ast.AST, call: ast.Call) -> bool:
