@@ -47,7 +47,7 @@ with numbered as (
     insert into outbox (name, aggregate, sequence, data, request_id, actor)
     select $1, $2, sequence, $3::text::json, $4, $5 from numbered
 )
-select pg_notify('outbox', '')
+select sequence, pg_notify('outbox', '') from numbered
 """
 # The same for many aggregates, locked in the order of their ids. $2 aggregates (each once), $3 data.
 EMIT_ALL = """
@@ -86,14 +86,16 @@ LEFT = "delete from outbox where position = any($1::bigint[])"
 MEASURE = "select count(*) as rows, coalesce(extract(epoch from now() - min(occurred_at)), 0)::float as age from outbox"
 
 
-async def emit(db: Db, name: str, aggregate: str, data: dict[str, Any]) -> None:
-    """Say, in the caller's transaction, that `name` ("order.placed") happened to `aggregate` (an id).
+async def emit(db: Db, name: str, aggregate: str, data: dict[str, Any]) -> int:
+    """Say, in the caller's transaction, that `name` ("order.placed") happened to `aggregate` (an id). Returns the
+    event's sequence number.
 
     Emit last: until the commit, others wait to emit for the same aggregate.
     """
     context = structlog.contextvars.get_contextvars()
     body = json_text(data)
-    await db.execute(EMIT, name, aggregate, body, context.get("request_id"), context.get("actor"))
+    sequence: int = await db.fetchval(EMIT, name, aggregate, body, context.get("request_id"), context.get("actor"))
+    return sequence
 
 
 async def emit_all(db: Db, name: str, data: dict[str, dict[str, Any]]) -> None:

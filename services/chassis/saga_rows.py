@@ -67,6 +67,28 @@ select kind, subject, state::text, results::text, result::text, status from saga
 where id = $1 and status <> 'compensated'
 """
 ENDED = "select status, result::text, error::text from sagas where id = $1"
+LET_GO = "update sagas set leased_by = null, leased_until = clock_timestamp() where id = $1"
+WAKE = """
+update sagas set leased_until = clock_timestamp()
+where status in ('running', 'compensating') and leased_by is null and subject = any($1::text[])
+"""
+
+
+def running_sql(kinds: str, key: str, value: str) -> str:
+    """The statement, or a part of one, that says of which of the kinds a saga is under way with this value in its
+    state; all three are SQL. Sagas that are under way are few: the index sagas_active holds no others."""
+    return f"""select s.kind from sagas s
+    where s.status in ('running', 'compensating') and s.kind = any({kinds}) and s.state ->> {key} = {value}"""  # noqa: S608
+
+
+RUNNING = f"{running_sql('$1::text[]', '$2', '$3')} and s.id <> $4 limit 1"
+RUNNING_FOR = """
+select kind from sagas where status in ('running', 'compensating') and kind = any($1::text[]) and subject = $2 limit 1
+"""
+STATES = """
+select state::text from sagas
+where status in ('running', 'compensating') and kind = any($1::text[]) and state ->> $2 = $3
+"""
 PRUNE = """
 delete from sagas where status in ('done', 'compensated') and updated_at < now() - make_interval(days => $1)
 """
@@ -155,6 +177,34 @@ async def postpone(pool: asyncpg.Pool, saga: Saga) -> None:
     pause = min(2.0 ** min(saga.attempts, 30), LONGEST_PAUSE)
     with suppress(*DATABASE_ERRORS):
         await pool.execute(POSTPONE, saga.id, saga.lease, pause)
+
+
+async def let_go(db: Db, saga: Saga) -> None:
+    """Nobody waits for this saga, which the caller has begun: the resumer takes it, and need not wait for its lease."""
+    await db.execute(LET_GO, saga.id)
+
+
+async def wake(db: Db, subjects: list[str]) -> None:
+    """Have the sagas of these subjects that wait for their next attempt go on at once."""
+    await db.execute(WAKE, subjects)
+
+
+async def running(db: Db, kinds: Iterable[str], key: str, value: str, besides: str = "") -> str | None:
+    """The kind of a saga of one of these kinds, other than `besides`, that is under way with this value in its state;
+    None when there is none."""
+    kind: str | None = await db.fetchval(RUNNING, list(kinds), key, value, besides)
+    return kind
+
+
+async def running_for(db: Db, kinds: Iterable[str], subject: str) -> str | None:
+    """The kind of a saga of one of these kinds that is under way for the subject; None when there is none."""
+    kind: str | None = await db.fetchval(RUNNING_FOR, list(kinds), subject)
+    return kind
+
+
+async def states(db: Db, kinds: Iterable[str], key: str, value: str) -> list[dict[str, Any]]:
+    """The states of the sagas of these kinds that are under way with this value in their state."""
+    return [orjson.loads(row["state"]) for row in await db.fetch(STATES, list(kinds), key, value)]
 
 
 async def take_over(db: Db, kinds: Iterable[str], limit: int) -> list[Saga]:

@@ -23,7 +23,6 @@ LINKS = {
         aggregate="{t}.location_id",
     )
 }
-SEQUENCE = "select sequence from event_sequences where aggregate = $1"
 
 
 def gone(link_ids: list[str]) -> Docs:
@@ -38,8 +37,7 @@ async def shown(db: Db, link_id: str) -> Docs:
 
 async def emit_links(db: Db, name: str, location_id: str, data: dict[str, Any], links: Docs) -> Docs:
     """The event `name` about the location with these links. Returns them numbered, to be given to `notify_links`."""
-    await emit(db, name, location_id, {"id": location_id, **data, "copies": {KIND: links}})
-    sequence = await db.fetchval(SEQUENCE, location_id)
+    sequence = await emit(db, name, location_id, {"id": location_id, **data, "copies": {KIND: links}})
     return [link | {"sequence": sequence} for link in links]
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from aiohttp import web
 
+from services.chassis import saga_rows
 from services.chassis.db import Db
 from services.chassis.errors import InvalidData, NotAllowed, Unavailable
 from services.chassis.ids import new_id
@@ -26,11 +27,7 @@ Reply = dict[str, Any]
 IDLE = "select not exists (select from provider_work where payment_id = any($1))"
 OCCUPY = "insert into provider_work (payment_id, work_id) select unnest($1::text[]), $2"
 FREE = "delete from provider_work where work_id = $1"
-WAKE = """
-update sagas set leased_until = clock_timestamp()
-where status in ('running', 'compensating') and leased_by is null
-    and subject in (select work_id from provider_work where payment_id = any($1))
-"""
+WORK = "select work_id from provider_work where payment_id = any($1)"
 
 
 @dataclass(frozen=True)
@@ -161,4 +158,4 @@ async def check_idle(db: Db, payment_ids: list[str]) -> None:
 
 async def wake(db: Db, payment_ids: list[str]) -> None:
     """Have work on these payments that waits for its next attempt go on at once."""
-    await db.execute(WAKE, payment_ids)
+    await saga_rows.wake(db, [row["work_id"] for row in await db.fetch(WORK, payment_ids)])

@@ -80,7 +80,7 @@ async def post_shipping_method(request: web.Request) -> web.Response:
         left = [method for method in cart.methods if method["profile_id"] != profile]
         priced = await reprice(request.app, cart, [*left, chosen]) if len(left) < len(cart.methods) else quoted
         async with transaction(request) as db:
-            now = await access_cart(db, cart_id)
+            now = await access_cart(db, cart_id, "change_swap_cart")
             check_open(now)
             if now.version == cart.version:
                 await store_copies(db, priced.copies)
@@ -127,7 +127,7 @@ async def post_payment_sessions(request: web.Request) -> web.Response:
     cart_id, body = request.match_info["id"], await parse(request, SessionBody)
     check_known(query_of(request), ())
     async with transaction(request) as db:
-        cart = await access_cart(db, cart_id)
+        cart = await access_cart(db, cart_id, "change_swap_cart")
         check_open(cart)
         await offer_payment(db, cart, body)
         return json_bytes(request, await store_cart_json(db, cart_id))

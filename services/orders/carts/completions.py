@@ -161,7 +161,7 @@ async def void(app: web.Application, saga: Saga) -> None:
 async def confirm(db: Db, saga: Saga) -> Row:
     """The swap's rows. Nothing is checked here: the money is there, and nothing else touched the swap meanwhile."""
     cart, priced, payment = cart_of(saga), saga.results["price"], saga.results["authorize"]["payment"]
-    await access_owner(db, SWAP, cart.order_id, cart.swap_id, unless=())
+    await access_owner(db, SWAP, cart.order_id, cart.swap_id, "end_saga")
     total = Totals(**priced["total"])
     await store_methods(db, cart.id, priced["methods"], frozen=True)
     await store_taxes(db, [line for line in priced["lines"] if not line["is_return"]])
@@ -206,7 +206,7 @@ async def post_complete(request: web.Request) -> web.Response:
     check_known(query_of(request), ())
     async with intention(request) as (db, saga):
         if saga is None:
-            cart = await access_cart(db, cart_id)
+            cart = await access_cart(db, cart_id, "complete_swap")
             if not cart.confirmed:
                 check_open(cart)
                 check_payable(cart.total, cart.provider_id)

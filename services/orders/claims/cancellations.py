@@ -18,8 +18,6 @@ from services.orders.claims.rules import check_cancelable
 from services.orders.fulfillments.owners import CLAIM, access_owner
 from services.orders.reads import check_order_query, written_order_json
 
-# What moves stock of the claim has to end before.
-NOT_CANCELED_DURING = ("cancel_order", "cancel_claim", "fulfill", "cancel_fulfillment")
 STANDING = """
 select
     (select count(*) from fulfillments where claim_order_id = $1 and canceled_at is null) as parcels,
@@ -33,7 +31,7 @@ update claims set fulfillment_status = 'canceled', canceled_at = now(), updated_
 
 async def plan_cancel(db: Db, order_id: str, claim_id: str) -> dict[str, Any] | None:
     """The state of a saga that cancels; None when it is canceled already. Raises NotFound, NotAllowed or Conflict."""
-    claim = await access_owner(db, CLAIM, order_id, claim_id, unless=NOT_CANCELED_DURING)
+    claim = await access_owner(db, CLAIM, order_id, claim_id, "cancel_claim")
     if claim["canceled_at"] is not None:
         return None
     check_cancelable(refunded=claim["refund_amount"] or 0, **await db.fetchrow(STANDING, claim_id))
@@ -55,7 +53,7 @@ async def release_stock(app: web.Application, saga: Saga) -> dict[str, Any]:
 async def commit_cancel(db: Db, saga: Saga) -> dict[str, Any]:
     """Nothing is checked here: the stock is released, and nothing could be done with the claim meanwhile."""
     order_id, claim_id = saga.state["order_id"], saga.state["claim_id"]
-    await access_owner(db, CLAIM, order_id, claim_id, unless=())
+    await access_owner(db, CLAIM, order_id, claim_id, "end_saga")
     await db.execute(CANCEL, claim_id)
     event = {"id": claim_id, "order_id": order_id, "no_notification": saga.state["no_notification"]}
     await emit(db, "claim.canceled", claim_id, event)

@@ -40,7 +40,7 @@ from services.orders.pricing import quotes
 from services.orders.pricing.quotes import Basket, Row, store_copies, tax_rows
 from services.orders.reads import check_order_query, written_order_json
 from services.orders.retry_keys import keyed, keyed_json
-from services.orders.returns.receipts import RECEIPTS, lines_by_id
+from services.orders.returns.receipts import lines_by_id
 from services.orders.returns.refund_amounts import check_left, once_each, return_refund
 from services.orders.returns.returns import LABEL, ReturnShipping, labelled, method_of, write_return
 from services.orders.settings import orders_settings
@@ -163,7 +163,7 @@ async def claimable_lines(db: Db, order_id: str, ids: list[str]) -> dict[str, Cl
 
 async def plan_claim(db: Db, order_id: str, body: ClaimBody, quoted: Row, key: str) -> Row:
     """What is to be written, the order locked. Raises NotFound, NotAllowed, InvalidData, Duplicate or Conflict."""
-    order = await access_order(db, order_id, unless=RECEIPTS)
+    order = await access_order(db, order_id, "create_claim")
     items = [(item.item_id, item.quantity) for item in body.claim_items]
     lines = await claimable_lines(db, order_id, [item_id for item_id, _ in items])
     check_claimable(lines, items)
@@ -296,7 +296,7 @@ async def commit_claim(db: Db, saga: Saga) -> Row:
     """Nothing is checked here: the money has moved, and what was checked could not change meanwhile."""
     state, reply = saga.state, saga.results["refund"]
     order_id, claim_id, quiet = state["order_id"], state["claim_id"], state["no_notification"]
-    order = await access_order(db, order_id, unless=())
+    order = await access_order(db, order_id, "end_saga")
     address_id = await add_address(db, state["address"]) if state["address"] else order["shipping_address_id"]
     fields = ("claim_id", "order_id", "type", "refund_amount", "no_notification", "metadata", "idempotency_key")
     status = payment_status(state["type"], paid_back=True)

@@ -12,7 +12,7 @@ from services.orders.claims.items import Id
 from services.orders.claims.rules import check_fulfillable
 from services.orders.fulfillments.cancellations import answer_unpacking
 from services.orders.fulfillments.creations import Packing, answer_packing, plan_packing
-from services.orders.fulfillments.owners import CLAIM, NOT_SHIPPED_DURING, access_owner, ship
+from services.orders.fulfillments.owners import CLAIM, access_owner, ship
 from services.orders.reads import check_order_query, written_order_json
 
 
@@ -29,7 +29,7 @@ class ClaimShipmentBody(Body):
 
 async def plan_claim_fulfillment(db: Db, order_id: str, claim_id: str, body: ClaimFulfillmentBody) -> Packing:
     """All of the claim's lines, the order locked. Raises NotFound, NotAllowed or Conflict."""
-    claim = await access_owner(db, CLAIM, order_id, claim_id, unless=("cancel_order", "cancel_claim"))
+    claim = await access_owner(db, CLAIM, order_id, claim_id, "fulfill_claim")
     check_fulfillable(claim["type"])
     quiet = claim["no_notification"] if body.no_notification is None else body.no_notification
     return await plan_packing(
@@ -63,7 +63,7 @@ async def post_claim_shipment(request: web.Request) -> web.Response:
     check_order_query(query)
     body = await parse(request, ClaimShipmentBody)
     async with transaction(request) as db:
-        claim = await access_owner(db, CLAIM, order_id, claim_id, unless=NOT_SHIPPED_DURING)
+        claim = await access_owner(db, CLAIM, order_id, claim_id, "ship")
         quiet, numbers = claim["no_notification"], body.tracking_numbers or []
         await ship(db, CLAIM, claim, body.fulfillment_id, numbers, kept=quiet, quiet=quiet)
         return json_bytes(request, await written_order_json(db, order_id, query))

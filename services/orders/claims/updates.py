@@ -49,7 +49,7 @@ async def update_claim(
 ) -> None:
     """Change what was sent; `methods` are the new ones, as the catalog priced them. Raises NotFound, NotAllowed,
     InvalidData or Conflict."""
-    claim = await access_owner(db, CLAIM, order_id, claim_id, unless=("cancel_order", "cancel_claim"))
+    claim = await access_owner(db, CLAIM, order_id, claim_id, "update_claim")
     check_alive(CLAIM, claim, "updated")
     if body.claim_items:
         await change_items(db, claim_id, body.claim_items)

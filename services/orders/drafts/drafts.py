@@ -275,7 +275,7 @@ IN_COUNTRIES = "select country_code = any($2::text[]) from addresses where id = 
 async def delete_draft(db: Db, draft_id: str) -> None:
     """Throw a draft away, if there is one. Raises NotAllowed for one that has become an order, and Conflict."""
     try:
-        check_open((await access_draft(db, draft_id))["status"])
+        check_open((await access_draft(db, draft_id, "delete_draft"))["status"])
     except NotFound:
         return
     await db.execute(DELETE, draft_id)

@@ -9,6 +9,8 @@ from services.chassis.db import Db
 from services.chassis.errors import Conflict, NotAllowed, NotFound
 from services.chassis.ids import new_id
 from services.chassis.outbox import emit
+from services.chassis.saga_rows import running_for
+from services.orders.concurrency import WAITS_FOR
 from services.orders.pricing.quotes import Row
 
 LOAD = """
@@ -53,10 +55,6 @@ from draft_orders d join carts c on c.id = d.cart_id where d.id = $1
 """
 LOCK = """
 select d.status, c.version from draft_orders d join carts c on c.id = d.cart_id where d.id = $1 for no key update
-"""
-# A statement of its own after the lock: one that had to wait for the lock would still see what was before.
-PLACING = """
-select exists (select from sagas where kind = 'place_order' and subject = $1 and status in ('running', 'compensating'))
 """
 KNOWN_CUSTOMER = """
 select c.id, array(select customer_group_id from customer_group_customers where customer_id = c.id) as group_ids
@@ -118,20 +116,21 @@ def check_open(status: str) -> None:
         raise NotAllowed("This draft order is completed; change the order instead.")
 
 
-async def access_draft(db: Db, draft_id: str) -> Any:
+async def access_draft(db: Db, draft_id: str, operation: str) -> Any:
     """(status, version) of the draft, locked until the transaction ends. Raises NotFound, and Conflict while it is
     being paid."""
     row = await db.fetchrow(LOCK, draft_id)
     if row is None:
         raise NotFound(f"There is no draft order {draft_id}.")
-    if await db.fetchval(PLACING, draft_id):
+    # A statement of its own after the lock: one that had to wait for the lock would still see what was before.
+    if await running_for(db, WAITS_FOR[operation], draft_id):
         raise Conflict("This draft order is being paid at this moment.")
     return row
 
 
 async def check_unchanged(db: Db, draft: Draft) -> None:
     """Lock the draft. Raises StaleError when it is no longer as it was read, and what `access_draft` raises."""
-    row = await access_draft(db, draft.id)
+    row = await access_draft(db, draft.id, "change_draft")
     check_open(row["status"])
     if row["version"] != draft.version:
         raise StaleError

@@ -21,6 +21,7 @@ from services.chassis.ids import new_id
 from services.chassis.jsons import json_text
 from services.chassis.keys import POOL
 from services.chassis.outbox import emit
+from services.chassis.saga_rows import let_go
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote
 from services.orders.drafts.drafts import basket_as_it_is
@@ -70,8 +71,6 @@ insert into payment_sessions (
 )
 values ($1, $2, $3, $4, 'authorized', $5::text::jsonb, true, true, now())
 """
-# Nobody waits for a placement that was resumed: the resumer takes the capture, too, and need not wait for its lease.
-LET_GO = "update sagas set leased_by = null, leased_until = clock_timestamp() where id = $1"
 QUIET = "select no_notification from orders where id = $1"
 
 
@@ -213,7 +212,7 @@ async def place_order(db: Db, saga: Saga) -> Row:
         await db.execute(ADD_SESSION, session, cart_id, PROVIDER, payment["amount"], data)
         capture = await begin(db, "capture_placed", order_id, {"order_id": order_id, "payment_ids": [payment["id"]]})
         if saga.attempts:
-            await db.execute(LET_GO, capture.id)
+            await let_go(db, capture)  # the resumer has taken the placement, and takes the capture, too
         else:
             result["capture"] = {name: getattr(capture, name) for name in ("id", "kind", "subject", "state", "lease")}
     await emit(db, "draft_order.updated", draft_id, {"id": draft_id, "cart_id": cart_id, "order_id": order_id})
@@ -305,7 +304,7 @@ async def post_pay(request: web.Request) -> web.Response:
     draft_id, app = request.match_info["id"], request.app
     async with intention(request) as (db, saga):
         if saga is None:
-            await access_draft(db, draft_id)
+            await access_draft(db, draft_id, "pay_draft")
             draft = await load_draft(db, draft_id)
             check_payable(draft)
             reserve_now = orders_settings(app).reserve_stock == "on_placement"

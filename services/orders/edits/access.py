@@ -2,7 +2,7 @@
 of an order's lines that an edit begins with.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from services.chassis.db import Db
@@ -13,8 +13,6 @@ from services.orders.orders.orders import access_order
 from services.orders.resources import PLAIN_EDIT
 
 STATUS = PLAIN_EDIT.columns["status"].format(t="e")
-# Sagas during which an edit stays as it is.
-BUSY_EDIT = ("cancel_order", "request_edit")
 ACTIVE = ("created", "requested")
 
 ORDER_OF = "select order_id from order_edits where id = $1"
@@ -60,16 +58,16 @@ join line_item_adjustments a on a.id = x.old join lines on lines.old = a.item_id
 
 
 async def access_edit(
-    db: Db, edit_id: str, unless: Sequence[str] = BUSY_EDIT, saga_id: str = ""
+    db: Db, edit_id: str, operation: str, saga_id: str = ""
 ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """The edit and its order, which is locked, and with it all that is done to its edits.
 
-    Raises NotFound, and Conflict while a saga of a kind in `unless` is at work on the order (orders.access_order).
+    Raises NotFound, and Conflict while a saga that the operation waits for is under way (orders.access_order).
     """
     order_id = await db.fetchval(ORDER_OF, edit_id)
     if order_id is None:
         raise NotFound(f"There is no order edit {edit_id}.")
-    order = await access_order(db, order_id, unless, saga_id)
+    order = await access_order(db, order_id, operation, saga_id)
     # A statement of its own after the lock: one that had to wait for the lock would still see what was before.
     edit = await db.fetchrow(FIND, edit_id)
     if edit is None:

@@ -3,7 +3,7 @@
 A recorded saga. The inventory reserves what is more, all or nothing, in an installation that reserves when orders are
 placed; then one transaction replaces the lines. What was reserved for the old lines follows in a saga of its own,
 begun in that transaction and tried until it is done: it moves to the lines that took their place, as far as these need
-it, and the rest is released. Until then nothing else is done to the order (orders.MOVING_LINES). An installation that
+it, and the rest is released. Until then nothing else is done to the order (concurrency.py). An installation that
 reserves by hand only releases it, and nobody waits for that.
 
 Counters, fulfillments, returns and claims follow the lines, so that each parcel is of a line that the order has. Money
@@ -17,26 +17,21 @@ import structlog
 from aiohttp import web
 
 from services.chassis.db import Db, transaction
-from services.chassis.errors import Conflict, Unavailable
+from services.chassis.errors import Unavailable
 from services.chassis.http import actor, json_bytes
 from services.chassis.outbox import emit
+from services.chassis.saga_rows import let_go
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote
-from services.orders.edits.access import BUSY_EDIT, access_edit, check_active
+from services.orders.edits.access import access_edit, check_active
 from services.orders.edits.reads import edit_json
 from services.orders.edits.rules import Counters, Successor, check_replaceable, moves, needed
+from services.orders.orders.orders import check_free
 from services.orders.pricing.amounts import recompute_order
 from services.orders.settings import orders_settings
 
 log = structlog.get_logger()
 
-# Whatever else is at work on the order may have its eye on a line; only what moves nothing but money does not matter.
-AT_WORK = """
-select kind from sagas
-where status in ('running', 'compensating') and state ->> 'order_id' = $1 and id <> $2
-    and kind not in ('capture', 'capture_placed', 'refund', 'clear_edit')
-limit 1
-"""
 LINES = """
 select id, variant_id, quantity, coalesce(fulfilled_quantity, 0) as fulfilled,
     coalesce(greatest(fulfilled_quantity, shipped_quantity, returned_quantity), 0) as kept
@@ -65,20 +60,16 @@ with successors as (
 update claim_items i set item_id = s.id from successors s where i.item_id = s.original
 """
 CONFIRM = "update order_edits set confirmed_at = now(), confirmed_by = $2, updated_at = now() where id = $1"
-# Nobody waits for a confirmation that was resumed: the resumer takes the stock, too, and need not wait for its lease.
-LET_GO = "update sagas set leased_by = null, leased_until = clock_timestamp() where id = $1"
 
 
 async def access_confirmable(db: Db, edit_id: str, saga_id: str = "") -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """The edit, and its order, which is locked. Raises NotFound, NotAllowed, and Conflict while anything is at work on
     the order's lines."""
-    edit, order = await access_edit(db, edit_id, BUSY_EDIT, saga_id)
+    edit, order = await access_edit(db, edit_id, "confirm_edit", saga_id)
     if edit["status"] == "confirmed":
         return edit, order
     check_active(edit["status"], order["status"], "confirmed")
-    if busy := await db.fetchval(AT_WORK, order["id"], saga_id):
-        what = busy.replace("_", " ")
-        raise Conflict(f"Another request ({what}) is at work on this order; try again when it is done.")
+    await check_free(db, order["id"], "replace_lines", saga_id)
     return edit, order
 
 
@@ -141,7 +132,7 @@ async def commit_confirm(db: Db, saga: Saga) -> dict[str, Any]:
         kind = "settle_edit" if state["keep"] else "clear_edit"
         stock = await begin(db, kind, edit_id, {"order_id": order_id, "moves": follow})
         if saga.attempts:
-            await db.execute(LET_GO, stock.id)
+            await let_go(db, stock)  # the resumer has taken the confirmation, and takes the stock, too
         else:
             result["stock"] = {name: getattr(stock, name) for name in ("id", "kind", "subject", "state", "lease")}
     await emit(db, "order-edit.confirmed", edit_id, {"id": edit_id, "order_id": order_id})

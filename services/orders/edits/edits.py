@@ -16,7 +16,7 @@ from services.chassis.jsons import json_text
 from services.chassis.outbox import emit
 from services.chassis.params import Filter, query_of, search, text
 from services.orders import status
-from services.orders.edits.access import BUSY_EDIT, access_edit, copy_lines
+from services.orders.edits.access import access_edit, copy_lines
 from services.orders.edits.reads import chosen_of, edit_json, edits_page
 from services.orders.orders.orders import access_order
 
@@ -58,7 +58,7 @@ DELETE = "delete from order_edits where id = $1"
 
 async def create_edit(db: Db, body: EditBody, user_id: str) -> str:
     """A new edit, with copies of the order's lines. Its id. Raises NotFound, NotAllowed, InvalidData, Conflict."""
-    order = await access_order(db, body.order_id)
+    order = await access_order(db, body.order_id, "create_edit")
     status.check_alive(order["status"], "edited")
     active = await db.fetchval(ACTIVE_EDIT, order["id"])
     if active is not None:
@@ -72,7 +72,7 @@ async def create_edit(db: Db, body: EditBody, user_id: str) -> str:
 
 async def update_edit(db: Db, edit_id: str, body: EditUpdate) -> None:
     """Whatever its status. Raises NotFound."""
-    edit, order = await access_edit(db, edit_id, unless=())
+    edit, order = await access_edit(db, edit_id, "describe_edit")
     if "internal_note" in body.model_fields_set:
         await db.execute(NOTE, edit_id, body.internal_note)
     await emit(db, "order-edit.updated", edit["id"], {"id": edit_id, "order_id": order["id"]})
@@ -80,7 +80,7 @@ async def update_edit(db: Db, edit_id: str, body: EditUpdate) -> None:
 
 async def cancel_edit(db: Db, edit_id: str, user_id: str) -> None:
     """Again: nothing happens. Raises NotFound, Conflict, or NotAllowed for one that was confirmed or declined."""
-    edit, order = await access_edit(db, edit_id, unless=BUSY_EDIT)
+    edit, order = await access_edit(db, edit_id, "cancel_edit")
     if edit["status"] == "canceled":
         return
     if edit["status"] in ("confirmed", "declined"):
@@ -92,7 +92,7 @@ async def cancel_edit(db: Db, edit_id: str, user_id: str) -> None:
 async def delete_edit(db: Db, edit_id: str) -> None:
     """Throw it away, if there is one. Raises Conflict, or NotAllowed once it was asked for or has ended."""
     try:
-        edit, _ = await access_edit(db, edit_id)
+        edit, _ = await access_edit(db, edit_id, "delete_edit")
     except NotFound:
         return
     if edit["status"] != "created":

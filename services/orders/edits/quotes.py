@@ -114,7 +114,7 @@ async def load_edit(db: Db, edit_id: str) -> Edit:
 
 async def check_unchanged(db: Db, edit: Edit) -> None:
     """Lock the edit. Raises StaleEditError when it is no longer as it was read, and what `access_edit` raises."""
-    row, order = await access_edit(db, edit.id)
+    row, order = await access_edit(db, edit.id, "change_edit")
     check_active(row["status"], order["status"], "changed")
     if row["version"] != edit.version:
         raise StaleEditError

@@ -17,7 +17,7 @@ from services.chassis.ids import new_id
 from services.chassis.outbox import emit
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote
-from services.orders.edits.access import BUSY_EDIT, access_edit, check_active
+from services.orders.edits.access import access_edit, check_active
 from services.orders.edits.reads import edit_json
 
 
@@ -41,7 +41,7 @@ where id = $1
 async def access_requestable(db: Db, edit_id: str, saga_id: str = "") -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """The edit, and its order, which is locked; one that was confirmed has been agreed to. Raises NotFound, NotAllowed,
     Conflict, and InvalidData when it changes nothing."""
-    edit, order = await access_edit(db, edit_id, BUSY_EDIT, saga_id)
+    edit, order = await access_edit(db, edit_id, "request_edit", saga_id)
     if edit["status"] != "confirmed":
         check_active(edit["status"], order["status"], "requested")
     return edit, order

@@ -36,7 +36,7 @@ update {table} set fulfillment_status = 'canceled', updated_at = now() where id 
 
 async def check_unpack(db: Db, owner: Owner, order_id: str, owner_id: str, parcel_id: str) -> asyncpg.Record:
     """The parcel, if it may be unpacked, the order locked. Raises NotFound, NotAllowed or Conflict."""
-    await access_owner(db, owner, order_id, owner_id)
+    await access_owner(db, owner, order_id, owner_id, "cancel_fulfillment")
     parcel = await access_parcel(db, owner, owner_id, parcel_id)
     status.check_unpackable(shipped=parcel["shipped"], canceled=parcel["canceled"])
     return parcel
@@ -86,7 +86,7 @@ async def commit_unpack(db: Db, saga: Saga) -> dict[str, Any]:
     """Nothing else could touch the parcel meanwhile: shipping it and unpacking it ask for this saga."""
     state = saga.state
     owner = OWNERS[state["owner"]]
-    await access_owner(db, owner, state["order_id"], state["owner_id"], unless=())
+    await access_owner(db, owner, state["order_id"], state["owner_id"], "end_saga")
     parcel = await access_parcel(db, owner, state["owner_id"], state["fulfillment_id"])
     await write_unpack(db, owner, state["order_id"], state["owner_id"], parcel)
     return {}

@@ -5,6 +5,7 @@ Otherwise a recorded saga asks the inventory first, then the providers, and comp
 written. The ids are made beforehand, so that asking twice moves the stock once, and sends for one parcel.
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from services.chassis.http import json_bytes
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_or_null, json_text
 from services.chassis.outbox import emit
+from services.chassis.saga_rows import states
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import fulfillment_providers, remote, status
 from services.orders.fulfillment_providers import asked, is_remote, provider
@@ -90,14 +92,6 @@ def parcels(
 METHODS = """
 select profile_id, provider_id from shipping_methods where {column} = $1 and return_id is null order by position
 """
-# How much of the lines of an order, its swaps and claims is being packed at a location.
-UNDER_WAY = """
-select i.key as item_id, sum(i.value::int)::int as quantity
-from sagas s, jsonb_array_elements(s.state -> 'parcels') p, jsonb_each_text(p -> 'items') i
-where s.kind = 'fulfill' and s.status in ('running', 'compensating') and s.state ->> 'order_id' = $1
-    and s.state ->> 'location_id' is not null
-group by i.key
-"""
 # $1 owner, $2 location, $3 metadata, $4 $5 ids and providers, $6 $7 $8 their items, $9 the owner's status
 WRITE = """
 with made as (
@@ -148,9 +142,12 @@ async def plan_packing(
 async def check_left(db: Db, order_id: str, lines: Sequence[status.Line], asked: Mapping[str, int]) -> None:
     """Raises Conflict when what is being packed at a location leaves too little. Whoever came second would find out
     only when its rows are written, and give back a reservation that the line does not need any more."""
-    under_way = {row["item_id"]: row["quantity"] for row in await db.fetch(UNDER_WAY, order_id)}
+    under_way = Counter[str]()
+    for state in await states(db, ("fulfill",), "order_id", order_id):
+        for parcel in state["parcels"] if state["location_id"] is not None else ():
+            under_way.update(parcel["items"])
     for line in lines:
-        if asked.get(line.id, 0) > line.quantity - line.fulfilled - under_way.get(line.id, 0):
+        if asked.get(line.id, 0) > line.quantity - line.fulfilled - under_way[line.id]:
             raise Conflict(f"Another request (fulfill) is at work on line {line.id}; try again when it is done.")
 
 
@@ -200,7 +197,7 @@ where t.id = l.id
 async def send_off(db: Db, packing: Packing, links: Sequence[Mapping[str, Any]]) -> None:
     """The parcel that this transaction has packed leaves."""
     owner, parcel_id = OWNERS[packing.owner], packing.parcels[0].id
-    row = await access_owner(db, owner, packing.order_id, packing.owner_id, unless=())
+    row = await access_owner(db, owner, packing.order_id, packing.owner_id, "end_saga")
     numbers = [link["tracking_number"] for link in links]
     said = packing.no_notification
     quiet = row["no_notification"] if said is None else said
@@ -279,7 +276,7 @@ async def commit_packing(db: Db, saga: Saga) -> dict[str, Any]:
     """Check again, for the owner may have changed meanwhile, and write."""
     packing = packing_of(saga)
     owner = OWNERS[packing.owner]
-    row = await access_owner(db, owner, packing.order_id, packing.owner_id, saga_id=saga.id)
+    row = await access_owner(db, owner, packing.order_id, packing.owner_id, "write_fulfillments", saga.id)
     check_alive(owner, row, "fulfilled")
     lines = status.lines_of(await lines_of(db, owner, packing.owner_id))
     status.check_fulfillable(lines, packing.quantities)

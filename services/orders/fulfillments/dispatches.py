@@ -19,7 +19,7 @@ from services.chassis.ids import new_id
 from services.chassis.params import query_of
 from services.orders import status
 from services.orders.fulfillments.creations import Packing, Parcel, answer_packing, plan_packing
-from services.orders.fulfillments.owners import NOT_SHIPPED_DURING, ORDER, access_owner, lines_of
+from services.orders.fulfillments.owners import ORDER, access_owner, lines_of
 from services.orders.reads import check_order_query, written_order_json
 
 MOST = 2**31 - 1
@@ -68,7 +68,7 @@ def wanted(lines: Sequence[status.Line], items: Sequence[DispatchItem]) -> dict[
 
 async def plan_dispatch(db: Db, order_id: str, body: DispatchBody) -> Packing:
     """What goes into the one parcel, the order locked. Raises NotFound, NotAllowed or Conflict."""
-    order = await access_owner(db, ORDER, order_id, order_id, unless=NOT_SHIPPED_DURING)
+    order = await access_owner(db, ORDER, order_id, order_id, "dispatch_order")
     if order["canceled_at"] is not None or order["status"] == "archived":
         raise NotAllowed("A canceled or archived order cannot be shipped.", code="invalid_order_status")
     asked = wanted(status.lines_of(await lines_of(db, ORDER, order_id)), body.items)

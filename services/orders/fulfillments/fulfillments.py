@@ -32,7 +32,7 @@ class FulfillmentBody(Body):
 
 async def plan_fulfillment(db: Db, order_id: str, body: FulfillmentBody) -> Packing:
     """What is to be packed, the order locked. Raises NotFound, NotAllowed or Conflict."""
-    order = await access_owner(db, ORDER, order_id, order_id)
+    order = await access_owner(db, ORDER, order_id, order_id, "fulfill_order")
     return await plan_packing(
         db,
         ORDER,

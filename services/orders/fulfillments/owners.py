@@ -61,19 +61,12 @@ where li.{column} = $1 order by li.created_at, li.position
 """
 
 
-async def access_owner(
-    db: Db,
-    owner: Owner,
-    order_id: str,
-    owner_id: str,
-    unless: tuple[str, ...] = ("cancel_order",),
-    saga_id: str = "",
-) -> Any:
+async def access_owner(db: Db, owner: Owner, order_id: str, owner_id: str, operation: str, saga_id: str = "") -> Any:
     """The row of the order, or of its swap or claim. The order is locked, and with it all that is done to them.
 
-    Raises NotFound, and Conflict while a saga of a kind in `unless` is at work on the order (orders.access_order).
+    Raises NotFound, and Conflict while a saga that the operation waits for is under way (orders.access_order).
     """
-    order = await access_order(db, order_id, unless, saga_id)
+    order = await access_order(db, order_id, operation, saga_id)
     if owner is ORDER:
         return order
     row = await db.fetchrow(owner.sql(FIND), owner_id, order_id)
@@ -119,8 +112,6 @@ with shipped as (
 )
 update {table} set fulfillment_status = $6, updated_at = now() where id = $2
 """
-# What has to end before a parcel can leave.
-NOT_SHIPPED_DURING = ("cancel_order", "cancel_fulfillment")
 
 
 async def ship(
@@ -135,7 +126,7 @@ async def ship(
 ) -> None:
     """The parcel leaves. `kept` is the no_notification that its row keeps, `quiet` that of the event.
 
-    `row` comes from `access_owner`, with `unless=NOT_SHIPPED_DURING`. Raises NotFound or NotAllowed.
+    `row` comes from `access_owner`, for the operation "ship". Raises NotFound or NotAllowed.
     """
     if owner is not ORDER:  # of an order, Medusa looks for the parcel first
         check_alive(owner, row, "shipped")

@@ -1,7 +1,7 @@
 """Canceling an order: its payments are given up, what was reserved for it is released, its rows say so.
 
 A recorded saga. Giving up a payment cannot be taken back, so from then on it is tried until it is done; meanwhile
-nothing else can be done with the order (orders.access_order).
+nothing else can be done with the order (concurrency.py).
 """
 
 from typing import Any
@@ -17,9 +17,6 @@ from services.orders import remote, status
 from services.orders.orders.orders import access_order
 from services.orders.orders.payment_copies import store_payments
 from services.orders.reads import check_order_query, written_order_json
-
-# What moves money or stock of the order has to end before it can be canceled.
-AT_WORK = ("cancel_order", "fulfill", "cancel_fulfillment", "capture", "capture_placed", "refund", "create_claim")
 
 ALIVE = """
 select
@@ -46,7 +43,7 @@ where id = $1
 
 async def plan_cancel(db: Db, order_id: str) -> dict[str, Any] | None:
     """The state of a saga that cancels; None when it is canceled already. Raises NotFound, NotAllowed or Conflict."""
-    order = await access_order(db, order_id, unless=AT_WORK)
+    order = await access_order(db, order_id, "cancel_order")
     if order["status"] == "canceled":
         return None
     status.check_cancelable(**await db.fetchrow(ALIVE, order_id))
@@ -73,7 +70,7 @@ async def release_stock(app: web.Application, saga: Saga) -> dict[str, Any]:
 
 async def commit_cancel(db: Db, saga: Saga) -> dict[str, Any]:
     order_id = saga.state["order_id"]
-    await access_order(db, order_id, unless=())
+    await access_order(db, order_id, "end_saga")
     await store_payments(db, saga.results["payments"]["payments"])
     await db.execute(CANCEL, order_id)
     data = {"id": order_id, "no_notification": saga.state["no_notification"]}

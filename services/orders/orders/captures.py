@@ -26,7 +26,7 @@ select id from payments where order_id = $1 and captured_at is null and canceled
 
 async def plan_capture(db: Db, order_id: str) -> list[str]:
     """The payments to capture, none when all are. Raises NotFound, NotAllowed or Conflict."""
-    order = await access_order(db, order_id)
+    order = await access_order(db, order_id, "capture")
     status.check_alive(order["status"], "captured")
     return [row["id"] for row in await db.fetch(OPEN, order_id)]
 

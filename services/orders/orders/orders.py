@@ -1,6 +1,5 @@
 """/admin/orders: find, read, edit, complete and archive. Its parts have files of their own (captures.py, ...)."""
 
-from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
@@ -12,8 +11,10 @@ from services.chassis.ids import new_id
 from services.chassis.jsons import json_text
 from services.chassis.operations import get, post
 from services.chassis.outbox import emit
+from services.chassis.saga_rows import running
 from services.chassis.schemas import page_of
 from services.orders import status
+from services.orders.concurrency import WAITS_FOR, conflict
 from services.orders.customers.addresses import AddressBody
 from services.orders.customers.customers import check_email
 from services.orders.orders.lists import ORDERS, OrdersPage, orders_json
@@ -51,31 +52,26 @@ class OrderUpdate(Body):
 # Access
 
 LOCK = "select * from orders where id = $1 for no key update"
-# An edit that is confirmed, until the stock has followed its lines (edits/confirmations.py).
-MOVING_LINES = ("confirm_edit", "settle_edit")
-BUSY = """
-select kind from sagas
-where status in ('running', 'compensating') and state ->> 'order_id' = $1 and kind = any($2::text[]) and id <> $3
-limit 1
-"""
 
 
-async def access_order(db: Db, order_id: str, unless: Iterable[str] = ("cancel_order",), saga_id: str = "") -> Any:
+async def access_order(db: Db, order_id: str, operation: str, saga_id: str = "") -> Any:
     """The order's row, locked until the transaction ends.
 
-    Raises NotFound, and Conflict while a saga of a kind in `unless`, other than `saga_id`, is at work on it. Whoever
-    waits for any also waits while the order gets other lines; with none, what was begun before is brought to its end.
+    Raises NotFound, and Conflict while a saga that the operation waits for (concurrency.py), other than `saga_id`, is
+    under way for the order.
     """
     order = await db.fetchrow(LOCK, order_id)
     if order is None:
         raise NotFound(f"There is no order {order_id}.")
-    kinds = list(unless)
-    busy = await db.fetchval(BUSY, order_id, [*kinds, *MOVING_LINES] if kinds else [], saga_id)
-    if busy:
-        raise Conflict(
-            f"Another request ({busy.replace('_', ' ')}) is at work on this order; try again when it is done."
-        )
+    await check_free(db, order_id, operation, saga_id)
     return order
+
+
+async def check_free(db: Db, order_id: str, operation: str, saga_id: str = "") -> None:
+    """Raises Conflict as `access_order` does; the order is locked."""
+    kinds = WAITS_FOR[operation]
+    if kinds and (kind := await running(db, kinds, "order_id", order_id, saga_id)):
+        raise conflict(kind)
 
 
 # Actions
@@ -122,7 +118,7 @@ KNOWN_CUSTOMER = "select id from customers where id = $1 and deleted_at is null 
 
 async def update_order(db: Db, order_id: str, body: OrderUpdate) -> None:
     """Change what was sent. Raises NotFound, NotAllowed or InvalidData."""
-    order = await access_order(db, order_id)
+    order = await access_order(db, order_id, "update_order")
     status.check_alive(order["status"], "updated")
     if body.items is not None:
         raise NotAllowed("The lines of an order that was placed are changed by an order edit.")
@@ -162,7 +158,7 @@ async def emit_updated(db: Db, order_id: str, no_notification: bool | None) -> N
 
 async def complete_order(db: Db, order_id: str) -> None:
     """Asks for neither fulfillment nor capture, and may be repeated. Raises NotFound or NotAllowed."""
-    order = await access_order(db, order_id)
+    order = await access_order(db, order_id, "complete_order")
     status.check_alive(order["status"], "completed")
     if order["status"] != "completed":
         await db.execute("update orders set status = 'completed', updated_at = now() where id = $1", order_id)
@@ -172,7 +168,7 @@ async def complete_order(db: Db, order_id: str) -> None:
 
 async def archive_order(db: Db, order_id: str) -> None:
     """Raises NotFound, or NotAllowed unless it is completed."""
-    order = await access_order(db, order_id)
+    order = await access_order(db, order_id, "archive_order")
     status.check_archivable(order["status"])
     await db.execute("update orders set status = 'archived', updated_at = now() where id = $1", order_id)
     await emit_updated(db, order_id, order["no_notification"])

@@ -11,6 +11,7 @@ import orjson
 from services.chassis.db import Db
 from services.chassis.jsons import json_text
 from services.chassis.outbox import emit
+from services.chassis.saga_rows import states
 from services.orders import status
 
 STORE_PAYMENTS = """
@@ -52,12 +53,7 @@ select
     coalesce((select sum(amount) from refunds where order_id = $1), 0)::bigint as refunded
 """
 # The event can be faster than the request that asked for the refund, which knows whom not to notify.
-ASKED = """
-select (state ->> 'no_notification')::boolean from sagas
-where status in ('running', 'compensating')
-    and kind in ('refund', 'receive_return', 'create_claim', 'process_swap_payment')
-    and state ->> 'order_id' = $1 and state ->> 'amount' = $2::bigint::text and state ->> 'reason' = $3
-"""
+REFUNDING = ("refund", "receive_return", "create_claim", "process_swap_payment")
 # The same news comes more than once; only the first time changes the order.
 SETTLE = """
 update orders o set
@@ -105,7 +101,11 @@ async def apply_payments(
         found = status.payment_status(found, orjson.loads(money["payments"]), money["refunded"] if settles else 0)
     await db.execute(SETTLE, order_id, found, money["refunded"])
     if no_notification is None and made and refund is not None:
-        no_notification = await db.fetchval(ASKED, order_id, refund["amount"], refund["reason"])
+        asked = await states(db, REFUNDING, "order_id", order_id)
+        this = (refund["amount"], refund["reason"])
+        no_notification = next(
+            (s["no_notification"] for s in asked if (s.get("amount"), s.get("reason")) == this), None
+        )
     quiet = order["no_notification"] if no_notification is None else no_notification
     if found == "captured" and order["payment_status"] != "captured":
         await emit(db, "order.payment_captured", order_id, {"id": order_id, "no_notification": quiet})

@@ -35,7 +35,7 @@ order by created_at desc, id desc
 
 async def plan_refund(db: Db, order_id: str, body: RefundBody) -> dict[str, Any]:
     """The state of a saga that refunds. Raises NotFound, NotAllowed or Conflict."""
-    order = await access_order(db, order_id)
+    order = await access_order(db, order_id, "refund")
     status.check_alive(order["status"], "refunded")
     if body.amount > order["refundable_amount"]:
         raise NotAllowed(f"Only {order['refundable_amount']} of this order can be refunded, not {body.amount}.")

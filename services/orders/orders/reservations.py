@@ -13,26 +13,22 @@ from aiohttp import web
 from pydantic import Field
 
 from services.chassis.db import Db, reading
-from services.chassis.errors import Conflict, NotAllowed, NotFound
+from services.chassis.errors import NotAllowed, NotFound
 from services.chassis.http import Body, actor, json_bytes, parse
 from services.chassis.idempotency import HEADER
 from services.chassis.ids import new_id
 from services.chassis.params import check_known, integer, query_of, word
+from services.chassis.saga_rows import running_sql
 from services.orders import remote
+from services.orders.concurrency import WAITS_FOR, conflict
 
 LINES = """
 select array(select id from line_items where order_id = o.id order by created_at, position) as ids
 from orders o where o.id = $1
 """
-# Of orders, swaps, claims and open drafts; $1 the line. What moves nothing but money does not matter, nor does an edit
-# that has not put its lines in place: their reservations will be counted then.
-LINE = """
-select l.*, (
-    select s.kind from sagas s
-    where s.status in ('running', 'compensating') and s.state ->> 'order_id' = l.order_id
-        and s.kind not in ('capture', 'capture_placed', 'refund', 'confirm_edit', 'request_edit', 'clear_edit')
-    limit 1
-) as busy
+# Of orders, swaps, claims and open drafts; $1 the line, $2 kinds of sagas.
+LINE = f"""
+select l.*, ({running_sql("$2::text[]", "'order_id'", "l.order_id")} limit 1) as busy
 from (
     select coalesce(li.order_id, s.order_id, c.order_id) as order_id, li.order_id is not null as of_order,
         li.variant_id, li.quantity, li.quantity - coalesce(li.fulfilled_quantity, 0) as unfulfilled,
@@ -45,7 +41,7 @@ from (
 ) l
 where l.order_id is not null
     or exists (select from line_items li join draft_orders d using (cart_id) where li.id = $1 and d.status = 'open')
-"""
+"""  # noqa: S608 - the text is ours
 
 
 class ReserveBody(Body):
@@ -56,12 +52,11 @@ class ReserveBody(Body):
 async def access_line(db: Db, line_id: str) -> Any:
     """The line as it is now, of something that is not canceled. Raises NotFound, NotAllowed, and Conflict while
     something is at work on the stock of its order."""
-    row = await db.fetchrow(LINE, line_id)
+    row = await db.fetchrow(LINE, line_id, list(WAITS_FOR["reserve_line"]))
     if row is None:
         raise NotFound(f"There is no line item {line_id}.")
     if row["busy"]:
-        what = row["busy"].replace("_", " ")
-        raise Conflict(f"Another request ({what}) is at work on this order; try again when it is done.")
+        raise conflict(row["busy"])
     if row["canceled"]:
         raise NotAllowed(f"Line {line_id} is of something that was canceled; it needs no stock.")
     return row

@@ -69,7 +69,7 @@ async def quote_method(app: web.Application, order: Any, option_id: str, price: 
 
 async def add_shipping_method(db: Db, order_id: str, body: ShippingMethodBody, reply: dict[str, Any]) -> None:
     """Raises NotFound, NotAllowed or Conflict."""
-    order = await access_order(db, order_id)
+    order = await access_order(db, order_id, "add_shipping_method")
     check_open(order)
     method = reply["shipping_methods"][0] | {"price": body.price, "data": body.data or {}}
     taxes = [

@@ -55,8 +55,6 @@ class ReturnLine:
 
 # Access
 
-# One at a time comes back for an order, and not while a swap or a claim is made of what did not come back yet.
-RECEIPTS = ("cancel_order", "create_claim", "create_swap", "receive_return", "return_now")
 FIND = """
 select coalesce(r.order_id, s.order_id, c.order_id) as order_id
 from returns r left join swaps s on s.id = r.swap_id left join claims c on c.id = r.claim_order_id
@@ -83,13 +81,13 @@ select l.id from claims c join line_items l on l.claim_order_id = c.id where c.o
 REQUESTED = "select item_id, requested_quantity from return_items where return_id = $1 order by position"
 
 
-async def access_return(db: Db, return_id: str) -> tuple[Any, Any]:
-    """The return, and the order that it is about, which is locked. Raises NotFound, and Conflict while goods come back
-    for the order."""
+async def access_return(db: Db, return_id: str, operation: str) -> tuple[Any, Any]:
+    """The return, and the order that it is about, which is locked. Raises NotFound, and Conflict while a saga that
+    the operation waits for is under way (orders.access_order)."""
     order_id = await db.fetchval(FIND, return_id)
     if order_id is None:
         raise NotFound(f"There is no return {return_id}.")
-    order = await access_order(db, order_id, unless=RECEIPTS)
+    order = await access_order(db, order_id, operation)
     return await db.fetchrow(RETURN_ROW, return_id), order
 
 
@@ -188,7 +186,7 @@ def check_receivable(return_: Mapping[str, Any]) -> None:
 
 async def plan_receipt(db: Db, return_id: str, body: ReceiveBody) -> dict[str, Any]:
     """The state of a saga that receives, the order locked. Raises NotFound, NotAllowed, InvalidData or Conflict."""
-    return_, order = await access_return(db, return_id)
+    return_, order = await access_return(db, return_id, "receive_return")
     check_receivable(return_)
     if not body.items:
         raise InvalidData("items: name what came back; cancel a return of which nothing comes.")
@@ -236,7 +234,7 @@ async def commit_receipt(db: Db, saga: Saga) -> dict[str, Any]:
     """Nothing is checked here: the money has moved, and nothing else could come back meanwhile."""
     state, reply = saga.state, saga.results["refund"]
     order_id, quiet = state["order_id"], state["no_notification"]
-    await access_order(db, order_id, unless=())
+    await access_order(db, order_id, "end_saga")
     return_ = await db.fetchrow(RETURN_ROW, state["return_id"])
     came = [Received(**item) for item in state["items"]]
     rows = [{"item_id": item.item_id, "quantity": item.quantity, "as_requested": item.as_requested} for item in came]
@@ -272,7 +270,7 @@ def return_event(order_id: str, return_id: str, no_notification: bool | None) ->
 
 async def cancel_return(db: Db, return_id: str) -> str:
     """The id of its order. Again: nothing happens. Raises NotFound, NotAllowed, Conflict."""
-    return_, order = await access_return(db, return_id)
+    return_, order = await access_return(db, return_id, "cancel_return")
     if return_["status"] == "received":
         raise NotAllowed("A return that was received cannot be canceled.")
     if await db.fetchval(CANCEL, return_id):

@@ -28,7 +28,6 @@ from services.orders.resources import RETURN
 from services.orders.retry_keys import keyed, keyed_json
 from services.orders.returns.reasons import check_reasons
 from services.orders.returns.receipts import (
-    RECEIPTS,
     count_returned,
     restock,
     return_event,
@@ -141,7 +140,7 @@ update returns set status = 'received', received_at = now(), updated_at = now() 
 
 async def plan_return(db: Db, order_id: str, body: ReturnBody, label: Row | None, key: str) -> Row:
     """What is to be written, the order locked. Raises NotFound, NotAllowed, InvalidData, Duplicate or Conflict."""
-    order = await access_order(db, order_id, unless=RECEIPTS)
+    order = await access_order(db, order_id, "create_return")
     asked = once_each((item.item_id, item.quantity) for item in body.items)
     lines = await returnable_lines(db, order_id)
     for item_id, quantity in asked.items():
@@ -231,7 +230,7 @@ def labelled(plan: Row, saga: Saga) -> Row:
 async def check_again(db: Db, saga: Saga, items: list[Row]) -> Row:
     """The order, locked: it may have changed while the label was asked for. Raises NotFound, NotAllowed or Conflict."""
     order_id = saga.state["order_id"]
-    order: Row = await access_order(db, order_id, unless=RECEIPTS, saga_id=saga.id)
+    order: Row = await access_order(db, order_id, "create_return", saga.id)
     status.check_alive(order["status"], "returned")
     lines = await returnable_lines(db, order_id)
     for item in items:

@@ -20,7 +20,6 @@ from services.orders.fulfillments.owners import SWAP, access_owner
 from services.orders.orders.payment_copies import store_payments
 from services.orders.pricing.quotes import Row
 from services.orders.reads import check_order_query, written_order_json
-from services.orders.swaps.carts import AT_WORK
 
 REFUNDED = ("difference_refunded", "partially_refunded", "refunded")
 HELD = """
@@ -44,7 +43,7 @@ class NoBody(Body):
 
 async def plan_cancel(db: Db, order_id: str, swap_id: str) -> Row | None:
     """The state of a saga that cancels; None when it is canceled. Raises NotFound, NotAllowed or Conflict."""
-    swap = await access_owner(db, SWAP, order_id, swap_id, unless=(*AT_WORK, "fulfill", "cancel_fulfillment"))
+    swap = await access_owner(db, SWAP, order_id, swap_id, "cancel_swap")
     if swap["canceled_at"] is not None:
         return None
     if swap["payment_status"] in REFUNDED:
@@ -81,7 +80,7 @@ async def release_stock(app: web.Application, saga: Saga) -> Row:
 
 async def commit_cancel(db: Db, saga: Saga) -> Row:
     state = saga.state
-    await access_owner(db, SWAP, state["order_id"], state["swap_id"], unless=())
+    await access_owner(db, SWAP, state["order_id"], state["swap_id"], "end_saga")
     await store_payments(db, saga.results["payment"]["payments"])
     await write_cancel(db, state)
     return {}

@@ -23,9 +23,6 @@ from services.orders.pricing.amounts import added_up
 from services.orders.pricing.quotes import STORE_LINE_PARTS, STORE_METHOD_TAXES, STORE_METHODS, Basket, Row, tax_rows
 from services.orders.totals import Line, Totals, refundable
 
-# What moves money or stock of a swap: nothing else changes its cart meanwhile.
-AT_WORK = ("cancel_order", "complete_swap", "cancel_swap", "process_swap_payment")
-
 # Lines
 
 
@@ -178,10 +175,11 @@ async def load_cart(db: Db, cart_id: str) -> SwapCart:
     return SwapCart(**orjson.loads(text))
 
 
-async def access_cart(db: Db, cart_id: str) -> SwapCart:
-    """The cart, its order locked. Raises NotFound, and Conflict while something else is at work on the swap."""
+async def access_cart(db: Db, cart_id: str, operation: str) -> SwapCart:
+    """The cart, its order locked. Raises NotFound, and Conflict while a saga that the operation waits for is under
+    way (orders.access_order)."""
     known = await load_cart(db, cart_id)
-    await access_owner(db, SWAP, known.order_id, known.swap_id, unless=AT_WORK)
+    await access_owner(db, SWAP, known.order_id, known.swap_id, operation)
     return await load_cart(db, cart_id)  # again: it may have changed before it could be locked
 
 

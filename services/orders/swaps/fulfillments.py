@@ -13,9 +13,8 @@ from services.chassis.http import Body, json_bytes, parse
 from services.chassis.params import query_of
 from services.orders.fulfillments.cancellations import answer_unpacking
 from services.orders.fulfillments.creations import Packing, answer_packing, plan_packing
-from services.orders.fulfillments.owners import NOT_SHIPPED_DURING, SWAP, access_owner, ship
+from services.orders.fulfillments.owners import SWAP, access_owner, ship
 from services.orders.reads import check_order_query, written_order_json
-from services.orders.swaps.carts import AT_WORK
 
 
 class SwapFulfillmentBody(Body):
@@ -36,7 +35,7 @@ async def post_swap_fulfillment(request: web.Request) -> web.Response:
     body = await parse(request, SwapFulfillmentBody)
 
     async def plan(db: Db) -> Packing:
-        swap = await access_owner(db, SWAP, order_id, swap_id, unless=AT_WORK)
+        swap = await access_owner(db, SWAP, order_id, swap_id, "fulfill_swap")
         said = body.no_notification
         quiet = swap["no_notification"] if said is None else said
         return await plan_packing(
@@ -53,7 +52,7 @@ async def post_swap_shipment(request: web.Request) -> web.Response:
     check_order_query(query)
     body = await parse(request, SwapShipmentBody)
     async with transaction(request) as db:
-        swap = await access_owner(db, SWAP, order_id, swap_id, unless=NOT_SHIPPED_DURING)
+        swap = await access_owner(db, SWAP, order_id, swap_id, "ship")
         quiet = swap["no_notification"] if body.no_notification is None else body.no_notification
         await ship(db, SWAP, swap, body.fulfillment_id, body.tracking_numbers or [], kept=quiet, quiet=quiet)
         return json_bytes(request, await written_order_json(db, order_id, query))

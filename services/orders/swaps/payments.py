@@ -20,7 +20,6 @@ from services.orders.orders.payment_copies import apply_payments
 from services.orders.orders.refunds import REFUNDABLE
 from services.orders.pricing.quotes import Row
 from services.orders.reads import check_order_query, written_order_json
-from services.orders.swaps.carts import AT_WORK
 
 PAYMENT = "select payment_id from carts where id = $1"
 SET_STATUS = "update swaps set payment_status = $2, updated_at = now() where id = $1"
@@ -36,7 +35,7 @@ async def plan_process(db: Db, order_id: str, swap_id: str) -> Row | None:
 
     Nothing to settle is settled here.
     """
-    swap = await access_owner(db, SWAP, order_id, swap_id, unless=AT_WORK)
+    swap = await access_owner(db, SWAP, order_id, swap_id, "process_swap_payment")
     if swap["canceled_at"] is not None:
         raise NotAllowed("The payment of a canceled swap cannot be processed.")
     if swap["confirmed_at"] is None:
@@ -80,7 +79,7 @@ async def move_money(app: web.Application, saga: Saga) -> Row:
 async def record_payment(db: Db, saga: Saga) -> Row:
     state, reply = saga.state, saga.results["money"]
     order_id, swap_id, quiet, owed = state["order_id"], state["swap_id"], state["no_notification"], state["due"] > 0
-    await access_owner(db, SWAP, order_id, swap_id, unless=())
+    await access_owner(db, SWAP, order_id, swap_id, "end_saga")
     if "refused" in reply:
         event = "swap.payment_capture_failed" if owed else "swap.process_refund_failed"
         await settle(db, order_id, swap_id, "requires_action", event, quiet)

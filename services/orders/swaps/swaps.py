@@ -177,7 +177,7 @@ async def plan_swap(db: Db, order_id: str, body: SwapBody, quote: Quote, label: 
         items=body.return_items, location_id=body.return_location_id, no_notification=body.no_notification
     )
     back = await plan_return(db, order_id, wanted, label, key)
-    check_swappable(await access_order(db, order_id))
+    check_swappable(await access_order(db, order_id, "create_swap"))
     originals = await original_lines(db, [item.item_id for item in body.return_items])
     swap_id = new_id("swap")
     lines = [
