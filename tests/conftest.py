@@ -207,7 +207,7 @@ async def stack(databases: dict[str, str]) -> AsyncIterator[Stack]:
 
     namespace = f"t{secrets.token_hex(4)}"
     apps, urls, runners, settings = {}, {}, [], {}
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession() as session, only_declared(namespace):
         try:
             for name in SERVICES:
                 service = importlib.import_module(f"services.{name}.service").SERVICE
@@ -282,6 +282,32 @@ async def listening(stack: Stack, *names: str) -> AsyncIterator[list[dict[str, A
 
         await queue.consume(note, no_ack=True)
         yield events
+
+
+@contextlib.asynccontextmanager
+async def only_declared(namespace: str) -> AsyncIterator[None]:
+    """Fails at the end when a service has published an event that its `events.py` does not declare."""
+    import aio_pika
+    import orjson
+
+    published: set[tuple[str, str]] = set()
+    async with await aio_pika.connect(rabbitmq_url()) as connection:
+        channel = await connection.channel()
+        exchange = await channel.declare_exchange(f"{namespace}.events", aio_pika.ExchangeType.TOPIC, durable=True)
+        queue = await channel.declare_queue(exclusive=True)
+        await queue.bind(exchange, "#")
+
+        async def note(message: aio_pika.abc.AbstractIncomingMessage) -> None:
+            event = orjson.loads(message.body)
+            published.add((event["source"].rpartition("/")[2], event["type"]))
+
+        await queue.consume(note, no_ack=True)
+        yield
+        await queue.delete(if_unused=False, if_empty=False)
+    modules = {name: f"services.{name}.events" for name in SERVICES} | {"gateway": "gateway.events"}
+    declared = {(name, event) for name, module in modules.items() for event in importlib.import_module(module).EVENTS}
+    # What tests publish themselves, to be heard, is nobody's.
+    assert not {pair for pair in published - declared if pair[0] in modules}, "published, and not in events.py"
 
 
 async def drop_queues(namespace: str) -> None:

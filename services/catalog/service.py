@@ -15,6 +15,7 @@ from services.catalog import (
     shipping,
 )
 from services.catalog.batch.runner import run_jobs
+from services.catalog.events import EVENTS
 from services.catalog.seed import seed
 from services.catalog.settings import CatalogSettings
 from services.chassis.service import Service
@@ -35,6 +36,7 @@ SERVICE = Service(
     ],
     listeners=listeners.LISTENERS,
     commands=commands.COMMANDS,
+    events=EVENTS,
     workers={"batch jobs": run_jobs},
     seed=seed,
 )

@@ -14,6 +14,7 @@ from services.inventory import (
     reservations,
     variants,
 )
+from services.inventory.events import EVENTS
 from services.inventory.ledger_rolls import run_rolls
 from services.inventory.settings import InventorySettings
 
@@ -32,5 +33,6 @@ SERVICE = Service(
     ],
     listeners=listeners.LISTENERS,
     commands=commands.COMMANDS,
+    events=EVENTS,
     workers={"ledger": run_rolls},
 )

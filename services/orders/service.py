@@ -18,6 +18,7 @@ from services.orders import (
     returns,
     swaps,
 )
+from services.orders.events import EVENTS
 from services.orders.notifications.notifications import run_notifications
 from services.orders.orders.counts import run_folding
 from services.orders.settings import OrdersSettings
@@ -50,6 +51,7 @@ SERVICE = Service(
     },
     listeners=listeners.LISTENERS,
     commands=commands.COMMANDS,
+    events=EVENTS,
     beside=[fulfillment_providers.open_providers],
     workers={
         "counts of orders": run_folding,

@@ -13,6 +13,7 @@ from services.payments import (
     refunds,
     stripe_webhooks,
 )
+from services.payments.events import EVENTS
 from services.payments.settings import PaymentsSettings
 
 SERVICE = Service(
@@ -28,6 +29,7 @@ SERVICE = Service(
     ],
     listeners=listeners.LISTENERS,
     commands=commands.COMMANDS,
+    events=EVENTS,
     beside=[providers.open_providers],
     workers={"providers": providers.notify_catalog},
     sagas={

@@ -3,6 +3,7 @@
 from services.catalog.products import (
     categories,
     collections,
+    documents,
     lists,
     options,
     products,
@@ -29,4 +30,7 @@ LISTENERS = {
 }
 COMMANDS = {
     **stock.COMMANDS,
+}
+KINDS = {
+    **documents.PRODUCT_KINDS,
 }
