@@ -22,7 +22,17 @@ from pydantic import SecretStr
 from tests.support.answers import Answers, kept_document
 from tests.support.client import Client
 from tests.support.servers import postgres_url, rabbitmq_url, template, with_database
-from tests.support.stack import EMAIL, PASSWORD, SECRET, SERVICES, Stack, drop_queues, make_gateway, serve
+from tests.support.stack import (
+    EMAIL,
+    PASSWORD,
+    SECRET,
+    SERVICES,
+    Stack,
+    drop_queues,
+    make_gateway,
+    only_declared,
+    serve,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -58,7 +68,7 @@ async def stack(databases: dict[str, str]) -> AsyncIterator[Stack]:
 
     namespace = f"t{secrets.token_hex(4)}"
     apps, urls, runners, settings = {}, {}, [], {}
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession() as session, only_declared(namespace):
         try:
             for name in SERVICES:
                 service = importlib.import_module(f"services.{name}.service").SERVICE

@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from services.chassis.settings import Settings
+
 ROOT = Path(__file__).parent.parent
 SERVICES = ("orders", "catalog", "payments", "inventory")
 SOURCES = sorted(p for top in ("services", "gateway") for p in (ROOT / top).rglob("*.py"))
+TOP = ("service.py", "listeners.py", "commands.py", "remote.py", "documents.py", "events.py", "settings.py")
+ASKING = {"call", "notify", "notify_until_heard"}
 STATEMENTS = {"execute", "executemany", "fetch", "fetchrow", "fetchval"}
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 MAX_LINES = 420
@@ -67,6 +71,32 @@ def iterates(loop: ast.AST, call: ast.Call) -> bool:
     """Whether the call makes what a comprehension iterates over, which happens once."""
     generators = getattr(loop, "generators", [])
     return bool(generators) and any(node is call for node in ast.walk(generators[0].iter))
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_has_the_same_files_at_its_top(name: str) -> None:
+    """service.py, what it hears, what others may ask, what it asks of others, what others copy, what it emits."""
+    folder = ROOT / "services" / name
+    assert not [file for file in TOP if not (folder / file).exists()]
+    modules = {file: importlib.import_module(f"services.{name}.{file.removesuffix('.py')}") for file in TOP}
+    service = modules["service.py"].SERVICE
+    assert service.listeners == modules["listeners.py"].LISTENERS
+    assert service.commands == modules["commands.py"].COMMANDS
+    assert service.events == modules["events.py"].EVENTS
+    assert modules["documents.py"].KINDS
+    assert service.settings is not Settings
+    assert service.settings.__module__ == f"services.{name}.settings"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_other_services_are_asked_in_remote(path: Path) -> None:
+    if "chassis" in path.parts or path.name == "remote.py":
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "services.chassis.commands":
+            assert not ASKING & {alias.name for alias in node.names}
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            assert (node.value.id, node.attr) not in {("commands", name) for name in ASKING}
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from services.catalog import channels, discounts, products, shipping
-from services.catalog.pricing.carts import COPIED_KINDS, price_cart
+from services.catalog.documents import KINDS
+from services.catalog.pricing.carts import price_cart
 from services.chassis.commands import CommandHandler
 from services.chassis.documents import documents_of
 
@@ -12,6 +13,6 @@ COMMANDS: Mapping[str, CommandHandler] = {
     **channels.COMMANDS,
     **discounts.COMMANDS,
     **shipping.COMMANDS,
-    "documents": documents_of(COPIED_KINDS),
+    "documents": documents_of(KINDS),
     "price_cart": price_cart,
 }

@@ -7,6 +7,7 @@ from services.catalog import (
     channels,
     commands,
     discounts,
+    documents,
     files,
     listeners,
     price_lists,
@@ -15,8 +16,8 @@ from services.catalog import (
     shipping,
 )
 from services.catalog.batch.runner import run_jobs
+from services.catalog.events import EVENTS
 from services.catalog.glossary import GLOSSARY
-from services.catalog.pricing.carts import COPIED_KINDS
 from services.catalog.seed import seed
 from services.catalog.settings import CatalogSettings
 from services.chassis.service import Service
@@ -38,7 +39,8 @@ SERVICE = Service(
     glossary=GLOSSARY,
     listeners=listeners.LISTENERS,
     commands=commands.COMMANDS,
-    documents=COPIED_KINDS,
+    documents=documents.KINDS,
+    events=EVENTS,
     workers={"batch jobs": run_jobs},
     seed=seed,
 )

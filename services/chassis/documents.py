@@ -64,6 +64,17 @@ async def docs(db: Db, wanted: Mapping[str, list[str]], kinds: Mapping[str, Kind
     return found
 
 
+async def doc(db: Db, kind: str, id_: str, kinds: Mapping[str, Kind]) -> dict[str, Any]:
+    """`{"id", "copies"}`: what an event about one row carries."""
+    return {"id": id_, "copies": await docs(db, {kind: [id_]}, kinds)}
+
+
+async def each_doc(db: Db, kind: str, ids: list[str], kinds: Mapping[str, Kind]) -> dict[str, dict[str, Any]]:
+    """What the events about several rows carry, by id."""
+    found = await docs(db, {kind: ids}, kinds)
+    return {row["id"]: {"id": row["id"], "copies": {kind: [row]}} for row in found.get(kind, [])}
+
+
 def documents_of(kinds: Mapping[str, Kind]) -> CommandHandler:
     """The command `documents`: {kinds: {kind: [ids]}} -> {copies: {kind: [document]}}."""
 

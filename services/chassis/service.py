@@ -46,6 +46,7 @@ class Service:
     documents: Mapping[str, Kind] = field(default_factory=dict)  # rows that others keep copies of
     glossary: Mapping[str, str] = field(default_factory=dict)  # what columns hold, for the documentation
     sagas: Mapping[str, Sequence[Step]] = field(default_factory=dict)
+    events: Mapping[str, str] = field(default_factory=dict)  # the names that it emits, each with what happened
     beside: Sequence[CleanupContext] = ()  # what it keeps open: entered before it works, left when all work has stopped
     workers: Mapping[str, Callable[[web.Application], Awaitable[None]]] = field(default_factory=dict)  # until cancelled
     seed: Callable[[Db], Awaitable[None]] | None = None  # runs at every start; fills a database that is empty

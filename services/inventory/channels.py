@@ -11,10 +11,10 @@ from services.chassis.embed import Resource, Selection, one_json
 from services.chassis.errors import NotFound
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.outbox import emit_all
-from services.inventory.ledger import Availability, announce, availability, lock_items
-from services.inventory.links import KIND, emit_links, gone, notify_links, shown
+from services.inventory.ledger import Availability, availability, lock_items
+from services.inventory.links import KIND, emit_links, gone, shown
 from services.inventory.locations import ITEMS, access_location
-from services.inventory.remote import check_channels
+from services.inventory.remote import check_channels, notify_availability, notify_links
 
 CHANNEL = Resource("copies", {"sales_channel": "{t}.body"})
 LOCK_LOCATION = "select id from stock_locations where id = $1 for update"
@@ -44,14 +44,14 @@ class LocationOfChannel(Body):
 
 
 async def link_location(db: Db, channel_id: str, location_id: str) -> tuple[Availability, Docs]:
-    """Raises NotFound for an unknown location. Returns what to announce, and the links to tell of."""
+    """Raises NotFound for an unknown location. Returns what `notify_availability` and `notify_links` get."""
     await access_location(db, location_id)
     link_id = await db.fetchval(LINK, channel_id, location_id)
     return await changed_links(db, channel_id, location_id, await shown(db, link_id)) if link_id else ([], [])
 
 
 async def unlink_location(db: Db, channel_id: str, location_id: str) -> tuple[Availability, Docs]:
-    """No link: nothing happens. Returns what to announce, and the links to tell of."""
+    """No link: nothing happens. Returns what `notify_availability` and `notify_links` get."""
     await db.fetch(LOCK_LOCATION, location_id)
     link_id = await db.fetchval(UNLINK, channel_id, location_id)
     return await changed_links(db, channel_id, location_id, gone([link_id])) if link_id else ([], [])
@@ -96,7 +96,7 @@ async def post_channel_location(request: web.Request) -> web.Response:
         if text is None:
             raise NotFound(f"There is no sales channel {channel_id}.")
         answer = json_bytes(request, text)
-    await announce(request.app, changed)
+    await notify_availability(request.app, changed)
     await notify_links(request.app, links)
     return answer
 
@@ -105,7 +105,7 @@ async def delete_channel_location(request: web.Request) -> web.Response:
     channel_id, body = request.match_info["id"], await parse(request, LocationOfChannel)
     async with transaction(request) as db:
         changed, links = await unlink_location(db, channel_id, body.location_id)
-    await announce(request.app, changed)
+    await notify_availability(request.app, changed)
     await notify_links(request.app, links)
     return json_bytes(request, orjson.dumps({"id": channel_id, "object": "stock-location", "deleted": True}))
 

@@ -16,8 +16,8 @@ from services.chassis.ids import new_id
 from services.chassis.jsons import json_text
 from services.chassis.outbox import emit, emit_all
 from services.chassis.params import FLAG, TEXT, Bind, Filter, Query, check_known, numbers, query_of, search, texts, word
-from services.inventory.ledger import Availability, announce, availability, booked, lock_items
-from services.inventory.remote import check_variant, fill_variants
+from services.inventory.ledger import Availability, availability, booked, lock_items
+from services.inventory.remote import check_variant, fill_variants, notify_availability
 from services.inventory.resources import (
     ITEM,
     ITEM_FIELDS,
@@ -178,7 +178,7 @@ async def access_item(db: Db, item_id: str) -> None:
 
 
 async def ensure_items(db: Db, variants: list[dict[str, Any]]) -> Availability:
-    """Make items for those variants that are to be counted and have none. Returns what to announce."""
+    """Make items for those variants that are to be counted and have none. Returns what `notify_availability` gets."""
     wanted = [
         variant | {"id": new_id("iitem"), "variant_id": variant["id"]}
         for variant in variants
@@ -196,7 +196,7 @@ async def ensure_items(db: Db, variants: list[dict[str, Any]]) -> Availability:
 
 
 async def create_item(db: Db, body: NewItem) -> tuple[str, Availability]:
-    """The new item's id, and what to announce. Raises NotAllowed when the variant has one already."""
+    """The new item's id, and what `notify_availability` gets. Raises NotAllowed when the variant has one already."""
     item_id = new_id("iitem")
     facts = body.model_dump(exclude={"variant_id", "title", "description", "thumbnail", "metadata"})
     assert body.variant_id is not None
@@ -297,7 +297,7 @@ async def post_item(request: web.Request) -> web.Response:
     async with transaction(request) as db:
         item_id, changed = await create_item(db, body)
         answer = json_bytes(request, await item_json(db, item_id, WHOLE_ITEM))
-    await announce(request.app, changed)
+    await notify_availability(request.app, changed)
     return answer
 
 
@@ -319,7 +319,7 @@ async def delete_inventory_item(request: web.Request) -> web.Response:
     item_id = request.match_info["id"]
     async with transaction(request) as db:
         changed = await delete_item(db, item_id, actor(request))
-    await announce(request.app, changed)
+    await notify_availability(request.app, changed)
     return json_bytes(request, orjson.dumps({"id": item_id, "object": "inventory_item", "deleted": True}))
 
 

@@ -4,9 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import structlog
-from aiohttp import web
 
-from services.chassis.commands import notify
 from services.chassis.db import Db
 from services.chassis.outbox import emit
 
@@ -81,7 +79,8 @@ Availability = list[dict[str, Any]]
 
 
 async def availability(db: Db, item_ids: list[str], gone_variant_ids: list[str] | None = None) -> Availability:
-    """Tell others how much there is of the variants of these items, which are locked. To be given to `announce`."""
+    """Tell others how much there is of the variants of these items, which are locked. To be given to
+    `notify_availability`."""
     rows = await db.fetch(AVAILABILITY, item_ids) if item_ids else []
     if gone_variant_ids:
         rows += await db.fetch(GONE, gone_variant_ids)
@@ -90,9 +89,3 @@ async def availability(db: Db, item_ids: list[str], gone_variant_ids: list[str] 
         batch = variants[start : start + BATCH]
         await emit(db, "inventory.availability", batch[0]["id"], {"variants": batch})
     return variants
-
-
-async def announce(app: web.Application, variants: Availability) -> None:
-    """After the commit: have the catalog's lists show it at once. What is too much for that, the events bring."""
-    if 0 < len(variants) <= BATCH:
-        await notify(app, "catalog", "availability", {"variants": variants})

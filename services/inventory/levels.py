@@ -15,7 +15,8 @@ from services.chassis.jsons import json_text
 from services.chassis.outbox import emit
 from services.chassis.params import Values, query_of, texts
 from services.inventory.items import access_item, chosen_fields, item_json, whole
-from services.inventory.ledger import Availability, announce, availability, booked
+from services.inventory.ledger import Availability, availability, booked
+from services.inventory.remote import notify_availability
 from services.inventory.resources import LEVEL, LEVEL_FIELDS, WHOLE_ITEM
 
 # Bodies
@@ -138,7 +139,7 @@ async def post_level(request: web.Request) -> web.Response:
     async with transaction(request) as db:
         changed = await create_level(db, item_id, body, actor(request))
         answer = json_bytes(request, await item_json(db, item_id, chosen))
-    await announce(request.app, changed)
+    await notify_availability(request.app, changed)
     return answer
 
 
@@ -148,7 +149,7 @@ async def post_level_changes(request: web.Request) -> web.Response:
     async with transaction(request) as db:
         changed = await update_level(db, item_id, location_id, body, actor(request))
         answer = json_bytes(request, await item_json(db, item_id, chosen))
-    await announce(request.app, changed)
+    await notify_availability(request.app, changed)
     return answer
 
 
@@ -157,7 +158,7 @@ async def delete_location_level(request: web.Request) -> web.Response:
     async with transaction(request) as db:
         changed = await delete_level(db, item_id, location_id, actor(request))
         answer = json_bytes(request, await item_json(db, item_id, WHOLE_ITEM))
-    await announce(request.app, changed)
+    await notify_availability(request.app, changed)
     return answer
 
 

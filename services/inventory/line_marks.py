@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from services.chassis.commands import call
 from services.chassis.db import Db
 from services.chassis.errors import Conflict
-from services.chassis.keys import BUS, POOL
+from services.chassis.keys import POOL
+from services.inventory import remote
 
 HOURS_KEPT = 24  # nobody takes that long between the question and the reservation
 
@@ -49,8 +49,7 @@ async def ask_room(app: web.Application, line_item_id: str) -> Room:
     """Never inside a transaction. Raises NotFound for an unknown line, Conflict while something is at work on its
     order."""
     mark = await mark_of(app[POOL], line_item_id)
-    reply = await call(app[BUS], "orders", "unfulfilled", {"line_item_id": line_item_id})
-    return Room(line_item_id, int(reply["quantity"]), mark)
+    return Room(line_item_id, await remote.unfulfilled(app, line_item_id), mark)
 
 
 async def check_mark(db: Db, room: Room) -> None:

@@ -5,24 +5,12 @@ A link's documents come with the events of its location, which is locked while i
 
 from typing import Any
 
-from aiohttp import web
-
-from services.chassis.commands import notify
 from services.chassis.db import Db
-from services.chassis.documents import Docs, Kind, docs
-from services.chassis.embed import Resource, cols
+from services.chassis.documents import Docs, docs
 from services.chassis.outbox import emit
+from services.inventory.documents import KINDS
 
 KIND = "sales_channel_location"
-LINKS = {
-    KIND: Kind(
-        Resource(
-            "channel_locations",
-            cols("id sales_channel_id location_id created_at@ updated_at@", deleted_at="null::text"),
-        ),
-        aggregate="{t}.location_id",
-    )
-}
 
 
 def gone(link_ids: list[str]) -> Docs:
@@ -32,16 +20,10 @@ def gone(link_ids: list[str]) -> Docs:
 
 async def shown(db: Db, link_id: str) -> Docs:
     """The document of one link."""
-    return (await docs(db, {KIND: [link_id]}, LINKS))[KIND]
+    return (await docs(db, {KIND: [link_id]}, KINDS))[KIND]
 
 
 async def emit_links(db: Db, name: str, location_id: str, data: dict[str, Any], links: Docs) -> Docs:
     """The event `name` about the location with these links. Returns them numbered, to be given to `notify_links`."""
     sequence = await emit(db, name, location_id, {"id": location_id, **data, "copies": {KIND: links}})
     return [link | {"sequence": sequence} for link in links]
-
-
-async def notify_links(app: web.Application, links: Docs) -> None:
-    """After the commit: have the catalog show at once which locations its channels have."""
-    if links:
-        await notify(app, "catalog", "sales_channel_locations", {"copies": {KIND: links}})

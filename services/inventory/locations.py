@@ -15,9 +15,9 @@ from services.chassis.ids import new_id
 from services.chassis.jsons import json_or_null, json_text
 from services.chassis.outbox import emit
 from services.chassis.params import dates, query_of, search, texts
-from services.inventory.ledger import Availability, announce, availability, booked, lock_items
-from services.inventory.links import emit_links, gone, notify_links
-from services.inventory.remote import check_channels
+from services.inventory.ledger import Availability, availability, booked, lock_items
+from services.inventory.links import emit_links, gone
+from services.inventory.remote import check_channels, notify_availability, notify_links
 from services.inventory.resources import CHANGED_LOCATION, LOCATION, LOCATION_FIELDS
 
 FILTERS = {
@@ -149,7 +149,8 @@ async def update_location(db: Db, location_id: str, body: LocationChanges) -> No
 
 
 async def delete_location(db: Db, location_id: str, user: str) -> tuple[Availability, Docs]:
-    """With its links, levels and reservations. Unknown: nothing happens. Returns what to announce, and the links."""
+    """With its links, levels and reservations. Unknown: nothing happens. Returns what `notify_availability` and
+    `notify_links` get."""
     if await db.fetchrow(ACCESS, location_id) is None:
         return [], []
     item_ids = await lock_items(db, [row["id"] for row in await db.fetch(ITEMS, location_id)])
@@ -215,7 +216,7 @@ async def delete_stock_location(request: web.Request) -> web.Response:
     async with transaction(request) as db:
         changed, links = await delete_location(db, location_id, actor(request))
         answer = orjson.dumps({"id": location_id, "object": "stock_location", "deleted": True})
-    await announce(request.app, changed)
+    await notify_availability(request.app, changed)
     await notify_links(request.app, links)
     return json_bytes(request, answer)
 

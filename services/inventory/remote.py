@@ -1,16 +1,23 @@
-"""Asking the catalog and the orders for what is kept as copies here. Never called inside a transaction."""
+"""Every command that the inventory sends to others. None is sent inside a transaction (DESIGN, "Between services").
+
+All raise Unavailable and what the other service refuses with, except those named `notify_`, `fill_` and `refresh_`:
+these are best effort.
+"""
 
 from typing import Any
 
 import structlog
 from aiohttp import web
 
-from services.chassis import copies
-from services.chassis.commands import call
+from services.chassis import commands, copies
+from services.chassis.documents import Docs
 from services.chassis.errors import ApiError, NotFound
-from services.chassis.keys import BUS, POOL
+from services.chassis.keys import BUS, POOL, SETTINGS
+from services.inventory.ledger import BATCH, Availability
 
 log = structlog.get_logger()
+
+Reply = dict[str, Any]
 
 LIVING = """
 select id from copies where kind = $1 and id = any($2) and body is not null and body ->> 'deleted_at' is null
@@ -27,11 +34,19 @@ where not exists (select from copies c where c.kind = 'variant' and c.id = i.var
 """
 
 
+async def send(app: web.Application, service: str, name: str, body: dict[str, Any]) -> Reply:
+    """One command, within the deadline of the settings."""
+    return await commands.call(app[BUS], service, name, body, deadline=app[SETTINGS].command_deadline)
+
+
+# catalog
+
+
 async def fetch_documents(app: web.Application, kind: str, ids: list[str], remember_gone: bool = False) -> None:
     """Store the catalog's documents of `ids`; with `remember_gone` also that it does not know the others."""
     if not ids:
         return
-    reply = await call(app[BUS], "catalog", "documents", {"kinds": {kind: ids}})
+    reply = await send(app, "catalog", "documents", {"kinds": {kind: ids}})
     docs = reply["copies"].get(kind, [])
     if remember_gone:
         unknown = set(ids) - {doc["id"] for doc in docs}
@@ -74,9 +89,31 @@ async def fill_variants(app: web.Application) -> None:
         log.warning("variants not fetched, their events will bring them", reason=error.message)
 
 
+async def notify_availability(app: web.Application, variants: Availability) -> None:
+    """After the commit: have the catalog's lists show it at once. What is too much for that, the events bring."""
+    if 0 < len(variants) <= BATCH:
+        await commands.notify(app, "catalog", "availability", {"variants": variants})
+
+
+async def notify_links(app: web.Application, links: Docs) -> None:
+    """After the commit: have the catalog show at once which locations its channels have."""
+    if links:
+        await commands.notify(app, "catalog", "sales_channel_locations", {"copies": {"sales_channel_location": links}})
+
+
+# orders
+
+
+async def unfulfilled(app: web.Application, line_item_id: str) -> int:
+    """How much of a line has yet to be fulfilled. Raises NotFound for an unknown line, Conflict while something is at
+    work on its order."""
+    quantity: int = (await send(app, "orders", "unfulfilled", {"line_item_id": line_item_id}))["quantity"]
+    return quantity
+
+
 async def ask_lines(app: web.Application, ids: list[str]) -> dict[str, dict[str, Any]]:
     """Lines of orders by id, as they are now; those that orders does not know are left out."""
-    reply = await call(app[BUS], "orders", "line_items", {"ids": ids})
+    reply = await send(app, "orders", "line_items", {"ids": ids})
     return {line["id"]: line for line in reply["line_items"]}
 
 

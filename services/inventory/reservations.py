@@ -17,9 +17,9 @@ from services.chassis.keys import POOL
 from services.chassis.outbox import emit
 from services.chassis.params import Query, compared, dates, number, query_of, text, texts
 from services.inventory.items import matching
-from services.inventory.ledger import Availability, announce, availability, booked, lock_items, lock_lines
+from services.inventory.ledger import Availability, availability, booked, lock_items, lock_lines
 from services.inventory.line_marks import Room, ask_room, check_mark
-from services.inventory.remote import refresh_lines
+from services.inventory.remote import notify_availability, refresh_lines
 from services.inventory.resources import LISTED_RESERVATION, RESERVATION, WHOLE_RESERVATION
 
 FILTERS = {
@@ -115,7 +115,8 @@ async def check_line(db: Db, room: Room, quantity: int, but: str = "") -> None:
 
 
 async def create_reservation(db: Db, facts: dict[str, Any], room: Room | None) -> tuple[str, Availability]:
-    """The new reservation's id, and what to announce. Stock is no limit; the room of its line is, if it has one."""
+    """The new reservation's id, and what `notify_availability` gets. Stock is no limit; the room of its line is, if it
+    has one."""
     reservation_id, item_id = new_id("resitem"), facts["inventory_item_id"]
     if room is not None:
         await lock_lines(db, [facts["line_item_id"]])
@@ -148,7 +149,7 @@ async def update_reservation(
 
 
 async def delete_reservation(db: Db, reservation_id: str, user: str) -> Availability:
-    """Unknown: nothing happens. Returns what to announce."""
+    """Unknown: nothing happens. Returns what `notify_availability` gets."""
     found = await access_reservation(db, reservation_id)
     if found is None:
         return []
@@ -214,7 +215,7 @@ async def post_reservation(request: web.Request) -> web.Response:
         facts = body.model_dump() | {"created_by": actor(request)}
         reservation_id, changed = await create_reservation(db, facts, room)
         answer = json_bytes(request, await reservation_json(db, reservation_id))
-    await announce(request.app, changed)
+    await notify_availability(request.app, changed)
     return answer
 
 
@@ -233,7 +234,7 @@ async def post_reservation_changes(request: web.Request) -> web.Response:
     async with transaction(request) as db:
         changed = await update_reservation(db, reservation_id, changes, room, actor(request))
         answer = json_bytes(request, await reservation_json(db, reservation_id))
-    await announce(request.app, changed)
+    await notify_availability(request.app, changed)
     return answer
 
 
@@ -241,7 +242,7 @@ async def delete_reservation_item(request: web.Request) -> web.Response:
     reservation_id = request.match_info["id"]
     async with transaction(request) as db:
         changed = await delete_reservation(db, reservation_id, actor(request))
-    await announce(request.app, changed)
+    await notify_availability(request.app, changed)
     return json_bytes(request, orjson.dumps({"id": reservation_id, "object": "reservation", "deleted": True}))
 
 

@@ -6,6 +6,7 @@ from services.chassis.service import Service
 from services.inventory import (
     channels,
     commands,
+    documents,
     items,
     ledger_reads,
     levels,
@@ -14,6 +15,7 @@ from services.inventory import (
     reservations,
     variants,
 )
+from services.inventory.events import EVENTS
 from services.inventory.glossary import GLOSSARY
 from services.inventory.ledger_rolls import run_rolls
 from services.inventory.settings import InventorySettings
@@ -34,5 +36,7 @@ SERVICE = Service(
     glossary=GLOSSARY,
     listeners=listeners.LISTENERS,
     commands=commands.COMMANDS,
+    documents=documents.KINDS,
+    events=EVENTS,
     workers={"ledger": run_rolls},
 )

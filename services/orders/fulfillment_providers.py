@@ -22,11 +22,11 @@ import structlog
 from aiohttp import web
 
 from services.chassis import plugins
-from services.chassis.commands import notify_until_heard
 from services.chassis.db import Db
 from services.chassis.errors import ApiError, NotAllowed, Unavailable
 from services.chassis.jsons import json_text
 from services.chassis.outbox import emit
+from services.orders.remote import notify_fulfillment_providers
 
 log = structlog.get_logger()
 
@@ -159,7 +159,7 @@ async def announce(db: Db) -> None:
 
 async def notify_catalog(app: web.Application) -> None:
     """So that regions can have them from the first start on."""
-    await notify_until_heard(app, "catalog", "fulfillment_providers", {"providers": offers()})
+    await notify_fulfillment_providers(app, offers())
 
 
 open_providers = partial(plugins.kept_open, providers=providers, announce=announce)

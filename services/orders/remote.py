@@ -47,6 +47,12 @@ async def unuse_discounts(
     return await send(app, "catalog", "unuse_discounts", body, key)
 
 
+async def notify_fulfillment_providers(app: web.Application, providers: dict[str, list[dict[str, Any]]]) -> None:
+    """These carriers are here, with what each offers: so that regions can have them from the first start on. Ends when
+    it was heard."""
+    await commands.notify_until_heard(app, "catalog", "fulfillment_providers", {"providers": providers})
+
+
 # payments
 
 

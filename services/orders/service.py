@@ -19,6 +19,7 @@ from services.orders import (
     returns,
     swaps,
 )
+from services.orders.events import EVENTS
 from services.orders.glossary import GLOSSARY
 from services.orders.notifications.notifications import run_notifications
 from services.orders.orders.counts import run_folding
@@ -54,6 +55,7 @@ SERVICE = Service(
     listeners=listeners.LISTENERS,
     commands=commands.COMMANDS,
     documents=documents.KINDS,
+    events=EVENTS,
     beside=[fulfillment_providers.open_providers],
     workers={
         "counts of orders": run_folding,

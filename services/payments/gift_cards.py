@@ -11,41 +11,28 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import orjson
-import structlog
 from aiohttp import web
 from pydantic import BeforeValidator, Field
 
 from services.chassis import copies
-from services.chassis.commands import call
 from services.chassis.db import Db, reading, transaction
-from services.chassis.embed import One, Page, Resource, Selection, cols, one_json, page_json, page_query, tree
-from services.chassis.errors import ApiError, InvalidData, NotFound
+from services.chassis.embed import Page, Resource, Selection, cols, one_json, page_json, page_query, tree
+from services.chassis.errors import InvalidData, NotFound
 from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_or_null
-from services.chassis.keys import BUS, POOL
+from services.chassis.keys import POOL
 from services.chassis.outbox import emit
 from services.chassis.params import TEXT, Bind, Filter, moment, query_of, word
+from services.payments import remote
 from services.payments.provider_protocol import Row
-
-log = structlog.get_logger()
+from services.payments.resources import GIFT_CARD
 
 CODE_LETTERS = string.ascii_uppercase + string.digits
 
 Moment = Annotated[datetime, BeforeValidator(lambda value: moment("a date", value))]
 Amount = Annotated[int, Field(ge=0, le=2**53 - 1)]
 
-COPY = Resource("copies", document=True)
-GIFT_CARD = Resource(
-    "gift_cards",
-    cols(
-        "id code value balance region_id is_disabled ends_at@ tax_rate metadata created_at@ updated_at@ deleted_at@",
-    ),
-    {
-        "order": One(COPY, "{t}.kind = 'order' and {t}.id = {p}.order_id"),
-        "region": One(COPY, "{t}.kind = 'region' and {t}.id = {p}.region_id and {t}.body ->> 'deleted_at' is null"),
-    },
-)
 WHOLE = Selection(tuple(GIFT_CARD.columns), tree(("order", "region")))
 LIVE = "{t}.id = $1 and {t}.deleted_at is null"
 # What else a page or a card needs: see `refresh`.
@@ -114,19 +101,6 @@ def card_tax_rate(region_rate: float | None, *, taxable: bool, rate: float | Non
     return (rate or region_rate or None) if taxable else None
 
 
-# Other services, outside of transactions
-
-
-async def ask_region(app: web.Application, region_id: str) -> Row:
-    """The catalog's document of the region as it is now. Raises NotFound."""
-    reply = await call(app[BUS], "catalog", "documents", {"kinds": {"region": [region_id]}})
-    for doc in reply["copies"].get("region", []):
-        if doc["body"] is not None and doc["body"]["deleted_at"] is None:
-            found: Row = doc
-            return found
-    raise NotFound(f"region_id: there is no region {region_id}.")
-
-
 async def refresh(app: web.Application, page: Page) -> None:
     """Bring copies of what the page's cards show up to date, best effort: their orders, and regions never seen."""
     pool = app[POOL]
@@ -135,19 +109,7 @@ async def refresh(app: web.Application, page: Page) -> None:
     order_ids = sorted({card["order_id"] for card in cards} - {None})
     region_ids = await copies.missing(pool, "region", sorted({card["region_id"] for card in cards})) if cards else []
     for service, kind, ids in (("orders", "order", order_ids), ("catalog", "region", region_ids)):
-        await fetch_documents(app, service, kind, ids)
-
-
-async def fetch_documents(app: web.Application, service: str, kind: str, ids: list[str]) -> None:
-    """Store that service's documents as they are now, if it answers."""
-    if not ids:
-        return
-    try:
-        reply = await call(app[BUS], service, "documents", {"kinds": {kind: ids}}, deadline=2.0)
-    except ApiError as error:
-        log.warning("not refreshed", kind=kind, ids=ids, reason=error.message)
-        return
-    await copies.store(app[POOL], kind, reply["copies"].get(kind, []))
+        await remote.fetch_documents(app, service, {kind: ids})
 
 
 # Actions
@@ -220,7 +182,7 @@ async def get_gift_cards(request: web.Request) -> web.Response:
 
 async def post_gift_cards(request: web.Request) -> web.Response:
     body = await parse(request, GiftCardBody)
-    region = await ask_region(request.app, body.region_id)
+    region = await remote.region(request.app, body.region_id)
     async with transaction(request) as db:
         card_id = await create_gift_card(db, body, region)
         return json_bytes(request, await gift_card_json(db, card_id))
@@ -235,7 +197,7 @@ async def get_gift_card(request: web.Request) -> web.Response:
 
 async def post_gift_card(request: web.Request) -> web.Response:
     card_id, body = request.match_info["id"], await parse(request, GiftCardUpdate)
-    region = await ask_region(request.app, body.region_id) if body.region_id else None
+    region = await remote.region(request.app, body.region_id) if body.region_id else None
     await refresh(request.app, one_card(card_id))
     async with transaction(request) as db:
         await update_gift_card(db, card_id, body, region)

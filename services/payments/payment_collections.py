@@ -11,43 +11,20 @@ from aiohttp import web
 from pydantic import Field
 
 from services.chassis import copies
-from services.chassis.commands import CommandBody, CommandHandler, checked, notify, tombstone
+from services.chassis.commands import CommandBody, CommandHandler, checked, tombstone
 from services.chassis.db import Db, reading, transaction
-from services.chassis.documents import Docs, Kind, docs
-from services.chassis.embed import Many, Nested, One, Resource, Selection, Value, cols, one_json, one_query, tree
+from services.chassis.documents import Docs, docs
+from services.chassis.embed import Selection, one_json, one_query, tree
 from services.chassis.errors import NotAllowed, NotFound
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.jsons import json_text
 from services.chassis.keys import POOL
 from services.chassis.outbox import emit
 from services.chassis.params import query_of
-from services.payments.gift_cards import fetch_documents
-from services.payments.payments import PAYMENT
+from services.payments.documents import KINDS
+from services.payments.remote import fetch_documents, notify_payment_collection
+from services.payments.resources import COLLECTION
 
-NO_ROWS = Value("'[]'::json")
-REGION = Resource(
-    "copies",
-    relations={
-        name: Nested() for name in ("countries", "currency", "payment_providers", "fulfillment_providers", "tax_rates")
-    },
-    document=True,
-)
-COLLECTION = Resource(
-    "payment_collections",
-    cols(
-        "id type status description amount authorized_amount region_id currency_code metadata created_by created_at@ "
-        "updated_at@ deleted_at@"
-    ),
-    {
-        "region": One(REGION, "{t}.kind = 'region' and {t}.id = {p}.region_id"),
-        "currency": Value(
-            "select c.related -> 'currency' from copies c where c.kind = 'region' and c.id = {p}.region_id"
-        ),
-        "payment_sessions": NO_ROWS,
-        "payments": Many(PAYMENT, "false"),
-    },
-)
-KINDS = {"payment_collection": Kind(COLLECTION)}
 PLAIN = Selection(tuple(COLLECTION.columns), ())
 SHOWN = ("id", "type", "status", "description", "amount", "authorized_amount", "currency_code", "metadata")
 DEFAULT_EXPAND = tree(["payment_sessions", "payments", "region"])
@@ -118,7 +95,7 @@ async def access_collection(db: Db, collection_id: str) -> Any:
     return found
 
 
-async def announce(db: Db, what: str, collection_id: str) -> dict[str, Docs]:
+async def emit_collection(db: Db, what: str, collection_id: str) -> dict[str, Docs]:
     """The event, with the collection's document, which is returned as the event numbers it. The row is locked."""
     found = await docs(db, {"payment_collection": [collection_id]}, KINDS)
     if what == "deleted":
@@ -131,7 +108,7 @@ async def update_collection(db: Db, collection_id: str, body: CollectionUpdate) 
     """Change what the body names. Returns what orders has to hear. Raises NotFound."""
     await access_collection(db, collection_id)
     await db.execute(UPDATE, collection_id, json_text(body.model_dump(exclude_unset=True)))
-    return await announce(db, "updated", collection_id)
+    return await emit_collection(db, "updated", collection_id)
 
 
 async def authorize_collection(db: Db, collection_id: str) -> dict[str, Docs]:
@@ -141,7 +118,7 @@ async def authorize_collection(db: Db, collection_id: str) -> dict[str, Docs]:
     if found["status"] == "canceled":
         raise NotAllowed("A canceled payment collection cannot be authorized.")
     await db.execute(AUTHORIZE, collection_id)
-    return await announce(db, "payment_authorized", collection_id)
+    return await emit_collection(db, "payment_authorized", collection_id)
 
 
 async def delete_collection(db: Db, collection_id: str) -> dict[str, Docs]:
@@ -155,7 +132,7 @@ async def delete_collection(db: Db, collection_id: str) -> dict[str, Docs]:
     if not await db.fetchval(REPLACED, collection_id):
         raise NotAllowed(f"The order edit {found['order_edit_id']} asks for this payment collection.")
     await db.execute(DELETE, collection_id)
-    return await announce(db, "deleted", collection_id)
+    return await emit_collection(db, "deleted", collection_id)
 
 
 # Commands
@@ -174,14 +151,14 @@ async def create_collection(db: Db, body: dict[str, Any]) -> dict[str, Any]:
         wanted.description,
         wanted.created_by,
     )
-    return {"copies": await announce(db, "created", wanted.payment_collection_id)}
+    return {"copies": await emit_collection(db, "created", wanted.payment_collection_id)}
 
 
 async def drop_collection(db: Db, body: dict[str, Any]) -> dict[str, Any]:
     """As if it had never been made; if it has not come yet, it never will."""
     wanted = checked(Drop, body)
     if not await tombstone(db, wanted.compensates) and await db.fetchval(DELETE, wanted.id):
-        await announce(db, "deleted", wanted.id)
+        await emit_collection(db, "deleted", wanted.id)
     return {}
 
 
@@ -202,18 +179,13 @@ async def collection_json(db: Db, collection_id: str, chosen: Selection = PLAIN)
     return f'{{"payment_collection":{text}}}'
 
 
-async def notify_orders(app: web.Application, found: dict[str, Docs]) -> None:
-    if found:
-        await notify(app, "orders", "payment_collection", {"copies": found})
-
-
 async def get_payment_collection(request: web.Request) -> web.Response:
     """Its region is a copy, and asked for when it has not come yet."""
     collection_id = request.match_info["id"]
     chosen = one_query(COLLECTION, query_of(request), fields=SHOWN, expand=DEFAULT_EXPAND)
     pool = request.app[POOL]
     if {"region", "currency"} & dict(chosen.tree).keys() and (region := await pool.fetchval(REGION_OF, collection_id)):
-        await fetch_documents(request.app, "catalog", "region", await copies.missing(pool, "region", [region]))
+        await fetch_documents(request.app, "catalog", {"region": await copies.missing(pool, "region", [region])})
     async with reading(request) as db:
         return json_bytes(request, await collection_json(db, collection_id, chosen))
 
@@ -223,7 +195,7 @@ async def post_payment_collection(request: web.Request) -> web.Response:
     async with transaction(request) as db:
         found = await update_collection(db, collection_id, body)
         answer = json_bytes(request, await collection_json(db, collection_id))
-    await notify_orders(request.app, found)
+    await notify_payment_collection(request.app, found)
     return answer
 
 
@@ -232,7 +204,7 @@ async def post_authorize(request: web.Request) -> web.Response:
     async with transaction(request) as db:
         found = await authorize_collection(db, collection_id)
         answer = json_bytes(request, await collection_json(db, collection_id))
-    await notify_orders(request.app, found)
+    await notify_payment_collection(request.app, found)
     return answer
 
 
@@ -240,7 +212,7 @@ async def delete_payment_collection(request: web.Request) -> web.Response:
     collection_id = request.match_info["id"]
     async with transaction(request) as db:
         found = await delete_collection(db, collection_id)
-    await notify_orders(request.app, found)
+    await notify_payment_collection(request.app, found)
     answer = {"id": collection_id, "object": "payment_collection", "deleted": True}
     return json_bytes(request, orjson.dumps(answer))
 

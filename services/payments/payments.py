@@ -4,42 +4,22 @@ from collections.abc import Collection
 from typing import Any
 
 import orjson
-import structlog
 from aiohttp import web
 
-from services.chassis import copies
-from services.chassis.commands import call, notify
 from services.chassis.db import Db, reading, transaction
-from services.chassis.embed import One, Page, Resource, Selection, Value, cols, one_json, one_query, page_json
-from services.chassis.errors import ApiError, Conflict, NotAllowed, NotFound
+from services.chassis.embed import Page, Selection, one_json, one_query, page_json
+from services.chassis.errors import Conflict, NotAllowed, NotFound
 from services.chassis.http import json_bytes
 from services.chassis.jsons import json_text
-from services.chassis.keys import BUS, POOL
+from services.chassis.keys import POOL
 from services.chassis.outbox import emit
 from services.chassis.params import query_of
 from services.payments.operations import Operation, Part, Reply, Work, check_idle, perform
 from services.payments.provider_protocol import Data, Row
 from services.payments.providers import provider
+from services.payments.remote import fetch_documents, notify_payment
+from services.payments.resources import PAYMENT
 
-log = structlog.get_logger()
-
-COPY = Resource("copies", document=True)
-PAYMENT = Resource(
-    "payments",
-    cols(
-        "id swap_id cart_id order_id amount currency_code amount_refunded provider_id data captured_at@ canceled_at@ "
-        "created_at@ updated_at@ metadata idempotency_key"
-    ),
-    {
-        "cart": One(COPY, "{t}.kind = 'cart' and {t}.id = {p}.cart_id"),
-        "currency": Value(
-            "select c.related -> 'currency' from copies c "
-            "where c.kind = 'region' and c.body ->> 'currency_code' = {p}.currency_code order by c.id limit 1"
-        ),
-        "order": One(COPY, "{t}.kind = 'order' and {t}.id = {p}.order_id"),
-        "swap": One(COPY, "{t}.kind = 'swap' and {t}.id = {p}.swap_id"),
-    },
-)
 ALL = Selection(tuple(PAYMENT.columns), ())
 SHOWN = tuple(name for name in PAYMENT.columns if name not in ("created_at", "updated_at", "idempotency_key"))
 
@@ -96,8 +76,8 @@ async def access_payment(db: Db, payment_id: str) -> Any:
     return found
 
 
-async def tell_of(db: Db, event: str, payment_id: str) -> Reply:
-    """Emit the event with the payment as it is now, and answer with it."""
+async def emit_payment(db: Db, event: str, payment_id: str) -> Reply:
+    """Emit the event with the payment as it is now. Returns what a command answers, with it."""
     row = await payment_row(db, payment_id)
     await emit(db, event, payment_id, {"id": payment_id, "order_id": row["order_id"], "payment": row})
     return {"payment": row}
@@ -135,7 +115,7 @@ async def checked_uses(db: Db, wanted: Row) -> list[str]:
 async def settle_authorize(db: Db, work: Work, answers: list[Data]) -> Reply:
     payment = work.parts[0].payment
     await db.execute(CREATE, json_text(payment), json_text(answers[0]))
-    return await tell_of(db, "payment.created", payment["id"])
+    return await emit_payment(db, "payment.created", payment["id"])
 
 
 async def prepare_capture(db: Db, payment_id: str) -> Work | Reply:
@@ -152,7 +132,7 @@ async def prepare_capture(db: Db, payment_id: str) -> Work | Reply:
 async def settle_capture(db: Db, work: Work, answers: list[Data]) -> Reply:
     payment_id = work.parts[0].payment["id"]
     await db.execute(CAPTURE, payment_id, json_text(answers[0]))
-    return await tell_of(db, "payment.payment_captured", payment_id)
+    return await emit_payment(db, "payment.payment_captured", payment_id)
 
 
 async def prepare_cancel(db: Db, payment_id: str, compensate: bool) -> Work | Reply:
@@ -176,7 +156,7 @@ async def prepare_cancel(db: Db, payment_id: str, compensate: bool) -> Work | Re
 async def settle_cancel(db: Db, work: Work, answers: list[Data]) -> Reply:
     payment_id = work.parts[0].payment["id"]
     await db.execute(CANCEL, payment_id, json_text(answers[0]))
-    return await tell_of(db, "payment.canceled", payment_id)
+    return await emit_payment(db, "payment.canceled", payment_id)
 
 
 AUTHORIZE = Operation("authorize", settle_authorize)
@@ -206,15 +186,7 @@ async def refresh(app: web.Application, payment_id: str, relations: Collection[s
     kinds = [kind for kind in ("cart", "order", "swap") if kind in relations]
     found = await app[POOL].fetchrow(ABROAD, payment_id) if kinds else None
     wanted = {kind: [found[f"{kind}_id"]] for kind in kinds if found and found[f"{kind}_id"] is not None}
-    if not wanted:
-        return
-    try:
-        reply = await call(app[BUS], "orders", "documents", {"kinds": wanted})
-    except ApiError as error:
-        log.warning("not refreshed", payment=payment_id, error=error.message)
-        return
-    for kind in wanted:
-        await copies.store(app[POOL], kind, reply["copies"].get(kind, []))
+    await fetch_documents(app, "orders", wanted)
 
 
 # Handlers
@@ -232,7 +204,7 @@ async def post_capture(request: web.Request) -> web.Response:
     """The whole payment; parameters are not looked at."""
     payment_id = request.match_info["id"]
     reply = await capture(request.app, payment_id, request)
-    await notify(request.app, "orders", "payment", reply | {"refund": None})
+    await notify_payment(request.app, reply["payment"])
     async with transaction(request) as db:
         return json_bytes(request, f'{{"payment":{await payment_json(db, payment_id)}}}')
 

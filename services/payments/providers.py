@@ -11,11 +11,11 @@ from functools import cache, partial
 from aiohttp import web
 
 from services.chassis import plugins
-from services.chassis.commands import notify_until_heard
 from services.chassis.db import Db
 from services.chassis.errors import InvalidData
 from services.chassis.outbox import emit
 from services.payments.provider_protocol import Data, Provider, Row
+from services.payments.remote import notify_payment_providers
 from services.payments.settings import StripeSettings
 
 GROUP = "mercer.payment_providers"
@@ -103,7 +103,7 @@ async def announce(db: Db) -> None:
 
 async def notify_catalog(app: web.Application) -> None:
     """So that regions can offer them from the first start on."""
-    await notify_until_heard(app, "catalog", "payment_providers", {"ids": offered()})
+    await notify_payment_providers(app, offered())
 
 
 open_providers = partial(plugins.kept_open, providers=providers, announce=announce)

@@ -6,9 +6,8 @@ import orjson
 from aiohttp import web
 from pydantic import Field
 
-from services.chassis.commands import notify
 from services.chassis.db import Db, reading, transaction
-from services.chassis.embed import Resource, Selection, cols, one_json
+from services.chassis.embed import Selection, one_json
 from services.chassis.errors import NotAllowed, NotFound
 from services.chassis.http import Body, actor, json_bytes, parse
 from services.chassis.idempotency import HEADER
@@ -18,11 +17,9 @@ from services.chassis.outbox import emit
 from services.payments.operations import Operation, Part, Reply, Work, check_idle, perform
 from services.payments.payments import payment_row, payment_rows
 from services.payments.provider_protocol import Data
+from services.payments.remote import notify_payment
+from services.payments.resources import REFUND
 
-REFUND = Resource(
-    "refunds",
-    cols("id payment_id order_id amount reason note created_at@ updated_at@ metadata idempotency_key"),
-)
 ALL = Selection(tuple(REFUND.columns), ())
 MOST = 2**53 - 1  # the largest amount that every JSON reader keeps exact
 
@@ -175,7 +172,7 @@ async def post_refund(request: web.Request) -> web.Response:
         request_key=key and f"{actor(request)}:{payment_id}:{key}",
         request=request,
     )
-    await notify(request.app, "orders", "payment", {"payment": reply["payments"][0], "refund": reply["refund"]})
+    await notify_payment(request.app, reply["payments"][0], reply["refund"])
     async with transaction(request) as db:
         return json_bytes(request, f'{{"refund":{await refund_json(db, reply["refund"]["id"])}}}')
 

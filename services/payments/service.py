@@ -5,6 +5,7 @@ from pathlib import Path
 from services.chassis.service import Service
 from services.payments import (
     commands,
+    documents,
     gift_cards,
     listeners,
     payment_collections,
@@ -13,6 +14,7 @@ from services.payments import (
     refunds,
     stripe_webhooks,
 )
+from services.payments.events import EVENTS
 from services.payments.glossary import GLOSSARY
 from services.payments.settings import PaymentsSettings
 
@@ -30,7 +32,8 @@ SERVICE = Service(
     glossary=GLOSSARY,
     listeners=listeners.LISTENERS,
     commands=commands.COMMANDS,
-    documents=payment_collections.KINDS,
+    documents=documents.KINDS,
+    events=EVENTS,
     beside=[providers.open_providers],
     workers={"providers": providers.notify_catalog},
     sagas={

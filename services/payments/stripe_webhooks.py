@@ -2,8 +2,8 @@
 Stripe's dashboard.
 
 Anybody can reach this, so nothing is believed that Stripe has not signed (the SDK checks that) a few minutes ago at
-most. An event is taken once, by its id. News comes late and in any order: it only ever brings a payment forward, to
-captured, canceled, or more given back. While we are at work on the payment ourselves the news is refused with 503, for
+most. An event is taken once, by its id. Events come late and in any order: they only ever bring a payment forward, to
+captured, canceled, or more given back. While we are at work on the payment ourselves an event is refused with 503, for
 Stripe sends it again, and our work, should it hang, is taken up at once.
 """
 
@@ -12,7 +12,6 @@ from typing import Any
 
 from aiohttp import web
 
-from services.chassis.commands import notify
 from services.chassis.consumers import RECEIVE
 from services.chassis.db import Db, transaction
 from services.chassis.errors import InvalidData, NotFound, Unavailable
@@ -21,15 +20,16 @@ from services.chassis.ids import new_id
 from services.chassis.jsons import json_text
 from services.chassis.keys import POOL
 from services.payments.operations import Part, Reply, Work, check_idle, wake
-from services.payments.payments import payment_row, settle_cancel, settle_capture, tell_of
+from services.payments.payments import emit_payment, payment_row, settle_cancel, settle_capture
 from services.payments.provider_protocol import Data, Row
 from services.payments.providers import providers
 from services.payments.refunds import settle_refund
+from services.payments.remote import notify_payment
 
 FIND = "select id from payments where provider_id = 'stripe' and data ->> 'id' = $1 order by id for update"
 UPDATE = "update payments set data = $2::text::jsonb, updated_at = now() where id = $1"
 
-News = Callable[[Db, Row, dict[str, Any]], Awaitable[list[Reply]]]
+Change = Callable[[Db, Row, dict[str, Any]], Awaitable[list[Reply]]]
 
 
 async def access_intent(db: Db, thing: Mapping[str, Any], at_work: list[str]) -> Row | None:
@@ -42,7 +42,7 @@ async def access_intent(db: Db, thing: Mapping[str, Any], at_work: list[str]) ->
     return await payment_row(db, payment_id) if payment_id else None
 
 
-# News, each with the payment it is about
+# What an event changes of the payment it is about
 
 
 async def on_changed(db: Db, payment: Row, intent: dict[str, Any]) -> list[Reply]:
@@ -50,16 +50,16 @@ async def on_changed(db: Db, payment: Row, intent: dict[str, Any]) -> list[Reply
     if payment["captured_at"] or payment["canceled_at"]:
         return []
     await db.execute(UPDATE, payment["id"], json_text(intent))
-    return [await tell_of(db, "payment.updated", payment["id"])]
+    return [await emit_payment(db, "payment.updated", payment["id"])]
 
 
 async def on_succeeded(db: Db, payment: Row, intent: dict[str, Any]) -> list[Reply]:
     """Captured. What Stripe's dashboard left out of it went back to the customer."""
-    told = await capture(db, payment, intent)
-    if not told and not payment["canceled_at"] and payment["data"].get("status") != "succeeded":
+    replies = await capture(db, payment, intent)
+    if not replies and not payment["canceled_at"] and payment["data"].get("status") != "succeeded":
         await db.execute(UPDATE, payment["id"], json_text(intent))
-        told = [await tell_of(db, "payment.updated", payment["id"])]
-    return told + await give_back(db, payment, payment["amount"] - intent["amount_received"])
+        replies = [await emit_payment(db, "payment.updated", payment["id"])]
+    return replies + await give_back(db, payment, payment["amount"] - intent["amount_received"])
 
 
 async def on_canceled(db: Db, payment: Row, intent: dict[str, Any]) -> list[Reply]:
@@ -73,8 +73,8 @@ async def on_refunded(db: Db, payment: Row, charge: dict[str, Any]) -> list[Repl
     """A charge that was never captured is "refunded" when it is given up; of that another event tells."""
     if not charge["captured"]:
         return []
-    told = await capture(db, payment, payment["data"])
-    return told + await give_back(db, payment, charge["amount_refunded"])
+    replies = await capture(db, payment, payment["data"])
+    return replies + await give_back(db, payment, charge["amount_refunded"])
 
 
 async def capture(db: Db, payment: Row, data: Data) -> list[Reply]:
@@ -103,7 +103,7 @@ async def give_back(db: Db, payment: Row, total: int) -> list[Reply]:
     return [{"payment": reply["payments"][0], "refund": reply["refund"]}]
 
 
-NEWS: Mapping[str, News] = {
+CHANGES: Mapping[str, Change] = {
     "payment_intent.amount_capturable_updated": on_changed,
     "payment_intent.payment_failed": on_changed,
     "payment_intent.succeeded": on_succeeded,
@@ -121,20 +121,20 @@ async def post_stripe(request: web.Request) -> web.Response:
     event = found.verified(payload, request.headers.get("Stripe-Signature", ""))
     if NUL.search(payload):
         raise InvalidData("A text must not contain a NUL character.")
-    told: list[Reply] = []
+    replies: list[Reply] = []
     at_work: list[str] = []
     try:
         async with transaction(request) as db:
-            if (news := NEWS.get(event["type"])) and await db.fetchval(RECEIVE, event["id"], event["type"]):
+            if (change := CHANGES.get(event["type"])) and await db.fetchval(RECEIVE, event["id"], event["type"]):
                 thing = event["data"]["object"]
                 payment = await access_intent(db, thing, at_work)
-                told = await news(db, payment, thing) if payment else []
+                replies = await change(db, payment, thing) if payment else []
             answer = json_bytes(request, '{"received":true}')
     except Unavailable:
         await wake(request.app[POOL], at_work)
         raise
-    if told:
-        await notify(request.app, "orders", "payment", {"refund": None} | told[-1])
+    if replies:
+        await notify_payment(request.app, **replies[-1])
     return answer
 
 

@@ -1,6 +1,7 @@
 """The running product: four services and the gateway in the test's own event loop."""
 
 import contextlib
+import importlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -113,6 +114,32 @@ async def listening(stack: Stack, *names: str) -> AsyncIterator[list[dict[str, A
 
         await queue.consume(note, no_ack=True)
         yield events
+
+
+@contextlib.asynccontextmanager
+async def only_declared(namespace: str) -> AsyncIterator[None]:
+    """Fails at the end when a service has published an event that its `events.py` does not declare."""
+    import aio_pika
+    import orjson
+
+    published: set[tuple[str, str]] = set()
+    async with await aio_pika.connect(rabbitmq_url()) as connection:
+        channel = await connection.channel()
+        exchange = await channel.declare_exchange(f"{namespace}.events", aio_pika.ExchangeType.TOPIC, durable=True)
+        queue = await channel.declare_queue(exclusive=True)
+        await queue.bind(exchange, "#")
+
+        async def note(message: aio_pika.abc.AbstractIncomingMessage) -> None:
+            event = orjson.loads(message.body)
+            published.add((event["source"].rpartition("/")[2], event["type"]))
+
+        await queue.consume(note, no_ack=True)
+        yield
+        await queue.delete(if_unused=False, if_empty=False)
+    modules = {name: f"services.{name}.events" for name in SERVICES} | {"gateway": "gateway.events"}
+    declared = {(name, event) for name, module in modules.items() for event in importlib.import_module(module).EVENTS}
+    # What tests publish themselves, to be heard, is nobody's.
+    assert not {pair for pair in published - declared if pair[0] in modules}, "published, and not in events.py"
 
 
 async def drop_queues(namespace: str) -> None:

@@ -11,11 +11,11 @@ import orjson
 import structlog
 from aiohttp import web
 
+from services.catalog import remote
 from services.catalog.answers import get_page
 from services.catalog.batch.rows import FORGET
 from services.catalog.batch.runner import wake
 from services.chassis import copies
-from services.chassis.commands import call
 from services.chassis.consumers import Listener
 from services.chassis.copies import on_copies
 from services.chassis.db import Db, reading, transaction
@@ -24,7 +24,7 @@ from services.chassis.errors import ApiError, InvalidData, NotAllowed, NotFound
 from services.chassis.http import Body, actor, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_text
-from services.chassis.keys import BUS, POOL, SETTINGS
+from services.chassis.keys import POOL
 from services.chassis.outbox import emit
 from services.chassis.params import Bind, Filter, dates, query_of, texts
 
@@ -225,13 +225,12 @@ async def learn_user(app: web.Application, user_id: str) -> None:
     """Fetch the user's row when it was never seen here, best effort: an event brings it later."""
     if not await copies.missing(app[POOL], "user", [user_id]):
         return
-    asked = {"kinds": {"user": [user_id]}}
     try:
-        reply = await call(app[BUS], "gateway", "documents", asked, deadline=app[SETTINGS].command_deadline)
+        found = await remote.users(app, [user_id])
     except ApiError as error:
         log.info("user not known yet", user=user_id, error=error.message)
     else:
-        await copies.store(app[POOL], "user", reply["copies"].get("user", []))
+        await copies.store(app[POOL], "user", found)
 
 
 async def give_time(app: web.Application, job_id: str) -> None:

@@ -8,12 +8,12 @@ from datetime import datetime
 from email.utils import format_datetime
 from typing import Any
 
+from services.catalog import remote
 from services.catalog.batch.csv_files import cell, new_sheet
 from services.catalog.batch.exports import finish, query_from, rows_of, sorted_by, stat
 from services.catalog.batch.rows import Job, advance, pre_processed
-from services.chassis.commands import Reply, call
 from services.chassis.errors import InvalidData
-from services.chassis.keys import BUS, POOL, SETTINGS
+from services.chassis.keys import POOL
 
 PAGE = 500
 LISTS = frozenset({"status", "fulfillment_status", "payment_status", "sales_channel_id"})
@@ -63,15 +63,10 @@ def chosen(job: Job) -> list[tuple[str, list[str]]]:
     return [(column, path.split(".")) for column, path in COLUMNS if path.split(".")[0] in shown]
 
 
-async def ask(job: Job, name: str, body: dict[str, Any]) -> Reply:
-    """One command to the orders service. Raises Unavailable, and InvalidData for filters that it does not know."""
-    return await call(job.app[BUS], "orders", name, body, deadline=job.app[SETTINGS].command_deadline)
-
-
 async def number(job: Job) -> int:
     """How many orders there are to export."""
     skip, most = rows_of(job.context)
-    found: int = max((await ask(job, "count_orders", asked(job)))["count"] - skip, 0)
+    found = max(await remote.count_orders(job.app, asked(job)) - skip, 0)
     return found if most is None else min(found, most)
 
 
@@ -104,7 +99,7 @@ async def process(job: Job) -> None:
     async with new_sheet() as sheet:
         await sheet.write([[name for name, _ in columns]])
         while done < count:
-            reply = await ask(job, "export_orders", page | {"limit": min(PAGE, count - done)})
+            reply = await remote.export_orders(job.app, page | {"limit": min(PAGE, count - done)})
             if not reply["orders"]:
                 break
             await sheet.write([[value(order, path) for _, path in columns] for order in reply["orders"]])

@@ -13,3 +13,6 @@ LISTENERS = {
 COMMANDS = {
     **sales_channels.COMMANDS,
 }
+KINDS = {
+    **sales_channels.CHANNEL_KINDS,
+}

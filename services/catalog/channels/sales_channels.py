@@ -7,15 +7,16 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import StringConstraints
 
+from services.catalog import remote
 from services.catalog.answers import chosen, deleted, get_page, listed, one
-from services.catalog.documents import doc
 from services.catalog.products.references import UnknownReferences
 from services.catalog.products.stock import store_availability
 from services.catalog.resources import LOCATED_CHANNEL, SALES_CHANNEL
 from services.chassis import copies
-from services.chassis.commands import CommandHandler, notify
+from services.chassis.commands import CommandHandler
 from services.chassis.consumers import Listener
 from services.chassis.db import Db, reading, transaction
+from services.chassis.documents import Kind, doc
 from services.chassis.embed import page_query
 from services.chassis.errors import NotAllowed, NotFound
 from services.chassis.http import ABSENT, Body, json_bytes, parse
@@ -35,6 +36,9 @@ FILTERS = {
     "updated_at": dates("{t}.updated_at"),
     "deleted_at": dates("{t}.deleted_at"),
 }
+
+
+CHANNEL_KINDS: Mapping[str, Kind] = {"sales_channel": Kind(SALES_CHANNEL)}
 
 
 class ChannelBody(Body):
@@ -87,7 +91,7 @@ async def create_channel(db: Db, body: ChannelBody) -> str:
     """A new channel, which offers nothing yet."""
     channel_id = new_id("sc")
     await db.execute(INSERT, channel_id, body.name, body.description, body.is_disabled)
-    await emit(db, "sales_channel.created", channel_id, await doc(db, "sales_channel", channel_id))
+    await emit(db, "sales_channel.created", channel_id, await doc(db, "sales_channel", channel_id, CHANNEL_KINDS))
     return channel_id
 
 
@@ -95,7 +99,7 @@ async def update_channel(db: Db, channel_id: str, body: ChannelUpdate) -> None:
     """Change what the body names."""
     await access_channel(db, channel_id)
     await db.execute(UPDATE, channel_id, body.model_dump_json(exclude_unset=True))
-    await emit(db, "sales_channel.updated", channel_id, await doc(db, "sales_channel", channel_id))
+    await emit(db, "sales_channel.updated", channel_id, await doc(db, "sales_channel", channel_id, CHANNEL_KINDS))
 
 
 async def remove_channel(db: Db, channel_id: str) -> None:
@@ -103,7 +107,7 @@ async def remove_channel(db: Db, channel_id: str) -> None:
     if await db.fetchval("select true from stores where default_sales_channel_id = $1", channel_id):
         raise NotAllowed("This is the store's default sales channel; orders without another one need it.")
     if await db.fetchval(DELETE, channel_id):
-        await emit(db, "sales_channel.deleted", channel_id, await doc(db, "sales_channel", channel_id))
+        await emit(db, "sales_channel.deleted", channel_id, await doc(db, "sales_channel", channel_id, CHANNEL_KINDS))
 
 
 async def add_products(db: Db, channel_id: str, product_ids: list[str]) -> None:
@@ -184,8 +188,8 @@ async def channel_json(db: Db, channel_id: str) -> str:
 async def notify_inventory(app: web.Application, channel_id: str) -> None:
     """After the commit: stock locations show the channel as it is, and products what is left for sale."""
     async with app[POOL].acquire() as db:
-        news = await doc(db, "sales_channel", channel_id)
-    reply = await notify(app, "inventory", "sales_channel", news) if news["copies"]["sales_channel"] else {}
+        changed = await doc(db, "sales_channel", channel_id, CHANNEL_KINDS)
+    reply = await remote.notify_sales_channel(app, changed) if changed["copies"]["sales_channel"] else {}
     if reply.get("variants"):
         async with app[POOL].acquire() as db, db.transaction():
             await store_availability(db, reply)

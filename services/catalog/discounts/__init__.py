@@ -1,6 +1,6 @@
 """Discounts: codes that take something off a cart, what they are for, and how often they were used."""
 
-from services.catalog.discounts import conditions, customer_groups, discounts, dynamic_codes, regions, uses
+from services.catalog.discounts import conditions, customer_groups, discounts, dynamic_codes, regions, rows, uses
 
 OPERATIONS = [
     *discounts.OPERATIONS,
@@ -13,4 +13,7 @@ LISTENERS = {
 }
 COMMANDS = {
     **uses.COMMANDS,
+}
+KINDS = {
+    **rows.DISCOUNT_KINDS,
 }

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from services.catalog.answers import one
 from services.catalog.discounts import customer_groups
-from services.catalog.discounts.customer_groups import Docs, keep_groups, known_groups
+from services.catalog.discounts.customer_groups import keep_groups, known_groups
 from services.catalog.discounts.rows import (
     CONDITION,
     DISCOUNT,
@@ -21,6 +21,7 @@ from services.catalog.discounts.rows import (
     refusals,
 )
 from services.chassis.db import Db, reading, transaction
+from services.chassis.documents import Docs
 from services.chassis.embed import Selection, one_json, one_query, tree
 from services.chassis.errors import ApiError, Duplicate, InvalidData, NotFound
 from services.chassis.http import Body, json_bytes, parse

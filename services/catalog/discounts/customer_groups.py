@@ -1,23 +1,20 @@
 """Customer groups, which the orders service owns and price lists and discounts name: what is kept of them here."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from aiohttp import web
 
+from services.catalog import remote
 from services.chassis import copies
-from services.chassis.commands import call
 from services.chassis.consumers import Event
 from services.chassis.db import Db
+from services.chassis.documents import Docs
 from services.chassis.embed import Resource
 from services.chassis.errors import NotFound
-from services.chassis.keys import BUS, SETTINGS
 
 KIND = "customer_group"
 # For relations: `on` has to compare `{t}.kind` with KIND, too.
 CUSTOMER_GROUP = Resource("copies", document=True)
-
-Docs = list[dict[str, Any]]
 
 
 async def known_groups(app: web.Application, ids: Iterable[str]) -> Docs:
@@ -28,9 +25,8 @@ async def known_groups(app: web.Application, ids: Iterable[str]) -> Docs:
     wanted = sorted(set(ids))
     if not wanted:
         return []
-    asked = {"kinds": {KIND: wanted}}
-    reply = await call(app[BUS], "orders", "documents", asked, deadline=app[SETTINGS].command_deadline)
-    found: Docs = [doc for doc in reply["copies"][KIND] if doc["body"] and not doc["body"].get("deleted_at")]
+    documents = await remote.customer_groups(app, wanted)
+    found = [doc for doc in documents if doc["body"] and not doc["body"].get("deleted_at")]
     missing = sorted(set(wanted) - {doc["id"] for doc in found})
     if missing:
         raise NotFound(f"There is no customer group {', '.join(missing)}.")

@@ -26,8 +26,8 @@ from services.catalog.discounts.rows import (
     normalised,
     refusals,
 )
-from services.catalog.documents import doc
 from services.chassis.db import Db, reading, transaction
+from services.chassis.documents import doc
 from services.chassis.embed import one_json, one_query, page_query
 from services.chassis.errors import InvalidData, NotFound
 from services.chassis.http import ABSENT, Body, json_bytes, parse

@@ -6,8 +6,8 @@ from services.catalog.answers import one
 from services.catalog.bodies import Metadata
 from services.catalog.discounts.discounts import DELETE, Code
 from services.catalog.discounts.rows import DISCOUNT, DISCOUNT_KINDS, WHOLE, access_discount, normalised, refusals
-from services.catalog.documents import doc
 from services.chassis.db import Db, transaction
+from services.chassis.documents import doc
 from services.chassis.errors import NotAllowed
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.ids import new_id

@@ -7,9 +7,9 @@ changes a region must not lock its discounts.
 from collections.abc import Mapping
 
 from services.catalog.discounts.rows import DISCOUNT_KINDS
-from services.catalog.documents import each_doc
 from services.chassis.consumers import Event, Listener
 from services.chassis.db import Db
+from services.chassis.documents import each_doc
 from services.chassis.outbox import emit_all
 
 LOCK_RULES = """

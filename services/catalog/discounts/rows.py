@@ -14,12 +14,11 @@ import asyncpg
 
 from services.catalog.discounts import customer_groups
 from services.catalog.discounts.customer_groups import CUSTOMER_GROUP
-from services.catalog.documents import docs, each_doc
 from services.catalog.products.conditions import NAMED
 from services.catalog.products.reads import COLLECTION, PRODUCT, TAG, TYPE
 from services.catalog.resources import INNER_REGION
 from services.chassis.db import Db
-from services.chassis.documents import Kind
+from services.chassis.documents import Kind, docs, each_doc
 from services.chassis.embed import Many, One, Resource, Selection, cols, tree
 from services.chassis.errors import Duplicate, NotFound
 from services.chassis.outbox import emit_all

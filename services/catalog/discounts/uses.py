@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.catalog.discounts.rows import DISCOUNT_KINDS
-from services.catalog.documents import each_doc
 from services.chassis.commands import CommandHandler, tombstone
 from services.chassis.db import Db
+from services.chassis.documents import each_doc
 from services.chassis.errors import NotAllowed
 from services.chassis.outbox import emit_all
 

@@ -11,11 +11,12 @@ from aiohttp import web
 from pydantic import BeforeValidator
 
 from services.catalog.answers import deleted, get_page
-from services.catalog.discounts.customer_groups import KIND, Docs, keep_groups, known_groups
+from services.catalog.discounts.customer_groups import KIND, keep_groups, known_groups
 from services.catalog.price_lists.prices import ListPriceBody, ListPriceEntry, set_prices
 from services.catalog.price_lists.reads import LISTED, access_list, price_list_json
 from services.catalog.products.bodies import IdBody, Text
 from services.chassis.db import Db, reading, transaction
+from services.chassis.documents import Docs
 from services.chassis.embed import Selection, merge, page_query, tree
 from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id

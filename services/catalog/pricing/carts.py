@@ -9,12 +9,10 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, Field
 
-from services.catalog.discounts.rows import DISCOUNT_KINDS
 from services.catalog.documents import KINDS
 from services.catalog.prices import LineAmounts, Price, line_amounts, resolve, total_rate
 from services.catalog.pricing.allocation import DiscountedLine
 from services.catalog.pricing.cart_discounts import DISCOUNTS, IDS, adjustments, chosen_discounts, wanted_codes
-from services.catalog.products.documents import PRODUCT_KINDS
 from services.catalog.products.price_candidates import CANDIDATES, INCLUDES_TAX, holds
 from services.catalog.shipping.providers import can_calculate
 from services.chassis.db import Db
@@ -121,8 +119,7 @@ COPIED = {
     "variant": "$2",
     "discount": IDS,
 }
-COPIED_KINDS = {**KINDS, **PRODUCT_KINDS, **DISCOUNT_KINDS}
-COPIES = ", ".join(f"'{kind}', {kind_sql(COPIED_KINDS[kind], ids)}" for kind, ids in COPIED.items())
+COPIES = ", ".join(f"'{kind}', {kind_sql(KINDS[kind], ids)}" for kind, ids in COPIED.items())
 DATA = f"""
 with region as (
     select id, currency_code, tax_rate, automatic_taxes from regions where id = $1::text and deleted_at is null

@@ -5,6 +5,7 @@ from aiohttp import web
 from services.catalog.products import (
     categories,
     collections,
+    documents,
     lists,
     options,
     products,
@@ -32,4 +33,7 @@ LISTENERS = {
 }
 COMMANDS = {
     **stock.COMMANDS,
+}
+KINDS = {
+    **documents.PRODUCT_KINDS,
 }

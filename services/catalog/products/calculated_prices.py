@@ -11,11 +11,11 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from services.catalog import remote
 from services.catalog.prices import Price, resolve, taxed, total_rate
 from services.catalog.products.price_candidates import CANDIDATES, INCLUDES_TAX, holds
 from services.catalog.products.reads import AVAILABILITY, PLAIN_LIST, PRICE, PRICE_COLUMNS, STOCK, variant_resource
 from services.catalog.resources import TAX_RATE
-from services.chassis.commands import call
 from services.chassis.db import Db
 from services.chassis.embed import (
     One,
@@ -29,7 +29,6 @@ from services.chassis.embed import (
 )
 from services.chassis.errors import NotFound
 from services.chassis.jsons import json_text
-from services.chassis.keys import BUS, SETTINGS
 from services.chassis.params import Query, word
 
 PARAMETERS = ("region_id", "currency_code", "cart_id", "customer_id")
@@ -98,9 +97,8 @@ async def completed(app: web.Application, context: Context) -> Context:
     """
     if context.cart_id is None and context.customer_id is None:
         return context
-    asked = {"cart_id": context.cart_id, "customer_id": context.customer_id}
-    found = await call(app[BUS], "orders", "price_context", asked, deadline=app[SETTINGS].command_deadline)
-    region, groups = found["region_id"] or context.region_id, tuple(found["customer_group_ids"])
+    known = await remote.price_context(app, context.cart_id, context.customer_id)
+    region, groups = known["region_id"] or context.region_id, tuple(known["customer_group_ids"])
     return replace(context, region_id=region, customer_group_ids=groups)
 
 

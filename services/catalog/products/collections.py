@@ -8,7 +8,6 @@ from pydantic import Field
 
 from services.catalog.answers import chosen, deleted, get_page, listed, one
 from services.catalog.bodies import Metadata
-from services.catalog.documents import each_doc
 from services.catalog.products.bodies import Id, Name
 from services.catalog.products.conditions import named_in_condition
 from services.catalog.products.documents import PRODUCT_KINDS
@@ -16,6 +15,7 @@ from services.catalog.products.reads import COLLECTION_COLUMNS, PLAIN_PRODUCT
 from services.catalog.products.references import refusals
 from services.catalog.products.slugs import slug
 from services.chassis.db import Db, reading, transaction
+from services.chassis.documents import each_doc
 from services.chassis.embed import Many, Resource, page_query, tree
 from services.chassis.errors import NotFound
 from services.chassis.http import ABSENT, Body, json_bytes, parse

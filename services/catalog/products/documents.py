@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.catalog.documents import docs
 from services.catalog.products.reads import PLAIN_PRODUCT, VARIANT_COLUMNS
 from services.chassis.db import Db
-from services.chassis.documents import Docs, Kind
+from services.chassis.documents import Docs, Kind, docs
 from services.chassis.embed import Resource, tree
 
 # Variants come in the events of their product, so their documents count with it.

@@ -9,8 +9,8 @@ from typing import Any
 
 from aiohttp import web
 
+from services.catalog import remote
 from services.catalog.products.documents import News
-from services.chassis.commands import notify
 from services.chassis.consumers import Event
 from services.chassis.db import Db
 from services.chassis.jsons import json_text
@@ -50,7 +50,7 @@ async def notify_inventory(app: web.Application, news: News) -> None:
     """Have the inventory make items for new variants, and show what has changed, before the client asks for them."""
     managed = [variant for variant in news.variants if variant["manage_inventory"]]
     if managed or news.copies:
-        reply = await notify(app, "inventory", "ensure_items", {"variants": managed, "copies": news.copies})
+        reply = await remote.notify_variants(app, managed, news.copies)
         if reply.get("variants"):
             async with app[POOL].acquire() as db, db.transaction():
                 await store_availability(db, reply)

@@ -1,6 +1,6 @@
 """Regions with their countries, currencies and taxes."""
 
-from services.catalog.regions import currencies, links, regions, tax_rate_links, tax_rates
+from services.catalog.regions import currencies, documents, links, regions, tax_rate_links, tax_rates
 
 OPERATIONS = [
     *currencies.OPERATIONS,
@@ -9,3 +9,6 @@ OPERATIONS = [
     *tax_rates.OPERATIONS,
     *tax_rate_links.OPERATIONS,
 ]
+KINDS = {
+    **documents.REGION_KINDS,
+}

@@ -3,9 +3,10 @@
 from aiohttp import web
 
 from services.catalog.answers import chosen, get_page, one
-from services.catalog.documents import each_doc
+from services.catalog.regions.documents import REGION_KINDS
 from services.catalog.resources import CURRENCY
 from services.chassis.db import Db, transaction
+from services.chassis.documents import each_doc
 from services.chassis.embed import Resource, page_query
 from services.chassis.errors import NotFound
 from services.chassis.http import ABSENT, Body, json_bytes, parse
@@ -34,7 +35,7 @@ async def update_currency(db: Db, code: str, body: CurrencyUpdate) -> str:
     if "includes_tax" in body.model_fields_set:
         await db.execute("update currencies set includes_tax = $2 where code = $1", known, body.includes_tax)
         regions = [row["id"] for row in await db.fetch(REGIONS_OF, known)]
-        await emit_all(db, "region.updated", await each_doc(db, "region", regions))
+        await emit_all(db, "region.updated", await each_doc(db, "region", regions, REGION_KINDS))
     return known
 
 

@@ -3,9 +3,11 @@
 from aiohttp import web
 
 from services.catalog.answers import chosen, one
-from services.catalog.documents import COUNTRIES, doc, docs, each_doc
+from services.catalog.regions.documents import COUNTRIES, REGION_KINDS
 from services.catalog.resources import REGION
+from services.catalog.shipping.documents import SHIPPING_KINDS
 from services.chassis.db import Db, transaction
+from services.chassis.documents import doc, docs, each_doc
 from services.chassis.embed import tree
 from services.chassis.errors import Duplicate, InvalidData, NotFound
 from services.chassis.http import Body, json_bytes, parse
@@ -103,10 +105,10 @@ async def claim_countries(db: Db, region_id: str, codes: list[str], *, replace: 
 async def announce(db: Db, event: str, region_id: str, countries: list[str]) -> None:
     """Emit what happened to the region, and to all that shows it."""
     options = [row["id"] for row in await db.fetch(OPTIONS_OF, region_id)]
-    await emit(db, event, region_id, await doc(db, "region", region_id))
-    await emit_all(db, "shipping_option.updated", await each_doc(db, "shipping_option", options))
+    await emit(db, event, region_id, await doc(db, "region", region_id, REGION_KINDS))
+    await emit_all(db, "shipping_option.updated", await each_doc(db, "shipping_option", options, SHIPPING_KINDS))
     if countries:
-        data = {"id": COUNTRIES, "copies": await docs(db, {"country": countries})}
+        data = {"id": COUNTRIES, "copies": await docs(db, {"country": countries}, REGION_KINDS)}
         await emit(db, "country.updated", COUNTRIES, data)
 
 

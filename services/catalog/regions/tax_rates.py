@@ -7,7 +7,7 @@ from aiohttp import web
 from pydantic import Field
 
 from services.catalog.answers import deleted, get_page, one
-from services.catalog.documents import each_doc
+from services.catalog.regions.documents import REGION_KINDS
 from services.catalog.regions.tax_rate_links import (
     FIELDS,
     LOCK,
@@ -19,6 +19,7 @@ from services.catalog.regions.tax_rate_links import (
     shown_by,
 )
 from services.chassis.db import Db, reading, transaction
+from services.chassis.documents import each_doc
 from services.chassis.embed import page_query
 from services.chassis.errors import NotFound
 from services.chassis.http import ABSENT, Body, json_bytes, parse
@@ -90,7 +91,7 @@ async def access_regions(db: Db, wanted: str | None, *others: str) -> None:
 
 async def announce(db: Db, *region_ids: str) -> None:
     """Regions show their rates, and so have changed."""
-    await emit_all(db, "region.updated", await each_doc(db, "region", sorted({*region_ids})))
+    await emit_all(db, "region.updated", await each_doc(db, "region", sorted({*region_ids}), REGION_KINDS))
 
 
 async def create_rate(db: Db, body: RateBody) -> str:

@@ -1,6 +1,6 @@
 """Shipping options and profiles, and the providers that carry what is shipped."""
 
-from services.catalog.shipping import options, profiles, providers
+from services.catalog.shipping import documents, options, profiles, providers
 
 OPERATIONS = [
     *profiles.OPERATIONS,
@@ -11,4 +11,7 @@ LISTENERS = {
 }
 COMMANDS = {
     **providers.COMMANDS,
+}
+KINDS = {
+    **documents.SHIPPING_KINDS,
 }

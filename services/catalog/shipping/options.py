@@ -7,11 +7,12 @@ from pydantic import Field
 
 from services.catalog.answers import chosen, deleted, get_page, listed, one
 from services.catalog.bodies import Amount, Metadata, sent
-from services.catalog.documents import doc
 from services.catalog.products.reads import PRODUCT
 from services.catalog.resources import SHIPPING_OPTION, SHIPPING_PROFILE
+from services.catalog.shipping.documents import SHIPPING_KINDS
 from services.catalog.shipping.providers import can_calculate
 from services.chassis.db import Db, reading, transaction
+from services.chassis.documents import doc
 from services.chassis.embed import Many, One, Resource, Value, page_query, tree
 from services.chassis.errors import InvalidData, NotFound
 from services.chassis.http import ABSENT, Body, json_bytes, parse
@@ -208,7 +209,7 @@ async def create_option(db: Db, body: OptionBody) -> str:
         json_or_null(body.metadata),
     )
     await set_requirements(db, option_id, [(new_id("sor"), requirement) for requirement in body.requirements])
-    await emit(db, "shipping_option.created", option_id, await doc(db, "shipping_option", option_id))
+    await emit(db, "shipping_option.created", option_id, await doc(db, "shipping_option", option_id, SHIPPING_KINDS))
     return option_id
 
 
@@ -226,14 +227,15 @@ async def update_option(db: Db, option_id: str, body: OptionUpdate) -> None:
         raise InvalidData(f"requirements: the option has no {', '.join(unknown)}.")
     await db.execute(UPDATE, option_id, sent(body))
     await set_requirements(db, option_id, [(r.id or new_id("sor"), r) for r in body.requirements])
-    await emit(db, "shipping_option.updated", option_id, await doc(db, "shipping_option", option_id))
+    await emit(db, "shipping_option.updated", option_id, await doc(db, "shipping_option", option_id, SHIPPING_KINDS))
 
 
 async def remove_option(db: Db, option_id: str) -> None:
     """The option is gone for the API. Nothing happens when there is none."""
     gone = "update shipping_options set deleted_at = now() where id = $1 and deleted_at is null returning id"
     if await db.fetchval(gone, option_id):
-        await emit(db, "shipping_option.deleted", option_id, await doc(db, "shipping_option", option_id))
+        data = await doc(db, "shipping_option", option_id, SHIPPING_KINDS)
+        await emit(db, "shipping_option.deleted", option_id, data)
 
 
 async def get_shipping_options(request: web.Request) -> web.Response:

@@ -6,11 +6,12 @@ from aiohttp import web
 
 from services.catalog.answers import chosen, deleted, one
 from services.catalog.bodies import Metadata, sent
-from services.catalog.documents import doc, each_doc
 from services.catalog.products.documents import PRODUCT_KINDS
 from services.catalog.products.reads import PLAIN_PRODUCT
 from services.catalog.resources import SHIPPING_OPTION, SHIPPING_PROFILE
+from services.catalog.shipping.documents import SHIPPING_KINDS
 from services.chassis.db import Db, reading, transaction
+from services.chassis.documents import doc, each_doc
 from services.chassis.embed import Many, Resource, page_sql, tree
 from services.chassis.errors import NotAllowed, NotFound
 from services.chassis.http import ABSENT, Body, json_bytes, parse
@@ -93,7 +94,8 @@ async def create_profile(db: Db, body: ProfileBody) -> str:
     """A new profile without contents."""
     profile_id = new_id("sp")
     await db.execute(INSERT, profile_id, body.name, body.type, json_or_null(body.metadata))
-    await emit(db, "shipping_profile.created", profile_id, await doc(db, "shipping_profile", profile_id))
+    data = await doc(db, "shipping_profile", profile_id, SHIPPING_KINDS)
+    await emit(db, "shipping_profile.created", profile_id, data)
     return profile_id
 
 
@@ -109,9 +111,10 @@ async def update_profile(db: Db, profile_id: str, body: ProfileUpdate) -> None:
     await db.execute(UPDATE, profile_id, sent(body))
     await db.execute(MOVE_OPTIONS, profile_id, body.shipping_options or [])
     await db.execute(MOVE_PRODUCTS, profile_id, body.products or [])
-    await emit(db, "shipping_profile.updated", profile_id, await doc(db, "shipping_profile", profile_id))
+    data = await doc(db, "shipping_profile", profile_id, SHIPPING_KINDS)
+    await emit(db, "shipping_profile.updated", profile_id, data)
     # Its options show the profile, so all of them have changed.
-    shown = await each_doc(db, "shipping_option", [row["id"] for row in options])
+    shown = await each_doc(db, "shipping_option", [row["id"] for row in options], SHIPPING_KINDS)
     await emit_all(db, "shipping_option.updated", shown)
     await emit_all(db, "product.updated", await each_doc(db, "product", sorted(products), PRODUCT_KINDS))
 
@@ -132,7 +135,8 @@ async def remove_profile(db: Db, profile_id: str) -> None:
     if needed:
         raise NotAllowed(f"This is the only profile of type {type_}; products need one.")
     await db.execute("update shipping_profiles set deleted_at = now() where id = $1", profile_id)
-    await emit(db, "shipping_profile.deleted", profile_id, await doc(db, "shipping_profile", profile_id))
+    data = await doc(db, "shipping_profile", profile_id, SHIPPING_KINDS)
+    await emit(db, "shipping_profile.deleted", profile_id, data)
 
 
 async def get_shipping_profiles(request: web.Request) -> web.Response:

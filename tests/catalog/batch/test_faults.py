@@ -9,11 +9,9 @@ from typing import Any
 
 import pytest
 
+from services.catalog import remote
 from services.catalog.batch import (
     import_apply as batch_import_apply,
-)
-from services.catalog.batch import (
-    order_export as batch_order_export,
 )
 from services.catalog.batch import (
     product_import as batch_product_import,
@@ -265,7 +263,7 @@ async def test_orders_cannot_be_reached(api: Client, monkeypatch: pytest.MonkeyP
     async def nobody(*_: Any) -> Any:
         raise Unavailable("Nobody listens to orders right now; try again later.")
 
-    monkeypatch.setattr(batch_order_export, "ask", nobody)
+    monkeypatch.setattr(remote, "count_orders", nobody)
     monkeypatch.setattr(batch_runner, "MOST_ATTEMPTS", 1)
     job = await done(api, "order-export", {})
     assert (job["status"], job["result"]["errors"]) == (
@@ -275,7 +273,7 @@ async def test_orders_cannot_be_reached(api: Client, monkeypatch: pytest.MonkeyP
 
 
 async def test_trouble_passes(api: Client, stack: Stack, monkeypatch: pytest.MonkeyPatch, uid: str) -> None:
-    ask, failed = batch_order_export.ask, asyncio.Event()
+    ask, failed = remote.count_orders, asyncio.Event()
 
     async def first_not(*given: Any) -> Any:
         if not failed.is_set():
@@ -283,7 +281,7 @@ async def test_trouble_passes(api: Client, stack: Stack, monkeypatch: pytest.Mon
             raise Unavailable("Not now.")
         return await ask(*given)
 
-    monkeypatch.setattr(batch_order_export, "ask", first_not)
+    monkeypatch.setattr(remote, "count_orders", first_not)
     job_id = await create(api, "order-export", {"filterable_fields": {"email": uid}})
     await failed.wait()
 
