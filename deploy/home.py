@@ -1,7 +1,8 @@
 """The state folder (MERCER_HOME): where it is, who may use it, its lock, and the secrets that are made once.
 
 postgres/  rabbitmq/    the servers' data        log/   what each process printed
-run/                    who runs (processes.py)  secrets.json, lock
+run/                    who runs (processes.py)  env/    what each process was told, for a shell
+secrets.json, lock
 """
 
 import fcntl
@@ -10,9 +11,11 @@ import json
 import os
 import pwd
 import secrets
+import shlex
 import shutil
 import stat
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
@@ -62,12 +65,19 @@ class Home:
             write_private(path, json.dumps(known, indent=1))
         return known[name]
 
+    def keep_env(self, name: str, env: Mapping[str, str]) -> None:
+        """The settings of a process, for a shell that is to run another command of its service."""
+        folder = self.path / "env"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        lines = [f"export {key}={shlex.quote(env[key])}\n" for key in sorted(env) if key.startswith("MERCER_")]
+        write_private(folder / f"{name}.env", "".join(lines))
+
     def close(self) -> None:
         self._lock.close()
 
     def reset(self) -> None:
         """Remove what a run makes, by name: the folder is the user's choice and may hold other things."""
-        for name in ("postgres", "rabbitmq", "files", "run", "log"):
+        for name in ("postgres", "rabbitmq", "files", "run", "env", "log"):
             shutil.rmtree(self.path / name, ignore_errors=True)
         (self.path / "secrets.json").unlink(missing_ok=True)
         self.close()

@@ -126,6 +126,8 @@ class Stack:
         with say.step("Migrations"), ThreadPoolExecutor(len(PROCESSES)) as pool:
             list(pool.map(lambda name: self._migrate(name, envs[name]), PROCESSES))
         self._wait_for("rabbitmq")
+        for name in PROCESSES:
+            self.home.keep_env(name, envs[name])
         hosts = dict.fromkeys(SERVICES, "127.0.0.1") | {"gateway": host}
         started = [self._process(name, hosts[name], ports[name], envs[name]) for name in PROCESSES]
         for child in started:

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 
 from services.catalog import batch, channels, discounts, products, shipping
-from services.chassis.consumers import Listener
+from services.chassis.consumers import Listener, joined
 
-LISTENERS: Mapping[str, Listener] = {
-    **products.LISTENERS,
-    **channels.LISTENERS,
-    **discounts.LISTENERS,
-    **shipping.LISTENERS,
-    **batch.LISTENERS,
-}
+LISTENERS: Mapping[str, Listener] = joined(
+    products.LISTENERS,
+    channels.LISTENERS,
+    discounts.LISTENERS,
+    shipping.LISTENERS,
+    batch.LISTENERS,
+)

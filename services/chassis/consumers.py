@@ -11,7 +11,7 @@ one may still run beside it; such events end in the dead queue until an operator
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,28 @@ class Event:
 
 
 Listener = Callable[[Db, Event], Awaitable[object]]
+
+
+def joined(*tables: Mapping[str, Listener]) -> Mapping[str, Listener]:
+    """All listeners of several parts of a service. An event that more than one part hears is told to each in turn, in
+    the one transaction."""
+    hearers: dict[str, list[Listener]] = {}
+    for table in tables:
+        for name, listener in table.items():
+            hearers.setdefault(name, []).append(listener)
+    return {name: in_turn(found) for name, found in hearers.items()}
+
+
+def in_turn(listeners: Sequence[Listener]) -> Listener:
+    """One listener out of several."""
+    if len(listeners) == 1:
+        return listeners[0]
+
+    async def tell(db: Db, event: Event) -> None:
+        for listener in listeners:
+            await listener(db, event)
+
+    return tell
 
 
 def decode(body: bytes) -> Event:

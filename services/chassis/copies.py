@@ -8,7 +8,7 @@ For that to work all documents of one row come from events of one aggregate. A `
 
 from typing import Any
 
-from services.chassis.consumers import Event
+from services.chassis.consumers import Event, Listener
 from services.chassis.db import Db
 from services.chassis.jsons import json_text
 
@@ -47,3 +47,8 @@ async def on_copies(db: Db, event: Event) -> None:
     """Listener: store all documents that the event carries."""
     for kind, docs in sorted(event.data.get("copies", {}).items()):
         await store(db, kind, [doc | {"sequence": event.sequence} for doc in docs])
+
+
+def resent(*kinds: str) -> dict[str, Listener]:
+    """Listeners to documents that are sent again (documents.py), for a service that keeps copies of these kinds."""
+    return dict.fromkeys((f"copies.{kind}" for kind in kinds), on_copies)

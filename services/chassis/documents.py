@@ -2,21 +2,29 @@
 
 They travel in events and in the replies to the command `documents`. Who reads documents for an event has locked the
 rows before, in an earlier statement: then no event carries a document that is older than its number says.
+
+A document that has got another shape reaches the copies of rows that nobody touches with `resend`, in events of a name
+of their own: `copies.region` carries documents of the kind `region`.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import asyncpg
 import orjson
 
 from services.chassis.commands import CommandHandler
 from services.chassis.db import Db
 from services.chassis.embed import Resource, Tree, aliases, object_sql, relation_sql
 from services.chassis.errors import InvalidData
+from services.chassis.outbox import emit_all, hold
 
 Docs = list[dict[str, Any]]
+
+AT_ONCE = 100  # aggregates, for which nobody else emits as long as it takes
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,3 +100,31 @@ def documents_of(kinds: Mapping[str, Kind]) -> CommandHandler:
 def is_ids(value: object) -> bool:
     """Whether it is a list of texts."""
     return isinstance(value, list) and all(isinstance(id_, str) for id_ in value)
+
+
+# Sending again. $1 the last aggregate that was sent, $2 how many.
+AGGREGATES = "select distinct {aggregate} as aggregate from {table} t0 where {aggregate} > $1 order by 1 limit $2"
+MEMBERS = "select {id} as id, {aggregate} as aggregate from {table} t0 where {aggregate} = any($1::text[])"
+
+
+async def resend(pool: asyncpg.Pool, name: str, kind: Kind) -> int:
+    """Emit the documents of all rows of the kind `name`, aggregate by aggregate, under new numbers; returns how many.
+
+    Broken off, it can be begun anew: what is sent twice changes nothing.
+    """
+    parts = {"id": kind.id.format(t="t0"), "aggregate": kind.aggregate.format(t="t0"), "table": kind.resource.table}
+    sent, last = 0, ""
+    while True:
+        async with pool.acquire() as db, db.transaction():
+            rows = await db.fetch(AGGREGATES.format(**parts), last, AT_ONCE)
+            if not rows:
+                return sent
+            aggregates = [row["aggregate"] for row in rows]
+            await hold(db, aggregates)
+            members = {row["id"]: row["aggregate"] for row in await db.fetch(MEMBERS.format(**parts), aggregates)}
+            by_aggregate: dict[str, Docs] = defaultdict(list)
+            for doc in (await docs(db, {name: list(members)}, {name: kind})).get(name, []):
+                by_aggregate[members[doc["id"]]].append(doc)
+            data = {aggregate: {"copies": {name: found}} for aggregate, found in by_aggregate.items()}
+            await emit_all(db, f"copies.{name}", data)
+        sent, last = sent + sum(map(len, by_aggregate.values())), aggregates[-1]

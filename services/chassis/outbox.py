@@ -77,6 +77,11 @@ with given as materialized (
 )
 select pg_notify('outbox', '')
 """
+# Each row is locked, a new one made, without a new number.
+HOLD = """
+insert into event_sequences as s (aggregate, sequence) select a, 0 from unnest($1::text[]) a order by a
+on conflict (aggregate) do update set sequence = s.sequence
+"""
 WAITING = """
 select position, id::text, name, aggregate, sequence, data::text, request_id, actor,
        to_char(occurred_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as time
@@ -112,6 +117,12 @@ async def emit_selected(db: Db, name: str, select: str, *args: object) -> None:
     n = len(args)
     text = EMIT_SELECTED % (select, n + 1, n + 2, n + 3)
     await db.execute(text, *args, name, context.get("request_id"), context.get("actor"))
+
+
+async def hold(db: Db, aggregates: list[str]) -> None:
+    """Let nobody else emit for these aggregates until the commit. Whoever changed them in a transaction that emits has
+    committed by then, or gets a number after those that this transaction gives."""
+    await db.execute(HOLD, aggregates)
 
 
 async def run_relay(pool: asyncpg.Pool, bus: Bus) -> None:

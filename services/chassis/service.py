@@ -19,7 +19,7 @@ from services.chassis.bus import Bus
 from services.chassis.commands import CommandHandler, run_commands
 from services.chassis.consumers import Listener, run_consumer
 from services.chassis.db import Db, create_pool
-from services.chassis.documents import Kind
+from services.chassis.documents import Kind, resend
 from services.chassis.http import answering
 from services.chassis.keys import BUS, POOL, SETTINGS
 from services.chassis.log import setup_logging
@@ -171,11 +171,26 @@ def serve(app: web.Application, settings: Settings) -> None:
     )
 
 
+async def resend_all(service: Service, settings: Settings, kinds: Sequence[str]) -> None:
+    """Send the documents of these kinds to whoever keeps copies: as events, which a running process publishes."""
+    if not kinds or set(kinds) - service.documents.keys():
+        raise SystemExit(f"Name kinds of documents of {service.name}: {', '.join(sorted(service.documents))}.")
+    pool = await create_pool(settings.database_url.get_secret_value(), 2, service.name)
+    try:
+        for kind in kinds:
+            log.info("sent again", kind=kind, documents=await resend(pool, kind, service.documents[kind]))
+    finally:
+        await pool.close()
+
+
 def main(service: Service) -> None:
-    """`python -m services.NAME` serves; with `migrate` it brings its database up to date and exits."""
+    """`python -m services.NAME` serves; with `migrate` it brings its database up to date and exits, with `resend` and
+    kinds of documents it sends these once more to the services that keep copies, and exits."""
     settings = service.settings()
     setup_logging(service.name, settings.log_level)
     if sys.argv[1:] == ["migrate"]:
         asyncio.run(migrate(settings.database_url.get_secret_value(), service.sql))
+    elif sys.argv[1:2] == ["resend"]:
+        asyncio.run(resend_all(service, settings, sys.argv[2:]))
     else:
         serve(make_app(service, settings), settings)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from services.chassis.consumers import Event, Listener
-from services.chassis.copies import on_copies
+from services.chassis.copies import on_copies, resent
 from services.chassis.db import Db
 from services.inventory.channels import forget_channel
 from services.inventory.items import ensure_items
@@ -30,4 +30,5 @@ LISTENERS: Mapping[str, Listener] = {
     "sales_channel.created": on_copies,
     "sales_channel.updated": on_copies,
     "sales_channel.deleted": on_sales_channel_deleted,
+    **resent("product", "variant", "sales_channel"),
 }

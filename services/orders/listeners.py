@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from services.chassis.consumers import Event, Listener
-from services.chassis.copies import on_copies
+from services.chassis.consumers import Event, Listener, joined
+from services.chassis.copies import on_copies, resent
 from services.chassis.db import Db
 from services.orders.notifications import events as notification_events
 from services.orders.orders.payment_copies import take_payment
@@ -24,11 +24,25 @@ CATALOG = [
     for what in ("created", "updated", "deleted")
 ]
 
+# Copies that are sent again when they get another shape.
+KINDS = (
+    "region",
+    "country",
+    "sales_channel",
+    "shipping_option",
+    "shipping_profile",
+    "product",
+    "variant",
+    "discount",
+    "payment_collection",
+)
+
 # Of the gateway: who wrote a note.
 USERS = ["user.created", "user.updated", "user.deleted"]
 
 # Of payments: what edits of orders show.
 COLLECTIONS = [f"payment-collection.{what}" for what in ("created", "updated", "payment_authorized", "deleted")]
+PAYMENTS = [f"payment.{what}" for what in ("created", "updated", "payment_captured", "payment_refunded", "canceled")]
 
 
 async def on_payment(db: Db, event: Event) -> None:
@@ -36,14 +50,11 @@ async def on_payment(db: Db, event: Event) -> None:
     await take_payment(db, event.data.get("payment"), event.data.get("refund"))
 
 
-LISTENERS: Mapping[str, Listener] = {
-    **dict.fromkeys(CATALOG, on_copies),
-    **dict.fromkeys(USERS, on_copies),
-    **dict.fromkeys(COLLECTIONS, on_copies),
-    "payment.created": on_payment,
-    "payment.updated": on_payment,
-    "payment.payment_captured": on_payment,
-    "payment.payment_refunded": on_payment,
-    "payment.canceled": on_payment,
-    **notification_events.LISTENERS,  # our own news, told to customers
-}
+LISTENERS: Mapping[str, Listener] = joined(
+    dict.fromkeys(CATALOG, on_copies),
+    dict.fromkeys(USERS, on_copies),
+    dict.fromkeys(COLLECTIONS, on_copies),
+    resent(*KINDS),
+    dict.fromkeys(PAYMENTS, on_payment),
+    notification_events.LISTENERS,  # our own news, told to customers
+)

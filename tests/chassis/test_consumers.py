@@ -15,7 +15,7 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 from services.chassis import consumers
 from services.chassis.bus import Bus
-from services.chassis.consumers import ATTEMPTS, Event, run_consumer
+from services.chassis.consumers import ATTEMPTS, Event, apply, joined, run_consumer
 from services.chassis.db import Db
 from tests.support.broker import MakeBus, Start, Wire, connected, queue_counts
 from tests.support.waiting import until
@@ -119,6 +119,24 @@ async def test_listener_gets_the_event_once(
     assert await applied(effects) == sorted([first, second])
     assert await effects.fetchval("select count(*) from inbox") == 2
     assert await effects.fetchval("select distinct request_id from effects") == "req_1"
+
+
+async def test_an_event_that_two_parts_hear_is_told_to_each_in_one_transaction(effects: asyncpg.Pool) -> None:
+    event = Event(str(uuid4()), "thing.counted", "thing_1", 7, "2026-01-02T03:04:05.678Z", {"count": 1})
+    heard = []
+
+    async def second(db: Db, event: Event) -> None:
+        heard.append(await db.fetchval("select count(*) from effects"))
+        if len(heard) == 1:
+            raise RuntimeError
+
+    listeners = joined({"thing.counted": on_counted, "other": on_counted}, {"thing.counted": second})
+    assert listeners["other"] is on_counted
+    with pytest.raises(RuntimeError):
+        await apply(effects, listeners, event)
+    assert (heard, await applied(effects)) == ([1], [])
+    assert await apply(effects, listeners, event)
+    assert (heard, await applied(effects)) == ([1, 1], [event.id])
 
 
 async def test_effect_happens_once_when_the_connection_breaks_before_the_acknowledgement(

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,20 @@ def test_a_folder_that_exists_keeps_its_mode(tmp_path: Path) -> None:
     tmp_path.chmod(0o750)
     home.open_home(tmp_path).close()
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o750
+
+
+def test_what_a_process_is_told_is_kept_for_a_shell(tmp_path: Path) -> None:
+    state = home.open_home(tmp_path / "state")
+    state.keep_env("catalog", {"MERCER_SECRET": "it's a secret", "MERCER_PORT": "9002", "PATH": "/bin"})
+    kept = tmp_path / "state" / "env" / "catalog.env"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    said = subprocess.run(
+        ["sh", "-c", f'. {kept} && echo "$MERCER_PORT $MERCER_SECRET"'], capture_output=True, text=True, check=True
+    )
+    assert said.stdout == "9002 it's a secret\n"
+    assert "PATH" not in kept.read_text()
+    state.reset()
+    assert not kept.exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
