@@ -27,8 +27,9 @@ def said(source: str) -> Iterator[str]:
 
 
 def exists(path: Path, cited: str) -> bool:
-    """A file is cited by its path from the root, or from any folder that the source is in."""
-    return any((folder / cited).is_file() for folder in path.parents if folder.is_relative_to(ROOT))
+    """A file is cited by its path from the root, from any folder that the source is in, or from the chassis."""
+    folders = [folder for folder in path.parents if folder.is_relative_to(ROOT)] + [ROOT / "services" / "chassis"]
+    return any((folder / cited).is_file() for folder in folders)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -1,4 +1,4 @@
-"""Every state that an order can be in, and what each action does to it. What test_transitions.py compares.
+"""Every state that an order can be in, and what each action does to it, for tests/orders/orders/test_transitions.py.
 
 python -m tests.support.order_transitions --base http://127.0.0.1:9100      prints what that server answers
 """
