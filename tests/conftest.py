@@ -22,10 +22,11 @@ from pydantic import SecretStr
 from services.chassis.settings import Settings
 from tests.support.answers import Answers, kept_document
 from tests.support.client import Client
-from tests.support.servers import postgres_url, rabbitmq_url, template, with_database
+from tests.support.servers import template, url_of_server, with_database
 from tests.support.stack import EMAIL, PASSWORD, SECRET, SERVICES, Stack, drop_queues, make_gateway, serve
 
 ROOT = Path(__file__).parent.parent
+SERVERS = {"postgres_url", "rabbitmq_url", "s3_url"}  # the fixtures that stand for them
 
 # The same examples every time: a change fails for what it changed. `--hypothesis-profile=explore` looks further.
 settings.register_profile("suite", derandomize=True, deadline=None)
@@ -34,17 +35,37 @@ settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")
-async def databases() -> AsyncIterator[dict[str, str]]:
+def postgres_url() -> str:
+    """The superuser's URL of the server that `make test` started."""
+    return url_of_server("MERCER_POSTGRES_URL")
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url() -> str:
+    """The URL of the broker that `make test` started."""
+    return url_of_server("MERCER_RABBITMQ_URL")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `unit` what needs no server, which the fixtures tell."""
+    for item in items:
+        if not SERVERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.unit)
+
+
+@pytest.fixture(scope="session")
+async def databases(postgres_url: str) -> AsyncIterator[dict[str, str]]:
     """URLs of this worker's five databases, dropped at the end."""
-    admin = await asyncpg.connect(postgres_url())
+    admin = await asyncpg.connect(postgres_url)
     urls, made = {}, []
     try:
         for name in (*SERVICES, "gateway"):
             folder = ROOT / name if name == "gateway" else ROOT / "services" / name
             database = f"mercer_test_{secrets.token_hex(4)}_{name}"
-            await admin.execute(f"create database {database} template {await template(admin, folder)}")
+            await admin.execute(f"create database {database} template {await template(postgres_url, admin, folder)}")
             made.append(database)
-            urls[name] = with_database(postgres_url(), database)
+            urls[name] = with_database(postgres_url, database)
         yield urls
     finally:
         for database in made:
@@ -53,7 +74,7 @@ async def databases() -> AsyncIterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
-async def stack(databases: dict[str, str]) -> AsyncIterator[Stack]:
+async def stack(databases: dict[str, str], rabbitmq_url: str) -> AsyncIterator[Stack]:
     """Four services and the gateway, started once per worker."""
     from services.chassis.service import make_app
 
@@ -65,7 +86,7 @@ async def stack(databases: dict[str, str]) -> AsyncIterator[Stack]:
                 settings[name] = Settings(
                     port=0,
                     database_url=SecretStr(databases[name]),
-                    rabbitmq_url=SecretStr(rabbitmq_url()),
+                    rabbitmq_url=SecretStr(rabbitmq_url),
                     secret=SecretStr(SECRET),
                     namespace=namespace,
                     reserve_stock="manual",
@@ -75,7 +96,7 @@ async def stack(databases: dict[str, str]) -> AsyncIterator[Stack]:
                 apps[name] = make_app(importlib.import_module(f"services.{name}.service").SERVICE, settings[name])
                 runner, urls[name] = await serve(apps[name])
                 runners.append(runner)
-            apps["gateway"] = await make_gateway(databases["gateway"], namespace, urls)
+            apps["gateway"] = await make_gateway(databases["gateway"], rabbitmq_url, namespace, urls)
             runner, urls["gateway"] = await serve(apps["gateway"])
             runners.append(runner)
             if os.environ.get("MERCER_CHECK_ANSWERS"):
@@ -91,7 +112,7 @@ async def stack(databases: dict[str, str]) -> AsyncIterator[Stack]:
         finally:
             for runner in reversed(runners):
                 await runner.cleanup()
-            await drop_queues(namespace)
+            await drop_queues(rabbitmq_url, namespace)
 
 
 @pytest.fixture(scope="session")
