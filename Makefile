@@ -8,7 +8,7 @@ LOCAL = @test -n "$(PYTHON)" || { echo "Mercer needs Python 3.11 or newer on the
 export T K ARGS
 
 .DEFAULT_GOAL := help
-.PHONY: help up servers test lint clean reset env
+.PHONY: help up servers test unit cov lint clean reset env
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -21,6 +21,12 @@ servers: ## start only Postgres and RabbitMQ, and print their URLs as export lin
 
 test: ## everything in a throw-away place; a part of it: T=path K=expression ARGS=-x, T=tests/conformance
 	$(LOCAL) test --path="$$T" --expr="$$K" --args="$$ARGS"
+
+unit: ## the tests that need no server, in seconds; T, K and ARGS as above
+	$(LOCAL) unit --path="$$T" --expr="$$K" --args="$$ARGS"
+
+cov: ## the tests again, and which branches of the code they take; CI keeps the figure from falling
+	$(LOCAL) cov --path="$$T" --expr="$$K" --args="$$ARGS"
 
 lint: ## ruff, mypy and the import contracts
 	$(LOCAL) lint

@@ -1,6 +1,6 @@
 """Mercer on one machine, from a bare checkout: what the Makefile runs.
 
-    python3 -m deploy.local up | test | servers | lint | clean | reset | env
+    python3 -m deploy.local up | servers | test | unit | cov | lint | clean | reset | env
 
 It starts on any Python 3.11 with the standard library only, makes `.venv`, and goes on under that. What was started
 is stopped in order, however the run ends; what a killed run left behind, the next one stops first. A process that
@@ -8,14 +8,13 @@ ends while Mercer runs is reported and started again, later each time.
 """
 
 import argparse
-import json
 import os
 import secrets
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from deploy import docker, environment, say, servers
@@ -26,12 +25,11 @@ from deploy.stack import Stack, stop_left_overs
 # Replayed against a running Mercer, which is started for a whole run and for this.
 CONFORMANCE = "tests/conformance"
 LINTS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("lint-imports", "--no-logo"))
-CACHES = (".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".import_linter_cache")
+CACHES = (".coverage", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".import_linter_cache")
 # The environment each command needs, in uv's words; the others get by with the bare Python.
-GROUPS = {"up": ("--no-dev", "--group", "replay"), "test": (), "lint": ()}
+GROUPS = {"up": ("--no-dev", "--group", "replay"), "test": (), "unit": (), "cov": (), "lint": ()}
 UNDER_VENV = "MERCER_UNDER_VENV"
-TESTS_FAILED = 1  # what pytest ends with then; all else is worse
-MOST_AGAIN = 2
+COVERAGE = ("-m", "coverage")
 
 
 def up() -> int:
@@ -63,27 +61,54 @@ def run_servers() -> int:
 
 def test(paths: list[str], expression: str, extra: list[str]) -> int:
     """Everything in a throw-away place; the answer is whether all of it went well."""
+    with _throw_away_stack() as stack:
+        # The broker takes its time to start; the linters use it.
+        failed = [] if paths or expression else lint_failures()
+        stack.wait_for_servers()
+        # It waits for background work most of its time, so that it costs the tests beside it little.
+        with _replay(stack) if not paths or CONFORMANCE in paths else nullcontext() as replay:
+            tests = _pytest_arguments(paths, expression)
+            if paths != [CONFORMANCE] and _foreground(stack, *tests, *extra):
+                failed.append("pytest")
+            # Last, so that what differs is what stands at the end.
+            if replay and replay.finish(stack.children):
+                failed.append("conformance")
+        failed += [f"{child.name} (ended while the tests ran)" for child in stack.children if child.failures]
+    if failed:
+        say.line(f"Failed: {', '.join(failed)}")
+    return bool(failed)
+
+
+def unit(paths: list[str], expression: str, extra: list[str]) -> int:
+    """The tests that need no server, without one: tests/conftest.py tells which these are."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MERCER_")}
+    tests = _pytest_arguments(paths, expression)
+    return foreground([environment.PYTHON, *tests, "-m", "unit", *extra], cwd=CHECKOUT, env=env)
+
+
+def cov(paths: list[str], expression: str, extra: list[str]) -> int:
+    """The suite, and which branches of the product it takes: of a whole run no fewer than pyproject.toml says."""
+    with _throw_away_stack() as stack:
+        stack.wait_for_servers()
+        shutil.rmtree(CHECKOUT / ".coverage", ignore_errors=True)  # of a run that was broken off
+        failed = _foreground(stack, *COVERAGE, "run", *_pytest_arguments(paths, expression), *extra)
+        _foreground(stack, *COVERAGE, "combine", "--quiet")
+        floor = ["--fail-under=0"] if paths or expression or extra else []
+        fallen = _foreground(stack, *COVERAGE, "report", *floor)
+    return bool(failed or fallen)
+
+
+@contextmanager
+def _throw_away_stack() -> Iterator[Stack]:
+    """Servers that are starting, and nothing of them afterwards."""
     _remove_abandoned()
     home = throw_away_home()
     try:
         with Stack(home, _ports(), throw_away=True) as stack:
             stack.start_servers()
-            # The broker takes its time to start; the linters use it.
-            failed = [] if paths or expression else lint_failures()
-            stack.wait_for_servers()
-            # It waits for background work most of its time, so that it costs the tests beside it little.
-            with _replay(stack) if not paths or CONFORMANCE in paths else nullcontext() as replay:
-                if paths != [CONFORMANCE] and _suite(stack, paths, expression, extra):
-                    failed.append("pytest")
-                # Last, so that what differs is what stands at the end.
-                if replay and replay.finish(stack.children):
-                    failed.append("conformance")
-            failed += [f"{child.name} (ended while the tests ran)" for child in stack.children if child.failures]
+            yield stack
     finally:
         home.remove()
-    if failed:
-        say.line(f"Failed: {', '.join(failed)}")
-    return bool(failed)
 
 
 def _replay(stack: Stack) -> AbstractContextManager[Job]:
@@ -96,23 +121,6 @@ def _replay(stack: Stack) -> AbstractContextManager[Job]:
         records=stack.home.records,
         output=stack.home.logs / "conformance.log",
     )
-
-
-def _suite(stack: Stack, paths: list[str], expression: str, extra: list[str]) -> int:
-    """The status of pytest. After a whole run one or two tests that failed are tried once more, by themselves, so that
-    one that depends on its neighbours stops nobody; it is named as what has to be mended."""
-    kept = CHECKOUT / ".pytest_cache" / "v" / "cache" / "lastfailed"
-    whole = not (paths or expression or extra)
-    if whole:
-        kept.unlink(missing_ok=True)  # what failed in the runs before
-    status = _foreground(stack, *_pytest_arguments(paths, expression), *extra)
-    again = sorted(json.loads(kept.read_text())) if whole and status == TESTS_FAILED and kept.exists() else []
-    if not 0 < len(again) <= MOST_AGAIN:
-        return status
-    status = _foreground(stack, "-m", "pytest", *again)
-    if status == 0:
-        say.line(f"To be mended, for it passed by itself only: {', '.join(again)}")
-    return status
 
 
 def _pytest_arguments(paths: Sequence[str], expression: str) -> list[str]:
@@ -208,15 +216,20 @@ def _go_on_under_venv(command: str, arguments: Sequence[str]) -> None:
     os.execve(argv[0], argv, os.environ | {UNDER_VENV: "1"})  # noqa: S606 - no shell is wanted
 
 
+# Where what is tested, and how, can be chosen.
+TESTS = {"test": test, "unit": unit, "cov": cov}
+
+
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m deploy.local")
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("up", "servers", "lint", "clean", "reset", "env"):
         commands.add_parser(name)
-    tests = commands.add_parser("test")
-    tests.add_argument("--path", default="", help="files or folders, separated by spaces")
-    tests.add_argument("--expr", default="", help="pytest's -k")
-    tests.add_argument("--args", default="", help="more arguments for pytest")
+    for name in TESTS:
+        tests = commands.add_parser(name)
+        tests.add_argument("--path", default="", help="files or folders, separated by spaces")
+        tests.add_argument("--expr", default="", help="pytest's -k")
+        tests.add_argument("--args", default="", help="more arguments for pytest")
     return parser.parse_args(arguments)
 
 
@@ -227,8 +240,8 @@ def main(arguments: Sequence[str]) -> int:
     catch_signals()
     try:
         _go_on_under_venv(asked.command, arguments)
-        if asked.command == "test":
-            return test(shlex.split(asked.path), asked.expr, shlex.split(asked.args))
+        if asked.command in TESTS:
+            return TESTS[asked.command](shlex.split(asked.path), asked.expr, shlex.split(asked.args))
         commands = {"up": up, "servers": run_servers, "lint": lint, "clean": clean, "reset": reset, "env": print_env}
         return commands[asked.command]()
     except Failed as error:
@@ -236,7 +249,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     except Stopped:
         # Asked for, so no failure; but a broken-off test run has proved nothing.
-        return int(asked.command in ("test", "lint"))
+        return int(asked.command in (*TESTS, "lint"))
 
 
 if __name__ == "__main__":

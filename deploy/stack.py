@@ -32,6 +32,7 @@ STOP_ORDER = (("tests",), ("gateway",), SERVICES, ("rabbitmq",), ("epmd",), ("po
 OWN_VARIABLES = frozenset(
     f"MERCER_{name}" for name in ("HOME", "HOST", "PORT", "PORTS", "POSTGRES_URL", "ADMIN_EMAIL", "ADMIN_PASSWORD")
 )
+TOLD_TO_TESTS = ("MERCER_WRITE_DOCS",)  # of all that is Mercer's: they must not depend on how it is run here
 
 
 def stop_left_overs(home: Home) -> None:
@@ -191,6 +192,7 @@ class Stack:
     def test_env(self) -> dict[str, str]:
         """What pytest gets: the servers, and Mercer's address and login when it runs."""
         env = self._plain_env() | {servers.URL_VARIABLES[name]: server.url for name, server in self.servers.items()}
+        env |= {name: os.environ[name] for name in TOLD_TO_TESTS if name in os.environ}
         env["MERCER_CHECK_ANSWERS"] = "1"  # each against the served document (tests/support/answers.py)
         if self.base:
             env["MERCER_ADMIN_EMAIL"], env["MERCER_ADMIN_PASSWORD"] = self.admin

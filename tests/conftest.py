@@ -21,7 +21,7 @@ from pydantic import SecretStr
 
 from tests.support.answers import Answers, kept_document
 from tests.support.client import Client
-from tests.support.servers import postgres_url, rabbitmq_url, template, with_database
+from tests.support.servers import template, url_of_server, with_database
 from tests.support.stack import (
     EMAIL,
     PASSWORD,
@@ -35,6 +35,7 @@ from tests.support.stack import (
 )
 
 ROOT = Path(__file__).parent.parent
+SERVERS = {"postgres_url", "rabbitmq_url", "s3_url"}  # the fixtures that stand for them
 
 # The same examples every time: a change fails for what it changed. `--hypothesis-profile=explore` looks further.
 settings.register_profile("suite", derandomize=True, deadline=None)
@@ -43,17 +44,37 @@ settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")
-async def databases() -> AsyncIterator[dict[str, str]]:
+def postgres_url() -> str:
+    """The superuser's URL of the server that `make test` started."""
+    return url_of_server("MERCER_POSTGRES_URL")
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url() -> str:
+    """The URL of the broker that `make test` started."""
+    return url_of_server("MERCER_RABBITMQ_URL")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `unit` what needs no server, which the fixtures tell."""
+    for item in items:
+        if not SERVERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.unit)
+
+
+@pytest.fixture(scope="session")
+async def databases(postgres_url: str) -> AsyncIterator[dict[str, str]]:
     """URLs of this worker's five databases, dropped at the end."""
-    admin = await asyncpg.connect(postgres_url())
+    admin = await asyncpg.connect(postgres_url)
     urls, made = {}, []
     try:
         for name in (*SERVICES, "gateway"):
             folder = ROOT / name if name == "gateway" else ROOT / "services" / name
             database = f"mercer_test_{secrets.token_hex(4)}_{name}"
-            await admin.execute(f"create database {database} template {await template(admin, folder)}")
+            await admin.execute(f"create database {database} template {await template(postgres_url, admin, folder)}")
             made.append(database)
-            urls[name] = with_database(postgres_url(), database)
+            urls[name] = with_database(postgres_url, database)
         yield urls
     finally:
         for database in made:
@@ -62,20 +83,20 @@ async def databases() -> AsyncIterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
-async def stack(databases: dict[str, str]) -> AsyncIterator[Stack]:
+async def stack(databases: dict[str, str], rabbitmq_url: str) -> AsyncIterator[Stack]:
     """Four services and the gateway, started once per worker."""
     from services.chassis.service import make_app
 
     namespace = f"t{secrets.token_hex(4)}"
     apps, urls, runners, settings = {}, {}, [], {}
-    async with aiohttp.ClientSession() as session, only_declared(namespace):
+    async with aiohttp.ClientSession() as session, only_declared(rabbitmq_url, namespace):
         try:
             for name in SERVICES:
                 service = importlib.import_module(f"services.{name}.service").SERVICE
                 settings[name] = service.settings(
                     port=0,
                     database_url=SecretStr(databases[name]),
-                    rabbitmq_url=SecretStr(rabbitmq_url()),
+                    rabbitmq_url=SecretStr(rabbitmq_url),
                     secret=SecretStr(SECRET),
                     namespace=namespace,
                     reserve_stock="manual",
@@ -85,7 +106,7 @@ async def stack(databases: dict[str, str]) -> AsyncIterator[Stack]:
                 apps[name] = make_app(service, settings[name])
                 runner, urls[name] = await serve(apps[name])
                 runners.append(runner)
-            apps["gateway"] = await make_gateway(databases["gateway"], namespace, urls)
+            apps["gateway"] = await make_gateway(databases["gateway"], rabbitmq_url, namespace, urls)
             runner, urls["gateway"] = await serve(apps["gateway"])
             runners.append(runner)
             if os.environ.get("MERCER_CHECK_ANSWERS"):
@@ -101,7 +122,7 @@ async def stack(databases: dict[str, str]) -> AsyncIterator[Stack]:
         finally:
             for runner in reversed(runners):
                 await runner.cleanup()
-            await drop_queues(namespace)
+            await drop_queues(rabbitmq_url, namespace)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,6 @@ from services.chassis.service import make_app
 from tests.support.client import Client
 from tests.support.factories.shops import Shop, place, set_up
 from tests.support.locks import in_transaction, stalled, waits
-from tests.support.servers import rabbitmq_url
 from tests.support.stack import SECRET, Stack, serve
 from tests.support.waiting import until
 
@@ -29,7 +28,7 @@ async def shop(api: Client) -> Shop:
 async def subscriber(stack: Stack) -> AsyncIterator[list[dict[str, Any]]]:
     """All events of the product, as another system would get them: an own queue on the events exchange."""
     seen: list[dict[str, Any]] = []
-    connection = await aio_pika.connect(rabbitmq_url())
+    connection = await aio_pika.connect(stack.rabbitmq_url)
     async with connection:
         channel = await connection.channel()
         queue = await channel.declare_queue(exclusive=True)

@@ -17,22 +17,16 @@ from services.chassis.bus import Bus
 from services.chassis.db import create_pool
 from services.chassis.migrate import migrate
 from tests.support.broker import MakeBus, Start, Wire, connected
-from tests.support.servers import postgres_url, rabbitmq_url, with_database
+from tests.support.servers import new_database
 
 
 @pytest.fixture(scope="session")
-async def database_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+async def database_url(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """A database that has nothing but the chassis' tables."""
-    name = f"t_chassis_{secrets.token_hex(4)}"
     folder: Path = tmp_path_factory.mktemp("nothing") / "sql"
-    admin = await asyncpg.connect(postgres_url())
-    try:
-        await admin.execute(f"create database {name}")
-        await migrate(with_database(postgres_url(), name), folder)
-        yield with_database(postgres_url(), name)
-    finally:
-        await admin.execute(f"drop database if exists {name} with (force)")
-        await admin.close()
+    async with new_database(postgres_url, "chassis") as url:
+        await migrate(url, folder)
+        yield url
 
 
 @pytest.fixture
@@ -64,29 +58,29 @@ async def start() -> AsyncIterator[Start]:
 
 
 @pytest.fixture
-async def wire() -> AsyncIterator[Wire]:
-    wire = Wire(rabbitmq_url())
+async def wire(rabbitmq_url: str) -> AsyncIterator[Wire]:
+    wire = Wire(rabbitmq_url)
     await wire.open()
     yield wire
     await wire.close()
 
 
 @pytest.fixture
-async def probe() -> AsyncIterator[AbstractChannel]:
+async def probe(rabbitmq_url: str) -> AsyncIterator[AbstractChannel]:
     """The test's own channel, to look at the broker from outside."""
-    connection = await aio_pika.connect(rabbitmq_url())
+    connection = await aio_pika.connect(rabbitmq_url)
     yield await connection.channel()
     await connection.close()
 
 
 @pytest.fixture
-async def make_bus(probe: AbstractChannel) -> AsyncIterator[MakeBus]:
+async def make_bus(rabbitmq_url: str, probe: AbstractChannel) -> AsyncIterator[MakeBus]:
     """`await make_bus("orders")`: a connected bus; all of a test share a namespace, removed at its end."""
     namespace = f"t{secrets.token_hex(4)}"
     buses: list[Bus] = []
 
     async def make(service: str, url: str | None = None, *, connect: bool = True) -> Bus:
-        bus = Bus(url or rabbitmq_url(), namespace, service)
+        bus = Bus(url or rabbitmq_url, namespace, service)
         buses.append(bus)
         await bus.start()
         if connect:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -56,8 +55,8 @@ insert into copies
 
 
 @pytest.fixture
-async def db() -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(os.environ["MERCER_POSTGRES_URL"], server_settings={"timezone": "UTC"})
+async def db(postgres_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(postgres_url, server_settings={"timezone": "UTC"})
     await connection.execute(SCHEMA)
     yield connection
     await connection.close()

@@ -1,7 +1,6 @@
 """Keys that only some rows have, and keys that come together."""
 
 import json
-import os
 
 import asyncpg
 
@@ -36,8 +35,8 @@ insert into shape_parts values ('p1', 't1', 5), ('p2', 't1', 6);
 """
 
 
-async def test_shapes_and_companions() -> None:
-    db = await asyncpg.connect(os.environ["MERCER_POSTGRES_URL"])
+async def test_shapes_and_companions(postgres_url: str) -> None:
+    db = await asyncpg.connect(postgres_url)
     try:
         await db.execute(SCHEMA)
         chosen = one_query(TOY, {}, expand=tree(("parts",)))

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
-import asyncpg
 import pytest
 from aiohttp import web
 from pydantic import Field
@@ -17,7 +16,7 @@ from services.chassis.http import ACTOR_HEADER, Body, actor, answering, json_byt
 from services.chassis.keys import POOL
 from services.chassis.migrate import CHASSIS
 from tests.support.client import Client
-from tests.support.servers import postgres_url, with_database
+from tests.support.servers import new_database
 from tests.support.stack import SECRET, serve
 
 
@@ -50,13 +49,9 @@ async def get_notes(request: web.Request) -> web.Response:
 
 
 @pytest.fixture(scope="module")
-async def url() -> AsyncIterator[str]:
-    admin = await asyncpg.connect(postgres_url())
-    await admin.execute("drop database if exists t_chassis_http with (force)")
-    await admin.execute("create database t_chassis_http")
-    yield with_database(postgres_url(), "t_chassis_http")
-    await admin.execute("drop database t_chassis_http with (force)")
-    await admin.close()
+async def url(postgres_url: str) -> AsyncIterator[str]:
+    async with new_database(postgres_url, "http") as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

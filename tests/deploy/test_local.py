@@ -1,15 +1,15 @@
 """The commands of `deploy/local.py`, as far as they start nothing."""
 
-import json
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from deploy import environment, local
-from deploy.processes import Failed
+from deploy.home import open_home
+from deploy.processes import Failed, Ports
+from deploy.stack import Stack
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent.parent
 def test_every_target_of_the_makefile_is_explained_and_known() -> None:
     listed = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     targets = {row.split()[0] for row in listed.splitlines()}
-    assert targets == {"help", "up", "servers", "test", "lint", "clean", "reset", "env"}
+    assert targets == {"help", "up", "servers", "test", "unit", "cov", "lint", "clean", "reset", "env"}
     for target in targets - {"help"}:
         assert local._parse([target]).command == target
 
@@ -49,47 +49,16 @@ def test_a_part_of_the_suite(monkeypatch: pytest.MonkeyPatch) -> None:
     assert local._pytest_arguments([], "") == ["-m", "pytest", "-n", "4"]
 
 
-@pytest.mark.parametrize(
-    ("failed", "paths", "statuses", "expected", "runs"),
-    [
-        ([], [], [0], 0, 1),
-        (["tests/test_a.py::test_x[a b]"], [], [1, 0], 0, 2),
-        (["tests/test_a.py::test_x[a b]"], [], [1, 1], 1, 2),
-        (["a", "b", "c"], [], [1], 1, 1),
-        (["a"], ["tests/orders"], [1], 1, 1),
-        (["a"], [], [2], 2, 1),
-        ([], [], [1], 1, 1),
-    ],
-)
-def test_few_that_failed_are_tried_once_more(
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    failed: list[str],
-    paths: list[str],
-    statuses: list[int],
-    expected: int,
-    runs: int,
-) -> None:
-    cache = tmp_path / ".pytest_cache" / "v" / "cache"
-    cache.mkdir(parents=True)
-    (cache / "lastfailed").write_text('{"of a run before": true}')
-    asked: list[tuple[str, ...]] = []
-
-    def foreground(stack: object, *arguments: str) -> int:
-        asked.append(arguments)
-        if failed:
-            (cache / "lastfailed").write_text(json.dumps(dict.fromkeys(failed, True)))
-        return statuses[len(asked) - 1]
-
-    monkeypatch.setattr(local, "CHECKOUT", tmp_path)
-    monkeypatch.setattr(local, "_foreground", foreground)
-    stack: Any = None
-    assert local._suite(stack, paths, "", []) == expected
-    assert len(asked) == runs
-    assert asked[1:] == [("-m", "pytest", *failed)] * (runs - 1)
-    said = "".join(capsys.readouterr())
-    assert ("To be mended" in said) == (expected == 0 and runs == 2)
+def test_the_tests_are_told_nothing_of_how_mercer_is_run_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """But whether they are to write the generated pages anew."""
+    monkeypatch.setenv("MERCER_WRITE_DOCS", "1")
+    monkeypatch.setenv("MERCER_SMTP_URL", "smtp://somewhere")
+    monkeypatch.setenv("OTHER", "kept")
+    home = open_home(tmp_path / "state")
+    told = Stack(home, Ports("20000-32767"), throw_away=True).test_env()
+    home.close()
+    assert {"MERCER_WRITE_DOCS": "1", "MERCER_CHECK_ANSWERS": "1", "OTHER": "kept"}.items() <= told.items()
+    assert "MERCER_SMTP_URL" not in told
 
 
 def test_an_old_or_absent_uv_is_not_used(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import pytest
 
 from deploy import provision
 from deploy.provision import Refused, Target
-from tests.support.servers import postgres_url
 
 URLS = {
     f"MERCER_{name.upper()}_DATABASE_URL": f"postgresql://mercer_{name}:pw@db/mercer_{name}"
@@ -17,71 +16,71 @@ URLS = {
 }
 
 
-def url_of(target: Target) -> str:
-    parts = urllib.parse.urlsplit(postgres_url())
+def url_of(postgres_url: str, target: Target) -> str:
+    parts = urllib.parse.urlsplit(postgres_url)
     place = parts.netloc.rpartition("@")[2]
     password = urllib.parse.quote(target.password, safe="")
     return parts._replace(netloc=f"{target.role}:{password}@{place}", path=f"/{target.database}").geturl()
 
 
 @pytest.fixture
-async def targets() -> AsyncIterator[list[Target]]:
+async def targets(postgres_url: str) -> AsyncIterator[list[Target]]:
     mark = f"{provision.TEST_PREFIX}{secrets.token_hex(4)}"
     made = [Target(f"{mark}_{name}", 'it\'s "a" 100% $$ pass/word@:', f"{mark}_{name}") for name in ("a", "b")]
     yield made
-    await provision.drop(postgres_url(), made)
+    await provision.drop(postgres_url, made)
 
 
-async def test_each_role_owns_its_database_and_enters_no_other(targets: list[Target]) -> None:
-    await provision.provision(postgres_url(), targets)
+async def test_each_role_owns_its_database_and_enters_no_other(postgres_url: str, targets: list[Target]) -> None:
+    await provision.provision(postgres_url, targets)
     first, second = targets
-    db = await asyncpg.connect(url_of(first))
+    db = await asyncpg.connect(url_of(postgres_url, first))
     await db.execute("CREATE TABLE t (x int)")
     await db.close()
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await asyncpg.connect(url_of(Target(first.role, first.password, second.database)))
+        await asyncpg.connect(url_of(postgres_url, Target(first.role, first.password, second.database)))
 
 
-async def test_again_it_keeps_the_data_and_takes_the_new_password(targets: list[Target]) -> None:
-    await provision.provision(postgres_url(), targets)
+async def test_again_it_keeps_the_data_and_takes_the_new_password(postgres_url: str, targets: list[Target]) -> None:
+    await provision.provision(postgres_url, targets)
     first = targets[0]
-    db = await asyncpg.connect(url_of(first))
+    db = await asyncpg.connect(url_of(postgres_url, first))
     await db.execute("CREATE TABLE t AS SELECT 7 AS x")
     await db.close()
     changed = Target(first.role, "changed", first.database)
-    await provision.provision(postgres_url(), [changed])
-    db = await asyncpg.connect(url_of(changed))
+    await provision.provision(postgres_url, [changed])
+    db = await asyncpg.connect(url_of(postgres_url, changed))
     assert await db.fetchval("SELECT x FROM t") == 7
     await db.close()
     with pytest.raises(asyncpg.InvalidPasswordError):
-        await asyncpg.connect(url_of(first))
+        await asyncpg.connect(url_of(postgres_url, first))
 
 
-async def test_an_administrator_need_not_be_superuser(targets: list[Target]) -> None:
-    admin = await asyncpg.connect(postgres_url())
+async def test_an_administrator_need_not_be_superuser(postgres_url: str, targets: list[Target]) -> None:
+    admin = await asyncpg.connect(postgres_url)
     role = Target(f"{targets[0].role}_admin", "pw", "postgres")
     await admin.execute(f"CREATE ROLE {role.role} LOGIN CREATEDB CREATEROLE PASSWORD 'pw'")
     try:
-        await provision.provision(url_of(role), targets)
-        db = await asyncpg.connect(url_of(targets[0]))
+        await provision.provision(url_of(postgres_url, role), targets)
+        db = await asyncpg.connect(url_of(postgres_url, targets[0]))
         await db.execute("CREATE TABLE t (x int)")
         await db.close()
     finally:
-        await provision.drop(postgres_url(), targets)
+        await provision.drop(postgres_url, targets)
         await admin.execute(f"DROP OWNED BY {role.role}")
         await admin.execute(f"DROP ROLE {role.role}")
         await admin.close()
 
 
-async def test_an_administrator_without_the_right_is_told(targets: list[Target]) -> None:
-    await provision.provision(postgres_url(), targets[:1])
+async def test_an_administrator_without_the_right_is_told(postgres_url: str, targets: list[Target]) -> None:
+    await provision.provision(postgres_url, targets[:1])
     with pytest.raises(Refused, match="must be able to create roles and databases"):
-        await provision.provision(url_of(targets[0]), targets[1:])
+        await provision.provision(url_of(postgres_url, targets[0]), targets[1:])
 
 
-async def test_only_test_databases_are_dropped() -> None:
+async def test_only_test_databases_are_dropped(postgres_url: str) -> None:
     with pytest.raises(Refused, match="no test database"):
-        await provision.drop(postgres_url(), [Target("mercer_orders", "pw", "mercer_orders")])
+        await provision.drop(postgres_url, [Target("mercer_orders", "pw", "mercer_orders")])
 
 
 @pytest.mark.parametrize(

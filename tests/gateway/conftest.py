@@ -1,6 +1,5 @@
 """The gateway on a real database, in front of four services that only note what reaches them."""
 
-import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -13,24 +12,25 @@ import pytest
 from aiohttp import web
 
 from gateway.settings import SERVICES
-from tests.support.edge import Edge, FakeService, Start, listen, new_database, serving
+from tests.support.edge import Edge, FakeService, Start, listen, serving
+from tests.support.servers import new_database
 
 GATEWAY = Path(__file__).parent.parent.parent / "gateway"
 
 
 @pytest.fixture(scope="session")
-async def database() -> AsyncIterator[str]:
+async def database(postgres_url: str) -> AsyncIterator[str]:
     """URL of an empty database of the gateway's own."""
-    async with new_database() as url:
+    async with new_database(postgres_url, "edge") as url:
         yield url
 
 
 @pytest.fixture(scope="session")
-async def namespace() -> AsyncIterator[str]:
+async def namespace(rabbitmq_url: str) -> AsyncIterator[str]:
     """The gateways' names on the broker, removed at the end."""
     name = f"t{secrets.token_hex(4)}"
     yield name
-    async with await aio_pika.connect(os.environ["MERCER_RABBITMQ_URL"]) as connection:
+    async with await aio_pika.connect(rabbitmq_url) as connection:
         channel = await connection.channel()
         for kind in ("events", "dead"):
             await channel.exchange_delete(f"{name}.{kind}")
@@ -59,23 +59,32 @@ async def visitor() -> AsyncIterator[aiohttp.ClientSession]:
 
 @pytest.fixture(scope="session")
 async def start(
-    database: str, namespace: str, services: dict[str, FakeService], visitor: aiohttp.ClientSession
+    database: str, rabbitmq_url: str, namespace: str, services: dict[str, FakeService], visitor: aiohttp.ClientSession
 ) -> AsyncIterator[Start]:
     """Start one more gateway, with settings of its own."""
     async with AsyncExitStack() as stack:
 
         async def start_one(**settings: Any) -> Edge:
-            return await stack.enter_async_context(serving(database, namespace, services, visitor, **settings))
+            return await stack.enter_async_context(
+                serving(database, rabbitmq_url, namespace, services, visitor, **settings)
+            )
 
         yield start_one
 
 
 @pytest.fixture
 async def new_edge(
-    namespace: str, services: dict[str, FakeService], visitor: aiohttp.ClientSession
+    postgres_url: str,
+    rabbitmq_url: str,
+    namespace: str,
+    services: dict[str, FakeService],
+    visitor: aiohttp.ClientSession,
 ) -> AsyncIterator[Edge]:
     """A gateway whose users one test has to itself."""
-    async with new_database() as url, serving(url, namespace, services, visitor) as edge:
+    async with (
+        new_database(postgres_url, "edge") as url,
+        serving(url, rabbitmq_url, namespace, services, visitor) as edge,
+    ):
         yield edge
 
 

@@ -13,7 +13,6 @@ from services.chassis.ids import new_id
 from tests.support.client import Client
 from tests.support.commands import Ask
 from tests.support.factories.shops import Shop, set_up
-from tests.support.servers import rabbitmq_url
 from tests.support.stack import Stack
 from tests.support.waiting import until
 
@@ -30,7 +29,7 @@ async def shop(api: Client) -> Shop:
 async def collection_events(stack: Stack) -> AsyncIterator[list[Row]]:
     """Events about payment collections, as they come."""
     events: list[Row] = []
-    connection = await aio_pika.connect(rabbitmq_url())
+    connection = await aio_pika.connect(stack.rabbitmq_url)
     async with connection:
         channel = await connection.channel()
         queue = await channel.declare_queue(exclusive=True)

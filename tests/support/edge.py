@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import secrets
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -67,19 +65,6 @@ async def listen(app: web.Application, host: str = "127.0.0.1", port: int = 0) -
     assert site._server is not None
     found = site._server.sockets[0].getsockname()  # type: ignore[attr-defined]
     return runner, f"http://{found[0]}:{found[1]}"
-
-
-@asynccontextmanager
-async def new_database() -> AsyncIterator[str]:
-    admin_url = os.environ["MERCER_POSTGRES_URL"]
-    name = f"mercer_test_{secrets.token_hex(4)}_edge"
-    admin = await asyncpg.connect(admin_url)
-    await admin.execute(f"create database {name}")
-    try:
-        yield urllib.parse.urlsplit(admin_url)._replace(path=f"/{name}").geturl()
-    finally:
-        await admin.execute(f"drop database if exists {name} with (force)")
-        await admin.close()
 
 
 @dataclass
@@ -154,14 +139,19 @@ Start = Callable[..., Awaitable[Edge]]
 
 @asynccontextmanager
 async def serving(
-    database: str, namespace: str, services: dict[str, FakeService], session: aiohttp.ClientSession, **settings: Any
+    database: str,
+    rabbitmq_url: str,
+    namespace: str,
+    services: dict[str, FakeService],
+    session: aiohttp.ClientSession,
+    **settings: Any,
 ) -> AsyncIterator[Edge]:
     """A gateway on this database, with settings of its own."""
     chosen = GatewaySettings(
         **{
             "port": 0,
             "database_url": SecretStr(database),
-            "rabbitmq_url": SecretStr(os.environ["MERCER_RABBITMQ_URL"]),
+            "rabbitmq_url": SecretStr(rabbitmq_url),
             "namespace": namespace,
             "secret": SecretStr(SECRET),
             "session_secret": SecretStr(SESSION_SECRET),

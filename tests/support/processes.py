@@ -11,7 +11,6 @@ from pathlib import Path
 import aiohttp
 
 from tests.support.client import Client
-from tests.support.servers import rabbitmq_url
 from tests.support.stack import SECRET, Stack
 from tests.support.waiting import until
 
@@ -29,7 +28,7 @@ def environment(stack: Stack, service: str, port: int) -> dict[str, str]:
     return {
         "MERCER_PORT": str(port),
         "MERCER_DATABASE_URL": stack.databases[service],
-        "MERCER_RABBITMQ_URL": rabbitmq_url(),
+        "MERCER_RABBITMQ_URL": stack.rabbitmq_url,
         "MERCER_SECRET": SECRET,
         "MERCER_NAMESPACE": stack.namespace,
         "MERCER_RESERVE_STOCK": "manual",

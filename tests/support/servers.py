@@ -1,8 +1,14 @@
-"""Postgres and RabbitMQ as `make test` started them, and databases copied from templates."""
+"""Postgres and RabbitMQ as `make test` started them, and databases of the tests' own.
 
+Only the fixtures `postgres_url` and `rabbitmq_url` know where they are: so it is known which tests need them.
+"""
+
+import contextlib
 import hashlib
 import os
+import secrets
 import urllib.parse
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
@@ -13,27 +19,35 @@ from services.chassis.migrate import files, migrate
 TEMPLATE_LOCK = 7305214
 
 
-def postgres_url() -> str:
-    """The superuser's URL of the server that `make test` started."""
-    return needed("MERCER_POSTGRES_URL")
-
-
-def rabbitmq_url() -> str:
-    """The URL of the broker that `make test` started."""
-    return needed("MERCER_RABBITMQ_URL")
-
-
-def needed(name: str) -> str:
-    if name not in os.environ:
-        pytest.exit(f"{name} is not set: run the tests with `make test`, or start the servers with `make servers`.", 4)
-    return os.environ[name]
+def url_of_server(variable: str) -> str:
+    """The URL in this variable; without it no test that needs the server can run."""
+    if variable not in os.environ:
+        pytest.exit(
+            f"{variable} is not set: run the tests with `make test`, those that need no server with `make unit`, "
+            "or start the servers with `make servers`.",
+            4,
+        )
+    return os.environ[variable]
 
 
 def with_database(url: str, name: str) -> str:
     return urllib.parse.urlsplit(url)._replace(path=f"/{name}").geturl()
 
 
-async def template(admin: asyncpg.Connection, folder: Path) -> str:
+@contextlib.asynccontextmanager
+async def new_database(postgres_url: str, label: str) -> AsyncIterator[str]:
+    """The URL of an empty database, which is dropped in the end."""
+    name = f"mercer_test_{secrets.token_hex(4)}_{label}"
+    admin = await asyncpg.connect(postgres_url)
+    try:
+        await admin.execute(f"create database {name}")
+        yield with_database(postgres_url, name)
+    finally:
+        await admin.execute(f"drop database if exists {name} with (force)")
+        await admin.close()
+
+
+async def template(postgres_url: str, admin: asyncpg.Connection, folder: Path) -> str:
     """Name of a migrated database to copy from, made when this state of the migrations has none yet."""
     state = "".join(name + sql for name, sql in files(folder / "sql"))
     name = f"mercer_template_{folder.name}_{hashlib.sha256(state.encode()).hexdigest()[:16]}"
@@ -42,7 +56,7 @@ async def template(admin: asyncpg.Connection, folder: Path) -> str:
         if not await admin.fetchval("select true from pg_database where datname = $1", name):
             await admin.execute(f"drop database if exists {name}_new")
             await admin.execute(f"create database {name}_new")
-            await migrate(with_database(postgres_url(), f"{name}_new"), folder / "sql")
+            await migrate(with_database(postgres_url, f"{name}_new"), folder / "sql")
             await admin.execute(f"alter database {name}_new rename to {name}")
     finally:
         await admin.execute("select pg_advisory_unlock($1)", TEMPLATE_LOCK)

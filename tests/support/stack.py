@@ -16,7 +16,6 @@ from services.chassis.http import ACTOR_HEADER, sign_actor
 from services.chassis.keys import POOL
 from services.chassis.settings import Settings
 from tests.support.client import Client
-from tests.support.servers import rabbitmq_url
 
 SERVICES = ("orders", "catalog", "payments", "inventory")
 SECRET = "a secret of the tests, 32 characters or more"
@@ -33,6 +32,10 @@ class Stack:
     namespace: str
     session: aiohttp.ClientSession
     settings: dict[str, Settings]
+
+    @property
+    def rabbitmq_url(self) -> str:
+        return self.settings["orders"].rabbitmq_url.get_secret_value()
 
     def service(self, name: str) -> Client:
         """A client that speaks to one service directly, as the gateway would."""
@@ -75,7 +78,7 @@ async def serve(app: web.Application) -> tuple[web.AppRunner, str]:
     return runner, f"http://{host}:{port}"
 
 
-async def make_gateway(database: str, namespace: str, urls: dict[str, str]) -> web.Application:
+async def make_gateway(database: str, rabbitmq_url: str, namespace: str, urls: dict[str, str]) -> web.Application:
     """The gateway's application, with an admin user of the tests."""
     from gateway.app import make_app, prepare
     from gateway.settings import GatewaySettings
@@ -83,7 +86,7 @@ async def make_gateway(database: str, namespace: str, urls: dict[str, str]) -> w
     settings = GatewaySettings(
         port=0,
         database_url=SecretStr(database),
-        rabbitmq_url=SecretStr(rabbitmq_url()),
+        rabbitmq_url=SecretStr(rabbitmq_url),
         secret=SecretStr(SECRET),
         session_secret=SecretStr(SECRET[::-1]),
         namespace=namespace,
@@ -102,7 +105,7 @@ async def listening(stack: Stack, *names: str) -> AsyncIterator[list[dict[str, A
     import orjson
 
     events: list[dict[str, Any]] = []
-    connection = await aio_pika.connect(rabbitmq_url())
+    connection = await aio_pika.connect(stack.rabbitmq_url)
     async with connection:
         channel = await connection.channel()
         queue = await channel.declare_queue(exclusive=True)
@@ -117,13 +120,13 @@ async def listening(stack: Stack, *names: str) -> AsyncIterator[list[dict[str, A
 
 
 @contextlib.asynccontextmanager
-async def only_declared(namespace: str) -> AsyncIterator[None]:
+async def only_declared(rabbitmq_url: str, namespace: str) -> AsyncIterator[None]:
     """Fails at the end when a service has published an event that its `events.py` does not declare."""
     import aio_pika
     import orjson
 
     published: set[tuple[str, str]] = set()
-    async with await aio_pika.connect(rabbitmq_url()) as connection:
+    async with await aio_pika.connect(rabbitmq_url) as connection:
         channel = await connection.channel()
         exchange = await channel.declare_exchange(f"{namespace}.events", aio_pika.ExchangeType.TOPIC, durable=True)
         queue = await channel.declare_queue(exclusive=True)
@@ -142,11 +145,11 @@ async def only_declared(namespace: str) -> AsyncIterator[None]:
     assert not {pair for pair in published - declared if pair[0] in modules}, "published, and not in events.py"
 
 
-async def drop_queues(namespace: str) -> None:
+async def drop_queues(rabbitmq_url: str, namespace: str) -> None:
     """Remove what the services declared on the broker under this worker's names."""
     import aio_pika
 
-    connection = await aio_pika.connect(rabbitmq_url())
+    connection = await aio_pika.connect(rabbitmq_url)
     async with connection:
         channel = await connection.channel()
         for name in SERVICES:

@@ -1,7 +1,6 @@
 """The store: what it is preset to, its currencies, and its providers."""
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,7 +12,7 @@ from services.catalog.service import SERVICE
 from services.chassis.migrate import migrate
 from tests.support.client import Client
 from tests.support.database import reads
-from tests.support.servers import postgres_url, with_database
+from tests.support.servers import new_database
 from tests.support.stack import Stack
 
 PRESET = {
@@ -134,12 +133,8 @@ async def test_providers(catalog: Client) -> None:
     assert await catalog.ok("GET", "/admin/store/tax-providers") == {"tax_providers": []}
 
 
-async def test_an_empty_database_is_filled_once_however_many_start() -> None:
-    name = f"mercer_test_{secrets.token_hex(4)}_seed"
-    admin = await asyncpg.connect(postgres_url())
-    try:
-        await admin.execute(f"create database {name}")
-        url = with_database(postgres_url(), name)
+async def test_an_empty_database_is_filled_once_however_many_start(postgres_url: str) -> None:
+    async with new_database(postgres_url, "seed") as url:
         await migrate(url, SERVICE.sql)
 
         async def start() -> None:
@@ -154,6 +149,3 @@ async def test_an_empty_database_is_filled_once_however_many_start() -> None:
         counts = [await db.fetchval(f"select count(*) from {table}") for table in tables]
         await db.close()
         assert counts == [1, 1, 2, 120, 250, 1]
-    finally:
-        await admin.execute(f"drop database if exists {name} with (force)")
-        await admin.close()

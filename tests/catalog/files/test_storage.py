@@ -35,7 +35,7 @@ def s3_settings(endpoint: str, bucket: str = BUCKET) -> FileSettings:
 
 
 @pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
+def s3_url() -> Iterator[str]:
     """A server that speaks as S3 does, on a free port."""
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
@@ -47,11 +47,11 @@ def endpoint() -> Iterator[str]:
 
 
 @pytest.fixture
-async def s3(endpoint: str) -> S3:
+async def s3(s3_url: str) -> S3:
     """With an empty bucket."""
-    async with aiohttp.ClientSession() as session, session.post(f"{endpoint}/moto-api/reset") as answer:
+    async with aiohttp.ClientSession() as session, session.post(f"{s3_url}/moto-api/reset") as answer:
         assert answer.status == 200
-    store = S3(s3_settings(endpoint))
+    store = S3(s3_settings(s3_url))
     async with store._client() as client:
         await client.create_bucket(Bucket=BUCKET)
     return store
@@ -63,9 +63,8 @@ def disk(tmp_path: Path) -> Disk:
 
 
 @pytest.fixture(params=["disk", "s3"])
-def store(request: pytest.FixtureRequest) -> Storage:
-    found: Storage = request.getfixturevalue(request.param)
-    return found
+def store(request: pytest.FixtureRequest, disk: Disk, s3: S3) -> Storage:
+    return disk if request.param == "disk" else s3
 
 
 async def stream(*chunks: bytes) -> AsyncIterator[bytes]:
@@ -193,11 +192,11 @@ async def test_s3_hands_out_a_link(s3: S3) -> None:
         assert answer.headers["Content-Disposition"] == 'attachment; filename="Preise-neu-.csv"'
 
 
-async def test_uploads_in_s3(s3: S3, endpoint: str, api: Client, fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_uploads_in_s3(s3: S3, s3_url: str, api: Client, fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "MERCER_FILES": "s3",
         "MERCER_S3_BUCKET": BUCKET,
-        "MERCER_S3_ENDPOINT": endpoint,
+        "MERCER_S3_ENDPOINT": s3_url,
         "MERCER_S3_ACCESS_KEY_ID": "somebody",
         "MERCER_S3_SECRET_ACCESS_KEY": "something",
     }.items():
@@ -220,7 +219,7 @@ async def test_uploads_in_s3(s3: S3, endpoint: str, api: Client, fresh: None, mo
     assert await fetched(f"{api.base}/store/uploads/{public}") == (200, content)
     assert (await fetched(f"{api.base}/store/uploads/{protected}"))[0] == 404
     url = (await api.ok("POST", "/admin/uploads/download-url", {"file_key": protected}))["download_url"]
-    assert url.startswith(f"{endpoint}/{BUCKET}/{protected}?")
+    assert url.startswith(f"{s3_url}/{BUCKET}/{protected}?")
     assert await fetched(url) == (200, b"a;b")
     for key in (public, protected, public):
         await api.ok("DELETE", "/admin/uploads", {"file_key": key})
@@ -236,9 +235,9 @@ async def test_s3_that_is_not_there() -> None:
             await refused
 
 
-async def test_s3_with_a_wrong_bucket(endpoint: str) -> None:
+async def test_s3_with_a_wrong_bucket(s3_url: str) -> None:
     with pytest.raises(ClientError, match="NoSuchBucket"):
-        await S3(s3_settings(endpoint, "none")).store(new_key("a.txt", protected=False), stream(b"x"))
+        await S3(s3_settings(s3_url, "none")).store(new_key("a.txt", protected=False), stream(b"x"))
 
 
 async def test_blocks() -> None:

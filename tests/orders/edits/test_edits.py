@@ -23,7 +23,6 @@ from tests.support.factories.order_edits import (
     totals,
 )
 from tests.support.factories.shops import Shop
-from tests.support.servers import rabbitmq_url
 from tests.support.stack import Stack
 from tests.support.waiting import until
 
@@ -41,7 +40,7 @@ async def order(ordered: Ordered) -> Row:
 async def edit_events(stack: Stack) -> AsyncIterator[list[tuple[str, Row]]]:
     """(name, data) of events about order edits, as they come."""
     events: list[tuple[str, Row]] = []
-    connection = await aio_pika.connect(rabbitmq_url())
+    connection = await aio_pika.connect(stack.rabbitmq_url)
     async with connection:
         channel = await connection.channel()
         queue = await channel.declare_queue(exclusive=True)
