@@ -35,7 +35,7 @@ def cols(names: str = "", **expressions: str) -> dict[str, str]:
     return plain | expressions
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Resource:
     """Rows of one table as the API shows them.
 
@@ -55,6 +55,10 @@ class Resource:
     always: Tree = ()
     omit: Mapping[str, str] = field(default_factory=dict)
     shape: str = ""
+
+    def __repr__(self) -> str:
+        # Without its relations: those lead to all other resources, which a traceback that shows values would all print.
+        return f"Resource({self.table})"
 
 
 @dataclass(frozen=True, eq=False)
