@@ -10,25 +10,25 @@ import orjson
 from aiohttp import web
 from pydantic import Field
 
-from services.chassis.db import Db, reading, transaction
-from services.chassis.errors import Conflict, InvalidData
+from services.chassis.db import Db, transaction
+from services.chassis.errors import InvalidData
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_text
 from services.chassis.params import check_known, query_of
 from services.orders.pricing.quotes import Row, store_copies
+from services.orders.pricing.rounds import StaleError, change_priced
 from services.orders.swaps.carts import (
+    Repriced,
     SwapCart,
     access_cart,
     check_open,
     load_cart,
     reprice,
-    store_methods,
-    store_totals,
+    set_methods,
+    store_cart,
 )
 from services.orders.swaps.reads import store_cart_json
-
-ROUNDS = 3
 
 
 class ShippingMethodBody(Body):
@@ -65,29 +65,47 @@ def check_method(cart: SwapCart, option_id: str, options: Sequence[Row]) -> None
         raise InvalidData(f"Shipping option {option_id} is not for customers.")
 
 
+async def with_method(app: web.Application, cart: SwapCart, body: ShippingMethodBody) -> Repriced:
+    """The cart with the method in place of the one of the same shipping profile. Raises InvalidData, and what the
+    catalog refuses with."""
+    chosen = chosen_method(cart, body)
+    quoted = await reprice(app, cart, [*cart.methods, chosen])
+    check_method(cart, body.option_id, quoted.copies.get("shipping_option", []))
+    profile = quoted.methods[-1]["profile_id"]
+    left = [method for method in cart.methods if method["profile_id"] != profile]
+    return await reprice(app, cart, [*left, chosen]) if len(left) < len(cart.methods) else quoted
+
+
+async def check_unchanged(db: Db, cart: SwapCart) -> None:
+    """Lock the cart. Raises StaleError when it is no longer as it was read, and what `access_cart` raises."""
+    now = await access_cart(db, cart.id, "change_swap_cart")
+    check_open(now)
+    if now.version != cart.version:
+        raise StaleError
+
+
 async def post_shipping_method(request: web.Request) -> web.Response:
     """The method takes the place of the one of the same shipping profile."""
     cart_id, body = request.match_info["id"], await parse(request, ShippingMethodBody)
     check_known(query_of(request), ())
-    for _ in range(ROUNDS):
-        async with reading(request) as db:
-            cart = await load_cart(db, cart_id)
+
+    async def planned(db: Db) -> SwapCart:
+        cart = await load_cart(db, cart_id)
         check_open(cart)
-        chosen = chosen_method(cart, body)
-        quoted = await reprice(request.app, cart, [*cart.methods, chosen])
-        check_method(cart, body.option_id, quoted.copies.get("shipping_option", []))
-        profile = quoted.methods[-1]["profile_id"]
-        left = [method for method in cart.methods if method["profile_id"] != profile]
-        priced = await reprice(request.app, cart, [*left, chosen]) if len(left) < len(cart.methods) else quoted
-        async with transaction(request) as db:
-            now = await access_cart(db, cart_id, "change_swap_cart")
-            check_open(now)
-            if now.version == cart.version:
-                await store_copies(db, priced.copies)
-                await store_methods(db, cart_id, priced.methods)
-                await store_totals(db, cart_id, priced.lines, priced.total)
-                return json_bytes(request, await store_cart_json(db, cart_id))
-    raise Conflict("This cart is being changed by others; try again.")
+        return cart
+
+    async def quoted(cart: SwapCart) -> Repriced:
+        return await with_method(request.app, cart, body)
+
+    async def store(db: Db, cart: SwapCart, priced: Repriced) -> str:
+        await check_unchanged(db, cart)
+        await store_copies(db, priced.copies)
+        await set_methods(db, cart_id, priced.methods)
+        await store_cart(db, cart_id, priced.lines, priced.total)
+        return await store_cart_json(db, cart_id)
+
+    busy = "This cart is being changed by others; try again."
+    return await change_priced(request, plan=planned, quote=quoted, store=store, busy=busy)
 
 
 # Payment

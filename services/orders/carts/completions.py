@@ -23,6 +23,7 @@ from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote
 from services.orders.fulfillments.owners import SWAP, access_owner
 from services.orders.orders.payment_copies import store_payments
+from services.orders.pricing.lines import LINES, store_taxes
 from services.orders.pricing.quotes import Row, store_copies
 from services.orders.settings import orders_settings
 from services.orders.swaps.carts import (
@@ -31,9 +32,8 @@ from services.orders.swaps.carts import (
     check_open,
     load_cart,
     reprice,
-    store_methods,
-    store_taxes,
-    store_totals,
+    set_methods,
+    store_cart,
 )
 from services.orders.swaps.reads import confirmed_json
 from services.orders.totals import Totals
@@ -163,9 +163,9 @@ async def confirm(db: Db, saga: Saga) -> Row:
     cart, priced, payment = cart_of(saga), saga.results["price"], saga.results["authorize"]["payment"]
     await access_owner(db, SWAP, cart.order_id, cart.swap_id, "end_saga")
     total = Totals(**priced["total"])
-    await store_methods(db, cart.id, priced["methods"], frozen=True)
-    await store_taxes(db, [line for line in priced["lines"] if not line["is_return"]])
-    await store_totals(db, cart.id, priced["lines"], total)
+    await set_methods(db, cart.id, priced["methods"], frozen=True)
+    await store_taxes(db, LINES, [line for line in priced["lines"] if not line["is_return"]], frozen=True)
+    await store_cart(db, cart.id, priced["lines"], total)
     status = "awaiting" if total.total else "confirmed"
     await db.execute(CONFIRM, cart.id, cart.swap_id, payment and payment["id"], status)
     if payment:

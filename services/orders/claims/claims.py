@@ -37,7 +37,8 @@ from services.orders.orders.orders import access_order
 from services.orders.orders.payment_copies import apply_payments
 from services.orders.orders.refunds import REFUNDABLE
 from services.orders.pricing import quotes
-from services.orders.pricing.quotes import Basket, Row, store_copies, tax_rows
+from services.orders.pricing.lines import LINES, store_rows, store_taxes
+from services.orders.pricing.quotes import Basket, Row, store_copies
 from services.orders.reads import check_order_query, written_order_json
 from services.orders.retry_keys import keyed, keyed_json
 from services.orders.returns.receipts import lines_by_id
@@ -267,29 +268,6 @@ from jsonb_to_record($1::text::jsonb) as x(
     claim_id text, order_id text, type text, refund_amount bigint, no_notification boolean, metadata jsonb,
     idempotency_key text)
 """
-# $1 claim, $2 lines, $3 their tax lines
-ADD_LINES = """
-with lines as (
-    insert into line_items (
-        id, claim_order_id, title, description, thumbnail, variant_id, product_id, unit_price, quantity, is_giftcard,
-        allow_discounts, includes_tax, has_tax_lines, subtotal, tax_total, total, original_tax_total, original_total,
-        refundable
-    )
-    select id, $1, title, description, thumbnail, variant_id, product_id, unit_price, quantity, is_giftcard,
-        allow_discounts, includes_tax, has_tax_lines, subtotal, tax_total, total, original_tax_total, original_total,
-        refundable
-    from rows from (jsonb_to_recordset($2::text::jsonb) as (
-        id text, title text, description text, thumbnail text, variant_id text, product_id text, unit_price bigint,
-        quantity int, is_giftcard boolean, allow_discounts boolean, includes_tax boolean, has_tax_lines boolean,
-        subtotal bigint, tax_total bigint, total bigint, original_tax_total bigint, original_total bigint,
-        refundable bigint
-    )) with ordinality as x
-    order by x.ordinality
-)
-insert into line_item_tax_lines (id, item_id, rate, name, code, frozen)
-select id, item_id, rate, name, code, true
-from jsonb_to_recordset($3::text::jsonb) as x(id text, item_id text, rate float8, name text, code text)
-"""
 
 
 async def commit_claim(db: Db, saga: Saga) -> Row:
@@ -301,8 +279,9 @@ async def commit_claim(db: Db, saga: Saga) -> Row:
     fields = ("claim_id", "order_id", "type", "refund_amount", "no_notification", "metadata", "idempotency_key")
     status = payment_status(state["type"], paid_back=True)
     await db.execute(ADD_CLAIM, json_text({name: state[name] for name in fields}), status, address_id)
-    taxes = tax_rows(state["lines"], "litl", "item_id", frozen=True)
-    await db.execute(ADD_LINES, claim_id, json_text(state["lines"]), json_text(taxes))
+    if state["lines"]:
+        await store_rows(db, LINES, state["lines"], claim_order_id=claim_id)
+        await store_taxes(db, LINES, state["lines"], frozen=True)
     await set_methods(db, claim_id, state["linked"], state["methods"])
     await write_items(db, claim_id, state["items"])
     if state["return"] is not None:

@@ -11,9 +11,9 @@ from services.chassis.db import Db
 from services.chassis.errors import NotFound
 from services.chassis.http import Body
 from services.chassis.ids import new_id
-from services.chassis.jsons import json_text
 from services.orders import remote
 from services.orders.fulfillment_providers import validated
+from services.orders.pricing.lines import METHODS, method_row, store_rows
 from services.orders.pricing.quotes import Basket, Row, option_data, question
 from services.orders.totals import LARGEST
 
@@ -35,25 +35,16 @@ where not exists (
     where m.id = x.id and (m.order_id = $1 or c.order_id = $1) and m.return_id is null
 )
 """
-# $1 claim, $2 ids of those that there are, $3 new ones. Those that belong to the order as well stay there.
-SET = """
+# $1 claim, $2 ids of those that there are. Those that belong to the order as well stay there.
+LINK = """
 with left_out as (
     update shipping_methods set claim_order_id = null
     where claim_order_id = $1 and id <> all ($2::text[]) and coalesce(order_id, cart_id, swap_id) is not null
 ), gone as (
     delete from shipping_methods
     where claim_order_id = $1 and id <> all ($2::text[]) and coalesce(order_id, cart_id, swap_id) is null
-), linked as (
-    update shipping_methods set claim_order_id = $1 where id = any($2::text[])
 )
-insert into shipping_methods (
-    id, claim_order_id, shipping_option_id, profile_id, provider_id, price, data, includes_tax
-)
-select id, $1, option_id, profile_id, provider_id, price, data, includes_tax
-from rows from (jsonb_to_recordset($3::text::jsonb) as (
-    id text, option_id text, profile_id text, provider_id text, price bigint, data jsonb, includes_tax boolean
-)) with ordinality as x
-order by x.ordinality
+update shipping_methods set claim_order_id = $1 where id = any($2::text[])
 """
 
 
@@ -110,4 +101,7 @@ async def check_methods(db: Db, order_id: str, ids: list[str]) -> None:
 
 async def set_methods(db: Db, claim_id: str, ids: list[str], methods: list[Row]) -> None:
     """These are the methods of the claim, and no others."""
-    await db.execute(SET, claim_id, ids, json_text(methods))
+    await db.execute(LINK, claim_id, ids)
+    if methods:
+        rows = [method_row(method) | {"data": method["data"]} for method in methods]
+        await store_rows(db, METHODS, rows, claim_order_id=claim_id)

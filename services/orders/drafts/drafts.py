@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field
 
 from services.chassis.db import Db, reading, transaction
 from services.chassis.embed import page_json
-from services.chassis.errors import ApiError, Conflict, NotAllowed, NotFound
+from services.chassis.errors import ApiError, NotAllowed, NotFound
 from services.chassis.http import ABSENT, Body, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_or_null, json_text
@@ -33,7 +33,6 @@ from services.orders.customers.addresses import (
 from services.orders.customers.customers import Email
 from services.orders.drafts.parts import (
     Draft,
-    StaleError,
     access_draft,
     check_open,
     check_unchanged,
@@ -43,12 +42,12 @@ from services.orders.drafts.parts import (
 )
 from services.orders.pricing import quotes
 from services.orders.pricing.quotes import Basket, Quote, Row, priced
+from services.orders.pricing.rounds import StaleError, change_priced
 from services.orders.reads import draft_json, drafts_page
 from services.orders.totals import LARGEST
 
 log = structlog.get_logger()
 
-ROUNDS = 5
 REFRESH_SECONDS = 1.0  # a read does not wait for the catalog any longer
 Quantity = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Price = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
@@ -289,26 +288,24 @@ Change = Callable[[Db, Draft, Quote], Awaitable[str]]
 
 
 async def change_draft(request: web.Request, plan: Plan, change: Change) -> web.Response:
-    """Quote what `plan` makes of the draft, and let `change` store it and say the answer. Without plan nothing changes.
-
-    Starts over when the draft was changed meanwhile; raises Conflict when that happens again and again.
-    """
+    """Quote what `plan` makes of the draft, and let `change` store it and answer. Without a plan nothing changes."""
     draft_id = request.match_info["id"]
-    for _ in range(ROUNDS):
-        async with reading(request) as db:
-            draft = await load_draft(db, draft_id)
-            check_open(draft.status)
-            basket = await plan(db, draft)
-            if basket is None:
-                return json_bytes(request, await draft_json(db, draft_id))
-        quote = await quotes.ask(request.app, basket)
-        try:
-            async with transaction(request) as db:
-                await check_unchanged(db, draft)
-                return json_bytes(request, await change(db, draft, quote))
-        except StaleError:
-            continue
-    raise Conflict("This draft order is being changed by others all the time; try again later.")
+
+    async def planned(db: Db) -> tuple[Draft, Basket] | str:
+        draft = await load_draft(db, draft_id)
+        check_open(draft.status)
+        basket = await plan(db, draft)
+        return (draft, basket) if basket is not None else await draft_json(db, draft_id)
+
+    async def quoted(planned: tuple[Draft, Basket]) -> Quote:
+        return await quotes.ask(request.app, planned[1])
+
+    async def store(db: Db, planned: tuple[Draft, Basket], quote: Quote) -> str:
+        await check_unchanged(db, planned[0])
+        return await change(db, planned[0], quote)
+
+    busy = "This draft order is being changed by others all the time; try again later."
+    return await change_priced(request, plan=planned, quote=quoted, store=store, busy=busy)
 
 
 async def emit_updated(db: Db, draft: Draft) -> None:

@@ -12,6 +12,7 @@ from services.chassis.outbox import emit
 from services.chassis.saga_rows import running_for
 from services.orders.concurrency import WAITS_FOR
 from services.orders.pricing.quotes import Row
+from services.orders.pricing.rounds import StaleError
 
 LOAD = """
 select json_build_object(
@@ -67,10 +68,6 @@ GUEST = "select id from customers where lower(email) = $1 and not has_account an
 ADD_GUEST = """
 insert into customers (id, email, has_account) values ($1, $2, false) on conflict do nothing returning id
 """
-
-
-class StaleError(Exception):
-    """The draft has changed since it was read."""
 
 
 @dataclass(frozen=True)

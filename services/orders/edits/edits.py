@@ -16,9 +16,10 @@ from services.chassis.jsons import json_text
 from services.chassis.outbox import emit
 from services.chassis.params import Filter, query_of, search, text
 from services.orders import status
-from services.orders.edits.access import access_edit, copy_lines
+from services.orders.edits.access import access_edit
 from services.orders.edits.reads import chosen_of, edit_json, edits_page
 from services.orders.orders.orders import access_order
+from services.orders.pricing.lines import copy_lines
 
 FILTERS: dict[str, Filter] = {
     "q": search("lower({t}.internal_note) like {q}"),

@@ -9,18 +9,17 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import Field
 
-from services.chassis.db import Db, reading, transaction
-from services.chassis.errors import Conflict, InvalidData, NotAllowed, NotFound
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.db import Db
+from services.chassis.errors import InvalidData, NotAllowed, NotFound
+from services.chassis.http import Body, parse
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_text
 from services.chassis.outbox import emit_all
 from services.orders.edits.access import check_active
-from services.orders.edits.quotes import Edit, Plan, StaleEditError, check_unchanged, load_edit, price, store_plan
+from services.orders.edits.quotes import Edit, Plan, check_unchanged, load_edit, price, store_plan
 from services.orders.edits.reads import edit_json
 from services.orders.pricing.quotes import Row
-
-ROUNDS = 5
+from services.orders.pricing.rounds import change_priced
 
 Quantity = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
@@ -117,27 +116,26 @@ async def check_foreign(db: Db, edit: Edit, line_id: str) -> bool:
 async def change_edit(
     request: web.Request, plan: Callable[[Db, Edit], Awaitable[Plan | None]], answer: Callable[[Db], Awaitable[str]]
 ) -> web.Response:
-    """Price what `plan` makes of the edit, and store it. Without a plan nothing changes.
-
-    Starts over when the edit was changed meanwhile; raises Conflict when that happens again and again.
-    """
+    """Price what `plan` makes of the edit, and store it. Without a plan nothing changes."""
     edit_id = request.match_info["id"]
-    for _ in range(ROUNDS):
-        async with reading(request) as db:
-            edit = await load_edit(db, edit_id)
-            planned = await plan(db, edit)
-            if planned is None:
-                return json_bytes(request, await answer(db))
-        reply = await price(request.app, edit, planned)
-        try:
-            async with transaction(request) as db:
-                await check_unchanged(db, edit)
-                await store_plan(db, edit, planned, reply)
-                await tell_of(db, edit, planned)
-                return json_bytes(request, await answer(db))
-        except StaleEditError:
-            continue
-    raise Conflict("This order edit is being changed by others all the time; try again later.")
+
+    async def planned(db: Db) -> tuple[Edit, Plan] | str:
+        edit = await load_edit(db, edit_id)
+        found = await plan(db, edit)
+        return (edit, found) if found is not None else await answer(db)
+
+    async def quoted(planned: tuple[Edit, Plan]) -> Row | None:
+        return await price(request.app, *planned)
+
+    async def store(db: Db, planned: tuple[Edit, Plan], reply: Row | None) -> str:
+        edit, plan = planned
+        await check_unchanged(db, edit)
+        await store_plan(db, edit, plan, reply)
+        await tell_of(db, edit, plan)
+        return await answer(db)
+
+    busy = "This order edit is being changed by others all the time; try again later."
+    return await change_priced(request, plan=planned, quote=quoted, store=store, busy=busy)
 
 
 async def tell_of(db: Db, edit: Edit, plan: Plan) -> None:

@@ -15,9 +15,19 @@ from services.chassis.db import Db
 from services.chassis.errors import NotFound
 from services.chassis.jsons import json_text
 from services.orders import remote
-from services.orders.edits.access import STATUS, access_edit, check_active, copy_lines
+from services.orders.edits.access import STATUS, access_edit, check_active
 from services.orders.pricing.amounts import added_up
-from services.orders.pricing.quotes import Row, adjustment_rows, store_copies, tax_rows
+from services.orders.pricing.lines import (
+    LINE_TOTALS,
+    LINES,
+    change_rows,
+    copy_lines,
+    store_adjustments,
+    store_rows,
+    store_taxes,
+)
+from services.orders.pricing.quotes import Row, store_copies
+from services.orders.pricing.rounds import StaleError
 
 # A line {l} as it is planned with; {k} is the id of the order's line whose counters hold for it. `kept` of it cannot be
 # taken away any more: it was fulfilled, shipped or returned. `discounts` are those of one unit.
@@ -65,10 +75,6 @@ from order_edits e join orders o on o.id = e.order_id where e.id = $1
 """  # noqa: S608 - the text is ours
 
 
-class StaleEditError(Exception):
-    """The edit has changed since it was read."""
-
-
 @dataclass(frozen=True)
 class Edit:
     """An order edit with its lines and changes, as it stood when it was read."""
@@ -113,11 +119,11 @@ async def load_edit(db: Db, edit_id: str) -> Edit:
 
 
 async def check_unchanged(db: Db, edit: Edit) -> None:
-    """Lock the edit. Raises StaleEditError when it is no longer as it was read, and what `access_edit` raises."""
+    """Lock the edit. Raises StaleError when it is no longer as it was read, and what `access_edit` raises."""
     row, order = await access_edit(db, edit.id, "change_edit")
     check_active(row["status"], order["status"], "changed")
     if row["version"] != edit.version:
-        raise StaleEditError
+        raise StaleError
 
 
 def question(edit: Edit, plan: Plan) -> Row:
@@ -170,44 +176,6 @@ def quoted(line: Row, item: Row | None) -> Row:
 
 DROP_CHANGES = "delete from order_item_changes where order_edit_id = $1 and id = any($2::text[])"
 DROP_LINES = "delete from line_items where order_edit_id = $1 and id <> all ($2::text[])"
-ADD_LINES = """
-insert into line_items (
-    id, order_edit_id, title, description, thumbnail, variant_id, product_id, unit_price, quantity, is_giftcard,
-    allow_discounts, includes_tax, metadata
-)
-select id, $1, title, description, thumbnail, variant_id, product_id, unit_price, quantity, is_giftcard,
-    allow_discounts, includes_tax, metadata
-from jsonb_to_recordset($2::text::jsonb) as x(
-    id text, title text, description text, thumbnail text, variant_id text, product_id text, unit_price bigint,
-    quantity int, is_giftcard boolean, allow_discounts boolean, includes_tax boolean, metadata jsonb)
-"""
-ADD_TAXES = """
-insert into line_item_tax_lines (id, item_id, rate, name, code, frozen)
-select id, item_id, rate, name, code, true
-from rows from (jsonb_to_recordset($1::text::jsonb) as (
-    id text, item_id text, rate float8, name text, code text
-)) with ordinality as x
-order by x.ordinality
-"""
-NO_ADJUSTMENTS = "delete from line_item_adjustments where item_id = any($1::text[])"
-ADD_ADJUSTMENTS = """
-insert into line_item_adjustments (id, item_id, discount_id, description, amount)
-select id, item_id, discount_id, description, amount
-from jsonb_to_recordset($1::text::jsonb) as x(
-    id text, item_id text, discount_id text, description text, amount float8)
-"""
-STORE_TOTALS = """
-update line_items l set
-    quantity = x.quantity,
-    (subtotal, discount_total, raw_discount_total, tax_total, total, original_tax_total, original_total, refundable)
-    = (x.subtotal, x.discount_total, x.raw_discount_total, x.tax_total, x.total, x.original_tax_total,
-       x.original_total, x.refundable),
-    updated_at = case when l.quantity <> x.quantity then now() else l.updated_at end
-from jsonb_to_recordset($1::text::jsonb) as x(
-    id text, quantity int, subtotal bigint, discount_total bigint, raw_discount_total float8, tax_total bigint,
-    total bigint, original_tax_total bigint, original_total bigint, refundable bigint)
-where l.id = x.id
-"""
 ADD_CHANGES = """
 insert into order_item_changes (id, order_edit_id, type, line_item_id, original_line_item_id)
 select id, $1, type, line_item_id, original_line_item_id
@@ -233,12 +201,11 @@ async def store_plan(db: Db, edit: Edit, plan: Plan, reply: Row | None) -> None:
     if copied := {line["copy_of"]: line["id"] for line in lines if "copy_of" in line}:
         await copy_lines(db, edit.id, edit.order_id, copied)
     if new:
-        await db.execute(ADD_LINES, edit.id, json_text(new))
-        await db.execute(ADD_TAXES, json_text(tax_rows(new, "litl", "item_id", frozen=True)))
+        await store_rows(db, LINES, new, order_edit_id=edit.id)
+        await store_taxes(db, LINES, new, frozen=True)
     if reply is not None:
-        await db.execute(NO_ADJUSTMENTS, ids)
-        await db.execute(ADD_ADJUSTMENTS, json_text(adjustment_rows(lines)))
-    await db.execute(STORE_TOTALS, json_text(lines))
+        await store_adjustments(db, lines)
+    await change_rows(db, LINES, [{name: line[name] for name in ("id", "quantity", *LINE_TOTALS)} for line in lines])
     await db.execute(ADD_CHANGES, edit.id, json_text(plan.add))
     _, _, total = added_up(lines, [])
     await db.execute(STORE_EDIT, edit.id, total.subtotal, total.discount_total, total.item_tax_total)

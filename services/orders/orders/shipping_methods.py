@@ -13,12 +13,12 @@ from services.chassis.db import Db, reading, transaction
 from services.chassis.errors import NotFound
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.ids import new_id
-from services.chassis.jsons import json_text
 from services.chassis.params import query_of
 from services.orders import remote, status
 from services.orders.fulfillment_providers import validated
 from services.orders.orders.orders import access_order, emit_updated
 from services.orders.pricing.amounts import recompute_order
+from services.orders.pricing.lines import METHODS, method_row, store_rows, store_taxes
 from services.orders.pricing.quotes import Basket, option_data, question, store_copies
 from services.orders.reads import check_order_query, written_order_json
 from services.orders.totals import LARGEST
@@ -40,20 +40,9 @@ with detached as (
 delete from shipping_methods
 where order_id = $1 and profile_id = $2 and return_id is null and coalesce(cart_id, claim_order_id) is null
 """
-ADD = """
-with method as (
-    insert into shipping_methods (
-        id, order_id, shipping_option_id, profile_id, provider_id, price, data, includes_tax
-    )
-    select id, $1, option_id, profile_id, provider_id, price, data, includes_tax
-    from jsonb_to_record($2::text::jsonb) as x(
-        id text, option_id text, profile_id text, provider_id text, price bigint, data jsonb, includes_tax boolean)
-    returning id
-)
-insert into shipping_method_tax_lines (id, shipping_method_id, rate, name, code)
-select x.id, method.id, x.rate, x.name, x.code
-from jsonb_to_recordset($3::text::jsonb) as x(id text, rate float8, name text, code text), method
-where not exists (
+# Those of an order that was placed are.
+FROZEN = """
+select exists (
     select from shipping_methods m join shipping_method_tax_lines t on t.shipping_method_id = m.id
     where m.order_id = $1 and t.frozen
 )
@@ -71,14 +60,13 @@ async def add_shipping_method(db: Db, order_id: str, body: ShippingMethodBody, r
     """Raises NotFound, NotAllowed or Conflict."""
     order = await access_order(db, order_id, "add_shipping_method")
     check_open(order)
-    method = reply["shipping_methods"][0] | {"price": body.price, "data": body.data or {}}
-    taxes = [
-        {"id": new_id("smtl"), "rate": rate["rate"] or 0, "name": rate["name"], "code": rate["code"]}
-        for rate in method["tax_rates"]
-    ]
+    method = method_row(reply["shipping_methods"][0]) | {"price": body.price, "data": body.data or {}}
     await store_copies(db, reply["copies"])
     await db.execute(REPLACE, order_id, method["profile_id"])
-    await db.execute(ADD, order_id, json_text(method), json_text(taxes))
+    frozen = await db.fetchval(FROZEN, order_id)
+    await store_rows(db, METHODS, [method], order_id=order_id)
+    if not frozen:
+        await store_taxes(db, METHODS, [method], frozen=False)
     await recompute_order(db, order_id)
     await emit_updated(db, order_id, order["no_notification"])
 

@@ -1,4 +1,4 @@
-"""Stored totals: read what they are made of, add it up (totals.py), write it back. Two statements, however many lines.
+"""Stored totals: read what they are made of, add it up (totals.py), write it back.
 
 Every action that changes a price, a quantity, a tax line or a discount of an order calls this before it answers.
 """
@@ -11,6 +11,7 @@ import orjson
 
 from services.chassis.db import Db
 from services.chassis.jsons import json_text
+from services.orders.pricing.lines import LINES, METHODS, change_rows
 from services.orders.totals import Line, LineTotals, Method, MethodTotals, Totals, line_totals, method_totals, totals
 
 PARTS = """
@@ -27,33 +28,14 @@ select
             select x.rate from shipping_method_tax_lines x where x.shipping_method_id = m.id order by x.position)
     ) order by m.position), '[]') from shipping_methods m where m.order_id = $1)::text as methods
 """
-# $1 order, $2 lines, $3 methods, $4 totals
 STORE = """
-with lines as (
-    update line_items l set
-        (subtotal, discount_total, raw_discount_total, tax_total, total, original_tax_total, original_total, refundable)
-        = (x.subtotal, x.discount_total, x.raw_discount_total, x.tax_total, x.total, x.original_tax_total,
-           x.original_total, x.refundable),
-        has_tax_lines = x.has_tax_lines
-    from jsonb_to_recordset($2::text::jsonb) as x(
-        id text, subtotal bigint, discount_total bigint, raw_discount_total float8, tax_total bigint, total bigint,
-        original_tax_total bigint, original_total bigint, refundable bigint, has_tax_lines boolean)
-    where l.id = x.id
-), methods as (
-    update shipping_methods m set
-        (subtotal, tax_total, total, original_tax_total, original_total)
-        = (x.subtotal, x.tax_total, x.total, x.original_tax_total, x.original_total)
-    from jsonb_to_recordset($3::text::jsonb) as x(
-        id text, subtotal bigint, tax_total bigint, total bigint, original_tax_total bigint, original_total bigint)
-    where m.id = x.id
-)
 update orders o set
     (subtotal, discount_total, raw_discount_total, shipping_total, item_tax_total, shipping_tax_total, tax_total,
      gift_card_total, gift_card_tax_total, total)
     = (x.subtotal, x.discount_total, x.raw_discount_total, x.shipping_total, x.item_tax_total, x.shipping_tax_total,
        x.tax_total, x.gift_card_total, x.gift_card_tax_total, x.total),
     updated_at = now()
-from jsonb_to_record($4::text::jsonb) as x(
+from jsonb_to_record($2::text::jsonb) as x(
     subtotal bigint, discount_total bigint, raw_discount_total float8, shipping_total bigint, item_tax_total bigint,
     shipping_tax_total bigint, tax_total bigint, gift_card_total bigint, gift_card_tax_total bigint, total bigint)
 where o.id = $1
@@ -88,11 +70,7 @@ async def recompute_order(db: Db, order_id: str) -> Totals:
     lines = orjson.loads(parts["lines"])
     by_line, by_method, total = added_up(lines, orjson.loads(parts["methods"]))
     taxed = {"has_tax_lines": any(row["rates"] for row in lines)}
-    await db.execute(
-        STORE,
-        order_id,
-        json_text([{"id": key} | asdict(value) | taxed for key, value in by_line.items()]),
-        json_text([{"id": key} | asdict(value) for key, value in by_method.items()]),
-        json_text(asdict(total)),
-    )
+    await change_rows(db, LINES, [{"id": key} | asdict(value) | taxed for key, value in by_line.items()])
+    await change_rows(db, METHODS, [{"id": key} | asdict(value) for key, value in by_method.items()])
+    await db.execute(STORE, order_id, json_text(asdict(total)))
     return total

@@ -12,11 +12,11 @@ from aiohttp import web
 
 from services.chassis import copies
 from services.chassis.db import Db
-from services.chassis.ids import new_id
 from services.chassis.jsons import json_text
 from services.orders import remote
 from services.orders.fulfillment_providers import validated
 from services.orders.pricing.amounts import added_up
+from services.orders.pricing.lines import LINES, METHODS, store_adjustments, store_rows, store_taxes
 from services.orders.totals import Totals
 
 Row = dict[str, Any]
@@ -25,100 +25,21 @@ KNOWN = """
 select x.kind, x.id from jsonb_to_recordset($1::text::jsonb) as x(kind text, id text, sequence bigint)
 join copies c on c.kind = x.kind and c.id = x.id and c.sequence >= x.sequence
 """
-# $1 cart, $2 lines. Rows that stay keep their created_at and position.
-STORE_LINES = """
-with gone as (
-    delete from line_items where cart_id = $1 and id not in (
-        select id from jsonb_to_recordset($2::text::jsonb) as x(id text))
-)
-insert into line_items as l (
-    id, cart_id, title, description, thumbnail, variant_id, product_id, unit_price, quantity, is_giftcard, should_merge,
-    allow_discounts, has_shipping, includes_tax, metadata, has_tax_lines, subtotal, discount_total, raw_discount_total,
-    tax_total, total, original_tax_total, original_total, refundable
-)
-select id, $1, title, description, thumbnail, variant_id, product_id, unit_price, quantity, is_giftcard, should_merge,
-    allow_discounts, has_shipping, includes_tax, metadata, has_tax_lines, subtotal, discount_total, raw_discount_total,
-    tax_total, total, original_tax_total, original_total, refundable
-from rows from (jsonb_to_recordset($2::text::jsonb) as (
-    id text, title text, description text, thumbnail text, variant_id text, product_id text, unit_price bigint,
-    quantity int, is_giftcard boolean, should_merge boolean, allow_discounts boolean, has_shipping boolean,
-    includes_tax boolean, metadata jsonb, has_tax_lines boolean, subtotal bigint, discount_total bigint,
-    raw_discount_total float8, tax_total bigint, total bigint, original_tax_total bigint, original_total bigint,
-    refundable bigint
-)) with ordinality as x
-order by x.ordinality
-on conflict (id) do update set
-    title = excluded.title, unit_price = excluded.unit_price, quantity = excluded.quantity,
-    should_merge = excluded.should_merge, has_shipping = excluded.has_shipping, includes_tax = excluded.includes_tax,
-    metadata = excluded.metadata, has_tax_lines = excluded.has_tax_lines, subtotal = excluded.subtotal,
-    discount_total = excluded.discount_total, raw_discount_total = excluded.raw_discount_total,
-    tax_total = excluded.tax_total, total = excluded.total, original_tax_total = excluded.original_tax_total,
-    original_total = excluded.original_total, refundable = excluded.refundable,
-    updated_at = case when (l.title, l.unit_price, l.quantity, l.metadata, l.has_shipping) is distinct from
-        (excluded.title, excluded.unit_price, excluded.quantity, excluded.metadata, excluded.has_shipping)
-        then now() else l.updated_at end
-"""
-# $1 lines' ids, $2 tax lines, $3 adjustments
-STORE_LINE_PARTS = """
-with no_taxes as (
-    delete from line_item_tax_lines where item_id = any($1::text[])
-), no_adjustments as (
-    delete from line_item_adjustments where item_id = any($1::text[])
-), taxes as (
-    insert into line_item_tax_lines (id, item_id, rate, name, code, frozen)
-    select id, item_id, rate, name, code, frozen
-    from jsonb_to_recordset($2::text::jsonb) as x(
-        id text, item_id text, rate float8, name text, code text, frozen boolean)
-)
-insert into line_item_adjustments (id, item_id, discount_id, description, amount)
-select id, item_id, discount_id, description, amount
-from jsonb_to_recordset($3::text::jsonb) as x(
-    id text, item_id text, discount_id text, description text, amount float8)
-"""
-# $1 cart, $2 methods, $3 their tax lines
-STORE_METHODS = """
-with gone as (
-    delete from shipping_methods where cart_id = $1 and id not in (
-        select id from jsonb_to_recordset($2::text::jsonb) as x(id text))
-)
-insert into shipping_methods (
-    id, cart_id, shipping_option_id, profile_id, provider_id, price, asked_price, data, includes_tax,
-    subtotal, tax_total, total, original_tax_total, original_total
-)
-select id, $1, shipping_option_id, profile_id, provider_id, price, asked_price, data, includes_tax,
-    subtotal, tax_total, total, original_tax_total, original_total
-from rows from (jsonb_to_recordset($2::text::jsonb) as (
-    id text, shipping_option_id text, profile_id text, provider_id text, price bigint, asked_price bigint, data jsonb,
-    includes_tax boolean, subtotal bigint, tax_total bigint, total bigint, original_tax_total bigint,
-    original_total bigint
-)) with ordinality as x
-order by x.ordinality
-on conflict (id) do update set
-    price = excluded.price, asked_price = excluded.asked_price, subtotal = excluded.subtotal,
-    tax_total = excluded.tax_total, total = excluded.total, original_tax_total = excluded.original_tax_total,
-    original_total = excluded.original_total
-"""
-STORE_METHOD_TAXES = """
-with no_taxes as (delete from shipping_method_tax_lines where shipping_method_id = any($1::text[]))
-insert into shipping_method_tax_lines (id, shipping_method_id, rate, name, code, frozen)
-select id, shipping_method_id, rate, name, code, frozen
-from jsonb_to_recordset($2::text::jsonb) as x(
-    id text, shipping_method_id text, rate float8, name text, code text, frozen boolean)
-"""
 STORE_DISCOUNTS = """
 with gone as (delete from cart_discounts where cart_id = $1 and discount_id <> all ($2::text[]))
 insert into cart_discounts (cart_id, discount_id, code)
 select $1, discount_id, code from unnest($2::text[], $3::text[]) with ordinality as x(discount_id, code, n) order by n
 on conflict do nothing
 """
-# $1 cart, $2 totals, $3 currency, $4 whether somebody changed the cart
+# $1 cart, $2 totals, $3 currency if it is another, $4 whether somebody changed the cart
 STORE_TOTALS = """
 update carts c set
     (subtotal, discount_total, raw_discount_total, shipping_total, item_tax_total, shipping_tax_total, tax_total,
      gift_card_total, gift_card_tax_total, total)
     = (x.subtotal, x.discount_total, x.raw_discount_total, x.shipping_total, x.item_tax_total, x.shipping_tax_total,
        x.tax_total, x.gift_card_total, x.gift_card_tax_total, x.total),
-    currency_code = $3, version = version + 1, updated_at = case when $4 then now() else updated_at end
+    currency_code = coalesce($3, c.currency_code), version = version + 1,
+    updated_at = case when $4 then now() else updated_at end
 from jsonb_to_record($2::text::jsonb) as x(
     subtotal bigint, discount_total bigint, raw_discount_total float8, shipping_total bigint, item_tax_total bigint,
     shipping_tax_total bigint, tax_total bigint, gift_card_total bigint, gift_card_tax_total bigint, total bigint)
@@ -306,39 +227,18 @@ def priced(rows: Sequence[Row]) -> list[tuple[Any, ...]]:
 async def store_quote(db: Db, cart_id: str, quote: Quote, *, frozen: bool = False, touch: bool = True) -> None:
     """Make lines, methods, discounts and totals of the cart those of the quote. `frozen` tax lines never change."""
     await store_copies(db, quote.copies)
-    await db.execute(STORE_LINES, cart_id, json_text(quote.lines))
-    await db.execute(
-        STORE_LINE_PARTS,
-        [line["id"] for line in quote.lines],
-        json_text(tax_rows(quote.lines, "litl", "item_id", frozen=frozen)),
-        json_text(adjustment_rows(quote.lines)),
-    )
-    await db.execute(STORE_METHODS, cart_id, json_text(quote.methods))
-    await db.execute(
-        STORE_METHOD_TAXES,
-        [method["id"] for method in quote.methods],
-        json_text(tax_rows(quote.methods, "smtl", "shipping_method_id", frozen=frozen)),
-    )
+    await store_rows(db, LINES, quote.lines, cart_id=cart_id)
+    await store_taxes(db, LINES, quote.lines, frozen=frozen)
+    await store_adjustments(db, quote.lines)
+    await store_rows(db, METHODS, quote.methods, cart_id=cart_id)
+    await store_taxes(db, METHODS, quote.methods, frozen=frozen)
     ids, codes = [discount["id"] for discount in quote.discounts], [discount["code"] for discount in quote.discounts]
     await db.execute(STORE_DISCOUNTS, cart_id, ids, codes)
-    await db.execute(STORE_TOTALS, cart_id, json_text(asdict(quote.totals)), quote.currency_code, touch)
+    await store_totals(db, cart_id, quote.totals, quote.currency_code, touch=touch)
 
 
-def tax_rows(rows: Sequence[Row], prefix: str, key: str, *, frozen: bool) -> list[Row]:
-    """The tax lines of lines or methods."""
-    return [
-        {"id": new_id(prefix), key: row["id"], "frozen": frozen, "rate": rate["rate"] or 0}
-        | {name: rate[name] for name in ("name", "code")}
-        for row in rows
-        for rate in row["tax_lines"]
-    ]
-
-
-def adjustment_rows(lines: Sequence[Row]) -> list[Row]:
-    """What discounts take off the lines."""
-    return [
-        {"id": new_id("lia"), "item_id": line["id"]}
-        | {name: adjustment[name] for name in ("discount_id", "description", "amount")}
-        for line in lines
-        for adjustment in line["discounts"]
-    ]
+async def store_totals(
+    db: Db, cart_id: str, total: Totals, currency_code: str | None = None, *, touch: bool = True
+) -> None:
+    """The totals of a cart, in its currency or another. With `touch` somebody has changed the cart."""
+    await db.execute(STORE_TOTALS, cart_id, json_text(asdict(total)), currency_code, touch)

@@ -22,6 +22,7 @@ from services.orders import remote, status
 from services.orders.fulfillment_providers import asked as answered
 from services.orders.fulfillment_providers import is_remote, provider
 from services.orders.orders.orders import access_order
+from services.orders.pricing.lines import METHODS, method_row, store_rows, store_taxes
 from services.orders.pricing.quotes import Basket, Row, question, store_copies
 from services.orders.reads import check_order_query, written_order_json
 from services.orders.resources import RETURN
@@ -115,21 +116,6 @@ from made, rows from (jsonb_to_recordset($2::text::jsonb) as (
 join line_items l on l.id = x.item_id
 order by x.ordinality
 """
-# $1 return, $2 method, $3 tax lines
-WRITE_LABEL = """
-with method as (
-    insert into shipping_methods (
-        id, return_id, shipping_option_id, profile_id, provider_id, price, includes_tax
-    )
-    select id, $1, option_id, profile_id, provider_id, price, includes_tax
-    from jsonb_to_record($2::text::jsonb) as x(
-        id text, option_id text, profile_id text, provider_id text, price bigint, includes_tax boolean)
-    returning id
-)
-insert into shipping_method_tax_lines (id, shipping_method_id, rate, name, code, frozen)
-select x.id, method.id, x.rate, x.name, x.code, true
-from jsonb_to_recordset($3::text::jsonb) as x(id text, rate float8, name text, code text), method
-"""
 RECEIVE_NOW = """
 with items as (
     update return_items set received_quantity = quantity where return_id = $1
@@ -176,11 +162,9 @@ async def write_return(db: Db, plan: Row) -> None:
         json_text(plan["items"]),
     )
     if plan["label"]:
-        taxes = [
-            {"id": new_id("smtl"), "rate": rate["rate"] or 0, "name": rate["name"], "code": rate["code"]}
-            for rate in plan["label"]["tax_rates"]
-        ]
-        await db.execute(WRITE_LABEL, plan["id"], json_text(plan["label"]), json_text(taxes))
+        label = method_row(plan["label"])
+        await store_rows(db, METHODS, [label], return_id=plan["id"])
+        await store_taxes(db, METHODS, [label], frozen=True)
     if plan["order_id"] is not None and plan.get("claim_order_id") is None:
         event = return_event(plan["order_id"], plan["id"], plan["no_notification"])
         await emit(db, "order.return_requested", plan["order_id"], event)

@@ -6,9 +6,8 @@ made, taxes those of the moment in which the customer confirms it; until then on
 no tax lines yet (docs/behaviour/after-sales.md, "Swaps").
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import orjson
 from aiohttp import web
@@ -16,11 +15,19 @@ from aiohttp import web
 from services.chassis.db import Db
 from services.chassis.errors import NotAllowed, NotFound
 from services.chassis.ids import new_id
-from services.chassis.jsons import json_text
 from services.orders.fulfillments.owners import SWAP, access_owner
 from services.orders.pricing import quotes
 from services.orders.pricing.amounts import added_up
-from services.orders.pricing.quotes import STORE_LINE_PARTS, STORE_METHOD_TAXES, STORE_METHODS, Basket, Row, tax_rows
+from services.orders.pricing.lines import (
+    LINE_TOTALS,
+    LINES,
+    METHODS,
+    change_rows,
+    store_adjustments,
+    store_rows,
+    store_taxes,
+)
+from services.orders.pricing.quotes import Basket, Row, store_totals
 from services.orders.totals import Line, Totals, refundable
 
 # Lines
@@ -221,48 +228,6 @@ async def reprice(app: web.Application, cart: SwapCart, methods: Sequence[Row], 
 
 # Rows
 
-# $1 cart, $2 lines
-ADD_LINES = """
-insert into line_items (
-    id, cart_id, swap_id, title, description, thumbnail, variant_id, product_id, unit_price, quantity, is_return,
-    is_giftcard, should_merge, allow_discounts, has_shipping, includes_tax, metadata, subtotal, discount_total,
-    raw_discount_total, tax_total, total, original_tax_total, original_total, refundable
-)
-select id, $1, swap_id, title, description, thumbnail, variant_id, product_id, unit_price, quantity, is_return,
-    is_giftcard, should_merge, allow_discounts, has_shipping, includes_tax, nullif(metadata, 'null'), subtotal,
-    discount_total, raw_discount_total, tax_total, total, original_tax_total, original_total, refundable
-from rows from (jsonb_to_recordset($2::text::jsonb) as (
-    id text, swap_id text, title text, description text, thumbnail text, variant_id text, product_id text,
-    unit_price bigint, quantity int, is_return boolean, is_giftcard boolean, should_merge boolean,
-    allow_discounts boolean, has_shipping boolean, includes_tax boolean, metadata jsonb, subtotal bigint,
-    discount_total bigint, raw_discount_total float8, tax_total bigint, total bigint, original_tax_total bigint,
-    original_total bigint, refundable bigint
-)) with ordinality as x
-order by x.ordinality
-"""
-# $1 cart, $2 lines, $3 totals of the cart
-STORE = """
-with lines as (
-    update line_items l set
-        (subtotal, discount_total, raw_discount_total, tax_total, total, original_tax_total, original_total, refundable)
-        = (x.subtotal, x.discount_total, x.raw_discount_total, x.tax_total, x.total, x.original_tax_total,
-           x.original_total, x.refundable)
-    from jsonb_to_recordset($2::text::jsonb) as x(
-        id text, subtotal bigint, discount_total bigint, raw_discount_total float8, tax_total bigint, total bigint,
-        original_tax_total bigint, original_total bigint, refundable bigint)
-    where l.id = x.id
-)
-update carts c set
-    (subtotal, discount_total, raw_discount_total, shipping_total, item_tax_total, shipping_tax_total, tax_total,
-     gift_card_total, gift_card_tax_total, total)
-    = (x.subtotal, x.discount_total, x.raw_discount_total, x.shipping_total, x.item_tax_total, x.shipping_tax_total,
-       x.tax_total, x.gift_card_total, x.gift_card_tax_total, x.total),
-    version = version + 1, updated_at = now()
-from jsonb_to_record($3::text::jsonb) as x(
-    subtotal bigint, discount_total bigint, raw_discount_total float8, shipping_total bigint, item_tax_total bigint,
-    shipping_tax_total bigint, tax_total bigint, gift_card_total bigint, gift_card_tax_total bigint, total bigint)
-where c.id = $1
-"""
 # Every line whose product is of the profile of one of the methods.
 SHIPPED = """
 update line_items l set has_shipping = exists (
@@ -273,41 +238,22 @@ where l.cart_id = $1 and l.variant_id is not null
 """
 
 
-async def store_totals(db: Db, cart_id: str, lines: Sequence[Mapping[str, Any]], total: Totals) -> None:
+async def store_cart(db: Db, cart_id: str, lines: Sequence[Row], total: Totals) -> None:
     """Bring the stored totals of the cart and its lines up to date."""
-    await db.execute(STORE, cart_id, json_text(lines), json_text(asdict(total)))
+    await change_rows(db, LINES, [{name: line[name] for name in ("id", *LINE_TOTALS)} for line in lines])
+    await store_totals(db, cart_id, total)
 
 
-async def store_methods(db: Db, cart_id: str, methods: Sequence[Row], *, frozen: bool = False) -> None:
+async def set_methods(db: Db, cart_id: str, methods: Sequence[Row], *, frozen: bool = False) -> None:
     """Make these the shipping methods of the cart. `frozen` tax lines never change."""
-    await db.execute(STORE_METHODS, cart_id, json_text(methods))
-    rows = tax_rows(methods, "smtl", "shipping_method_id", frozen=frozen)
-    await db.execute(STORE_METHOD_TAXES, [method["id"] for method in methods], json_text(rows))
+    await store_rows(db, METHODS, methods, cart_id=cart_id)
+    await store_taxes(db, METHODS, methods, frozen=frozen)
     if methods:
         await db.execute(SHIPPED, cart_id)
 
 
-async def store_taxes(db: Db, lines: Sequence[Row]) -> None:
-    """The tax lines of new goods, which never change any more; their discounts stay."""
-    await db.execute(FREEZE, [line["id"] for line in lines], json_text(tax_rows(lines, "litl", "item_id", frozen=True)))
-
-
-FREEZE = """
-with gone as (delete from line_item_tax_lines where item_id = any($1::text[]))
-insert into line_item_tax_lines (id, item_id, rate, name, code, frozen)
-select id, item_id, rate, name, code, frozen
-from jsonb_to_recordset($2::text::jsonb) as x(
-    id text, item_id text, rate float8, name text, code text, frozen boolean)
-"""
-
-
 async def add_lines(db: Db, cart_id: str, lines: Sequence[Row]) -> None:
     """The lines of a new cart, with their discounts, and with the tax lines of what comes back."""
-    await db.execute(ADD_LINES, cart_id, json_text(lines))
-    back = [line for line in lines if line["is_return"]]
-    await db.execute(
-        STORE_LINE_PARTS,
-        [line["id"] for line in lines],
-        json_text(tax_rows(back, "litl", "item_id", frozen=True)),
-        json_text(quotes.adjustment_rows(lines)),
-    )
+    await store_rows(db, LINES, [line | {"has_tax_lines": True} for line in lines], cart_id=cart_id)
+    await store_taxes(db, LINES, [line for line in lines if line["is_return"]], frozen=True)
+    await store_adjustments(db, lines)

@@ -39,7 +39,7 @@ from services.orders.returns.returns import (
     quote_label,
     write_return,
 )
-from services.orders.swaps.carts import add_lines, label_line, new_line, returned_line, store_totals, totalled
+from services.orders.swaps.carts import add_lines, label_line, new_line, returned_line, store_cart, totalled
 from services.orders.swaps.reads import swap_json, swaps_page
 from services.orders.totals import LARGEST, Totals
 
@@ -221,7 +221,7 @@ async def write_swap(db: Db, plan: Row) -> None:
     )
     await add_lines(db, cart_id, plan["lines"])
     await db.execute(STORE_DISCOUNTS, cart_id, [d["id"] for d in discounts], [d["code"] for d in discounts])
-    await store_totals(db, cart_id, plan["lines"], Totals(**plan["total"]))
+    await store_cart(db, cart_id, plan["lines"], Totals(**plan["total"]))
     await write_return(db, plan["return"])
     await emit(db, "swap.created", swap_id, {"id": swap_id, "order_id": order_id, "no_notification": quiet})
 
