@@ -9,8 +9,8 @@ from pydantic_core import to_json
 from services.catalog.products.bodies import MetadataBody, NewVariant, ProductBody, ProductUpdate, VariantEntry
 from services.catalog.products.documents import News, numbered, product_docs, stock_facts
 from services.catalog.products.links import Links, check_references, make_values, set_links
-from services.catalog.products.reads import product_json
-from services.catalog.products.references import refusals
+from services.catalog.products.reads import WRITTEN, product_json
+from services.catalog.products.references import UNKNOWN_REFERENCES, refusals
 from services.catalog.products.slugs import slug
 from services.catalog.products.stock import notify_inventory
 from services.catalog.products.variant_rows import (
@@ -24,11 +24,13 @@ from services.catalog.products.variant_rows import (
     remove_variants,
 )
 from services.chassis.db import Db, transaction
-from services.chassis.errors import InvalidData, NotFound
-from services.chassis.http import json_bytes, parse
+from services.chassis.errors import Duplicate, InvalidData, NotFound
+from services.chassis.http import json_bytes
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_text
+from services.chassis.operations import delete, post
 from services.chassis.outbox import emit
+from services.chassis.schemas import deleted
 
 COLUMNS = (
     "title, subtitle, description, handle, status, discountable, collection_id, weight, length, height,"
@@ -212,8 +214,7 @@ async def remove_product(db: Db, product_id: str) -> News:
 # Handlers
 
 
-async def post_products(request: web.Request) -> web.Response:
-    body = await parse(request, ProductBody)
+async def post_products(request: web.Request, body: ProductBody) -> web.Response:
     async with transaction(request) as db:
         product_id, news = await create_product(db, body)
         answer = json_bytes(request, f'{{"product":{await product_json(db, product_id)}}}')
@@ -221,8 +222,7 @@ async def post_products(request: web.Request) -> web.Response:
     return answer
 
 
-async def post_product(request: web.Request) -> web.Response:
-    product_id, body = request.match_info["id"], await parse(request, ProductUpdate)
+async def post_product(request: web.Request, product_id: str, body: ProductUpdate) -> web.Response:
     async with transaction(request) as db:
         news = await update_product(db, product_id, body)
         answer = json_bytes(request, f'{{"product":{await product_json(db, product_id)}}}')
@@ -230,8 +230,7 @@ async def post_product(request: web.Request) -> web.Response:
     return answer
 
 
-async def delete_product(request: web.Request) -> web.Response:
-    product_id = request.match_info["id"]
+async def delete_product(request: web.Request, product_id: str) -> web.Response:
     async with transaction(request) as db:
         news = await remove_product(db, product_id)
         answer = json_bytes(request, to_json({"id": product_id, "object": "product", "deleted": True}))
@@ -239,16 +238,69 @@ async def delete_product(request: web.Request) -> web.Response:
     return answer
 
 
-async def post_product_metadata(request: web.Request) -> web.Response:
-    product_id, body = request.match_info["id"], await parse(request, MetadataBody)
-    async with transaction(request) as db:
-        await set_metadata(db, product_id, body.key, body.value)
-        return json_bytes(request, f'{{"product":{await product_json(db, product_id)}}}')
+async def post_product_metadata(db: Db, product_id: str, body: MetadataBody) -> str:
+    await set_metadata(db, product_id, body.key, body.value)
+    return f'{{"product":{await product_json(db, product_id)}}}'
 
 
 OPERATIONS = [
-    web.post("/admin/products", post_products),
-    web.post("/admin/products/{id}", post_product),
-    web.delete("/admin/products/{id}", delete_product),
-    web.post("/admin/products/{id}/metadata", post_product_metadata),
+    post(
+        "/admin/products",
+        post_products,
+        "Create a product",
+        description="Types and tags are found by their value and images by their address, or made. Without channels "
+        "the product goes into the store's default one; a gift card is not discountable. A handle that is not given "
+        "is made of the title. Whatever is wrong with a variant is refused with 400, a SKU that is taken and a "
+        "currency that is unknown, too. The inventory makes an item without stock for each variant that is managed.",
+        body=ProductBody,
+        example={
+            "title": "Linen shirt",
+            "handle": "linen-shirt-ada",
+            "status": "published",
+            "options": [{"title": "Size"}],
+            "variants": [
+                {"title": "S", "prices": [{"currency_code": "usd", "amount": 4900}], "options": [{"value": "S"}]},
+                {"title": "M", "prices": [{"currency_code": "usd", "amount": 4900}], "options": [{"value": "M"}]},
+            ],
+            "tags": [{"value": "summer"}],
+            "images": ["https://example.com/linen-shirt.jpg"],
+        },
+        answer={"product": WRITTEN},
+        errors=(NotFound, InvalidData, Duplicate),
+        refusal=UNKNOWN_REFERENCES,
+        asks_others=True,
+    ),
+    post(
+        "/admin/products/{id}",
+        post_product,
+        "Update a product",
+        description="What the body does not name stays. Sets (`images`, `tags`, `categories`, `sales_channels`) "
+        "replace what was there, an empty one empties. `variants` is the whole new list: those with an id change, "
+        "those without are made, all others are deleted. The order of the list is that of the variants.",
+        body=ProductUpdate,
+        example={"subtitle": "Washed, from Flemish flax", "discountable": False, "tags": [{"value": "linen"}]},
+        answer={"product": WRITTEN},
+        errors=(NotFound, InvalidData, Duplicate),
+        refusal=UNKNOWN_REFERENCES,
+        asks_others=True,
+    ),
+    delete(
+        "/admin/products/{id}",
+        delete_product,
+        "Delete a product",
+        description="Its variants go with it; handle and SKUs may be used again, and items of the inventory stay. A "
+        "product that is not there is no error.",
+        answer=deleted("product"),
+        asks_others=True,
+    ),
+    post(
+        "/admin/products/{id}/metadata",
+        post_product_metadata,
+        "Set a key of a product's metadata",
+        description="The other keys stay. An empty value takes the key away.",
+        body=MetadataBody,
+        example={"key": "care", "value": "Wash cold"},
+        answer={"product": WRITTEN},
+        errors=(NotFound,),
+    ),
 ]

@@ -21,6 +21,10 @@ class UnknownReferences(InvalidData):
         return {"errors": self.errors, "message": self.message}
 
 
+# For the documentation: what it looks like.
+UNKNOWN_REFERENCES = {"errors": [str], "message": str}
+
+
 def duplicate(what: str) -> Callable[[str], ApiError]:
     """The refusal for a value that another row has."""
     return lambda detail: Duplicate(f"{what} is taken by another one ({detail}).")

@@ -6,7 +6,7 @@ from aiohttp import web
 from services.catalog.products.bodies import VariantBody, VariantUpdate
 from services.catalog.products.documents import News
 from services.catalog.products.products import access_product, announce
-from services.catalog.products.reads import product_json
+from services.catalog.products.reads import WRITTEN, product_json
 from services.catalog.products.stock import notify_inventory
 from services.catalog.products.variant_rows import (
     Addition,
@@ -19,8 +19,9 @@ from services.catalog.products.variant_rows import (
     remove_variants,
 )
 from services.chassis.db import Db, transaction
-from services.chassis.errors import InvalidData, NotFound
-from services.chassis.http import json_bytes, parse
+from services.chassis.errors import Duplicate, InvalidData, NotFound
+from services.chassis.http import json_bytes
+from services.chassis.operations import delete, post
 
 COUNT = "select count(*) from product_variants where product_id = $1 and deleted_at is null"
 
@@ -59,8 +60,7 @@ async def remove_variant(db: Db, product_id: str, variant_id: str) -> News:
 # Handlers
 
 
-async def post_variants(request: web.Request) -> web.Response:
-    product_id, body = request.match_info["id"], await parse(request, VariantBody)
+async def post_variants(request: web.Request, product_id: str, body: VariantBody) -> web.Response:
     async with transaction(request) as db:
         news = await create_variant(db, product_id, body)
         answer = json_bytes(request, f'{{"product":{await product_json(db, product_id)}}}')
@@ -68,9 +68,7 @@ async def post_variants(request: web.Request) -> web.Response:
     return answer
 
 
-async def post_variant(request: web.Request) -> web.Response:
-    product_id, variant_id = request.match_info["id"], request.match_info["variant_id"]
-    body = await parse(request, VariantUpdate)
+async def post_variant(request: web.Request, product_id: str, variant_id: str, body: VariantUpdate) -> web.Response:
     async with transaction(request) as db:
         news = await update_variant(db, product_id, variant_id, body)
         answer = json_bytes(request, f'{{"product":{await product_json(db, product_id)}}}')
@@ -78,19 +76,55 @@ async def post_variant(request: web.Request) -> web.Response:
     return answer
 
 
-async def delete_variant(request: web.Request) -> web.Response:
-    product_id, variant_id = request.match_info["id"], request.match_info["variant_id"]
+async def delete_variant(request: web.Request, product_id: str, variant_id: str) -> web.Response:
     async with transaction(request) as db:
         news = await remove_variant(db, product_id, variant_id)
-        said = {"variant_id": variant_id, "object": "product-variant", "deleted": True}
+        deletion = {"variant_id": variant_id, "object": "product-variant", "deleted": True}
         product = orjson.Fragment(await product_json(db, product_id))
-        answer = json_bytes(request, orjson.dumps(said | {"product": product}))
+        answer = json_bytes(request, orjson.dumps(deletion | {"product": product}))
     await notify_inventory(request.app, news)
     return answer
 
 
 OPERATIONS = [
-    web.post("/admin/products/{id}/variants", post_variants),
-    web.post("/admin/products/{id}/variants/{variant_id}", post_variant),
-    web.delete("/admin/products/{id}/variants/{variant_id}", delete_variant),
+    post(
+        "/admin/products/{id}/variants",
+        post_variants,
+        "Add a variant to a product",
+        description="It comes after the others, and needs one value for each of the product's options; no other "
+        "variant may have the same ones. Whatever is wrong is refused with 400: a product that is not there, a SKU "
+        "that is taken and an unknown currency, too. The inventory makes an item without stock for a variant that is "
+        "managed.",
+        body=VariantBody,
+        example={
+            "title": "XL",
+            "sku": "linen-shirt-xl",
+            "prices": [{"currency_code": "usd", "amount": 5200}],
+            "options": [{"option_id": "opt_01KE8V9YJ5S3BSXKGJ4YF5VB1M", "value": "XL"}],
+        },
+        answer={"product": WRITTEN},
+        asks_others=True,
+    ),
+    post(
+        "/admin/products/{id}/variants/{variant_id}",
+        post_variant,
+        "Update a variant of a product",
+        description="What the body does not name stays. `prices` replace the variant's own, not those of price lists; "
+        "options that are not named keep their values.",
+        body=VariantUpdate,
+        example={"title": "Extra large", "prices": [{"currency_code": "usd", "amount": 5400}], "allow_backorder": True},
+        answer={"product": WRITTEN},
+        errors=(NotFound, Duplicate),
+        asks_others=True,
+    ),
+    delete(
+        "/admin/products/{id}/variants/{variant_id}",
+        delete_variant,
+        "Delete a variant of a product",
+        description="Its SKU may be used again; its item of the inventory stays. A variant that is not there is no "
+        "error.",
+        answer={"variant_id": str, "object": "product-variant", "deleted": True, "product": WRITTEN},
+        errors=(NotFound,),
+        asks_others=True,
+    ),
 ]
