@@ -58,4 +58,19 @@ GLOSSARY: Mapping[str, str] = {
     "product_categories.rank": "Its place among the children of its parent, from 0.",
     "product_categories.parent_category_id": "The category that it is below; null at the top.",
     "product_categories.category_children": "The categories below it, sorted by rank and handle.",
+    # batch
+    "batch_jobs.type": "product-export, order-export, product-import or price-list-import.",
+    "batch_jobs.status": "created, pre_processed, confirmed, processing, completed, failed or canceled.",
+    "batch_jobs.dry_run": "Whether it waits to be confirmed. False in lists.",
+    "batch_jobs.created_by": "Id of the user who created it, the only one who sees it.",
+    "batch_jobs.created_by_user": "The user who created it.",
+    "batch_jobs.context": "What it is to do, as it was asked for. An export's says how it lists, as `list_config`.",
+    "batch_jobs.result": "What is known of it: counts and progress, `errors`, and of an export `file_key` and "
+    "`file_size` in bytes.",
+    "batch_jobs.pre_processed_at": "When it was known what it would do, UTC.",
+    "batch_jobs.confirmed_at": "When it was confirmed, UTC: at once, unless it is a dry run.",
+    "batch_jobs.processing_at": "When it was begun, UTC.",
+    "batch_jobs.completed_at": "When it was done, UTC.",
+    "batch_jobs.failed_at": "When it failed, UTC.",
+    "batch_jobs.canceled_at": "When it was canceled, UTC.",
 }
