@@ -4,18 +4,16 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
-from services.catalog.bodies import Amount, Metadata
+from services.catalog.bodies import MAX_QUANTITY, Amount, Metadata
 from services.chassis.http import ABSENT, Body
-
-MOST_INT = 2**31 - 1
 
 Text = Annotated[str, StringConstraints(max_length=100_000)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 Code = Annotated[str, StringConstraints(max_length=255)]
 Url = Annotated[str, AfterValidator(lambda url: short_enough(url))]
 Id = Annotated[str, StringConstraints(max_length=255)]
-Int = Annotated[int, Field(ge=-MOST_INT - 1, le=MOST_INT)]
-Size = Annotated[int, Field(ge=0, le=MOST_INT)] | None
+Int = Annotated[int, Field(ge=-MAX_QUANTITY - 1, le=MAX_QUANTITY)]
+Size = Annotated[int, Field(ge=0, le=MAX_QUANTITY)] | None
 Status = Literal["draft", "proposed", "published", "rejected"]
 
 
@@ -30,12 +28,12 @@ class IdBody(Body):
     id: Id
 
 
-class TitleBody(Body):
+class OptionBody(Body):
     title: Name
 
 
 class ValueBody(Body):
-    """A tag or a type. It is found or made by its value; an `id` sent along does not matter."""
+    """A tag or a type, which is made when there is none of that value."""
 
     id: Id | None = None
     """Understood, and without effect."""
@@ -188,7 +186,7 @@ class ProductBody(ProductCodes):
     discountable: bool = True
     """Whether discounts can take something off. A gift card's price is never lowered."""
     status: Status = "draft"
-    options: Annotated[list[TitleBody], Field(max_length=100)] | None = None
+    options: Annotated[list[OptionBody], Field(max_length=100)] | None = None
     """What the variants differ in."""
     variants: Annotated[list[NewVariant], Field(max_length=1000)] | None = None
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from services.catalog.bodies import Metadata
-from services.catalog.products.bodies import MOST_INT, Id, IdBody, Name, Text
+from services.catalog.bodies import MAX_QUANTITY, Metadata
+from services.catalog.products.bodies import Id, IdBody, Name, Text
 from services.catalog.products.category_ranks import close_gap, last_rank, lock_tree, move
 from services.catalog.products.reads import CATEGORY, CATEGORY_COLUMNS
 from services.catalog.products.references import UNKNOWN_REFERENCES, UnknownReferences, refusals
@@ -96,7 +96,7 @@ class CategoryUpdate(Body):
     """Whether customers may see it."""
     parent_category_id: Parent = None
     """The category that it goes below; null for the top."""
-    rank: Annotated[int, Field(ge=0, le=MOST_INT)] = ABSENT
+    rank: Annotated[int, Field(ge=0, le=MAX_QUANTITY)] = ABSENT
     """Its place among the children of its parent, from 0; behind the last one means the end."""
     metadata: Metadata = None
     """Takes the place of what is there."""
@@ -106,14 +106,14 @@ class CategoryProducts(Body):
     product_ids: Annotated[list[IdBody], Field(max_length=10_000)]
 
 
-INSERT = """
+INSERT_CATEGORY = """
 insert into product_categories
     (id, name, description, handle, is_internal, is_active, parent_category_id, rank, metadata)
 select $1, name, description, $3, is_internal, is_active, parent_category_id, $4, metadata
 from jsonb_populate_record(null::product_categories, $2::text::jsonb)
 """
 # Metadata is replaced as a whole here.
-UPDATE = """
+UPDATE_CATEGORY = """
 update product_categories c set
     (name, description, handle, is_internal, is_active, metadata) = (
         select n.name, n.description, n.handle, n.is_internal, n.is_active, n.metadata
@@ -122,7 +122,7 @@ update product_categories c set
     updated_at = now()
 where id = $1
 """
-ACCESS = "select parent_category_id, rank from product_categories where id = $1"
+PLACE = "select parent_category_id, rank from product_categories where id = $1"
 HAS_CHILDREN = "select exists (select from product_categories where parent_category_id = $1)"
 UNKNOWN_PRODUCTS = "select array(select unnest($1::text[]) except select id from products where deleted_at is null)"
 ADD = """
@@ -134,7 +134,7 @@ on conflict do nothing
 async def access_category(db: Db, category_id: str) -> tuple[str | None, int]:
     """(parent, rank) of a category, with the tree locked until the commit. Raises NotFound."""
     await lock_tree(db)
-    row = await db.fetchrow(ACCESS, category_id)
+    row = await db.fetchrow(PLACE, category_id)
     if row is None:
         raise NotFound(f"There is no product category {category_id}.")
     return row["parent_category_id"], row["rank"]
@@ -143,10 +143,10 @@ async def access_category(db: Db, category_id: str) -> tuple[str | None, int]:
 async def category_json(db: Db, category_id: str, chosen: Selection) -> str:
     """The category with the whole tree below it. Raises NotFound."""
     what = Selection(chosen.fields, merge(chosen.tree, CHILDREN))
-    found = await one_json(db, WHOLE, what, "{t}.id = $1", category_id)
-    if found is None:
+    text = await one_json(db, WHOLE, what, "{t}.id = $1", category_id)
+    if text is None:
         raise NotFound(f"There is no product category {category_id}.")
-    return f'{{"product_category":{found}}}'
+    return f'{{"product_category":{text}}}'
 
 
 # Actions
@@ -158,28 +158,28 @@ async def create_category(db: Db, body: CategoryBody) -> str:
     category_id, rank = new_id("pcat"), await last_rank(db, body.parent_category_id)
     handle = body.handle or slug(body.name) or category_id
     with refusals():
-        await db.execute(INSERT, category_id, json_text(body.model_dump()), handle, rank)
+        await db.execute(INSERT_CATEGORY, category_id, json_text(body.model_dump()), handle, rank)
     await emit(db, "product-category.created", category_id, {"id": category_id})
     return category_id
 
 
 async def update_category(db: Db, category_id: str, body: CategoryUpdate) -> None:
     """Change what the body names, and move the category when it names a parent or a rank."""
-    held = await access_category(db, category_id)
+    place = await access_category(db, category_id)
     sent = body.model_fields_set
     if sent & {"parent_category_id", "rank"}:
-        parent = body.parent_category_id if "parent_category_id" in sent else held[0]
-        await move(db, category_id, held, parent, body.rank if "rank" in sent else None)
+        parent = body.parent_category_id if "parent_category_id" in sent else place[0]
+        await move(db, category_id, place, parent, body.rank if "rank" in sent else None)
     row = body.model_dump(exclude={"parent_category_id", "rank"}, exclude_unset=True)
     with refusals():
-        await db.execute(UPDATE, category_id, json_text(row))
+        await db.execute(UPDATE_CATEGORY, category_id, json_text(row))
     await emit(db, "product-category.updated", category_id, {"id": category_id})
 
 
 async def remove_category(db: Db, category_id: str) -> None:
-    """The category is gone for good, and its products are no longer in it. Quiet about an unknown one."""
+    """The category is gone for good, and its products are no longer in it. An unknown one is no error."""
     await lock_tree(db)
-    row = await db.fetchrow(ACCESS, category_id)
+    row = await db.fetchrow(PLACE, category_id)
     if row is None:
         return
     if await db.fetchval(HAS_CHILDREN, category_id):
@@ -218,16 +218,16 @@ CHOSEN_ROWS = replace(SHOWN, narrowed=True)
 def read_categories(query: Query, *_path: str) -> Page:
     """The page that a request asks for."""
     whole_tree = boolean(query, "include_descendants_tree", default=False)
-    asked = LISTED.read(query)
-    fields = asked.chosen.fields
+    requested = LISTED.read(query)
+    fields = requested.chosen.fields
     resource = category_resource(FIELDS, None, fields) if whole_tree else category_resource(fields, 1, fields)
-    chosen = Selection(fields, merge(asked.chosen.tree, CHILDREN)) if whole_tree else asked.chosen
+    chosen = Selection(fields, merge(requested.chosen.tree, CHILDREN)) if whole_tree else requested.chosen
     # Rank and handle are the only order that there is.
-    return replace(asked, resource=resource, chosen=chosen, order="{t}.rank, {t}.handle")
+    return replace(requested, resource=resource, chosen=chosen, order="{t}.rank, {t}.handle")
 
 
 def read_whole(query: Query, *_path: str) -> Selection:
-    """The whole category, whatever is asked for: `fields` is not looked at, `expand` must name what there is."""
+    """The whole category, whatever a request chooses: `fields` is not looked at, `expand` must name what there is."""
     CHOSEN.read({name: value for name, value in query.items() if name != "fields"})
     return Selection(FIELDS, BOTH)
 

@@ -67,16 +67,18 @@ class CollectionProducts(Body):
     """Ids of products; unknown ones do not matter."""
 
 
-INSERT = "insert into product_collections (id, title, handle, metadata) values ($1, $2, $3, $4::text::jsonb)"
-UPDATE = """
+INSERT_COLLECTION = "insert into product_collections (id, title, handle, metadata) values ($1, $2, $3, $4::text::jsonb)"
+UPDATE_COLLECTION = """
 update product_collections c set
     (title, handle) = (select n.title, n.handle from jsonb_populate_record(c, $2::text::jsonb - 'metadata') n),
     metadata = updated_metadata(c.metadata, $2::text::jsonb),
     updated_at = now()
 where id = $1
 """
-ACCESS = "select id from product_collections where id = $1 and deleted_at is null for no key update"
-LOCK = "select id from products where id = any($1::text[]) and deleted_at is null order by id for no key update"
+LOCK_COLLECTION = "select id from product_collections where id = $1 and deleted_at is null for no key update"
+LOCK_PRODUCTS = (
+    "select id from products where id = any($1::text[]) and deleted_at is null order by id for no key update"
+)
 MOVE = """
 update products set collection_id = $2::text, updated_at = now()
 where id = any($1::text[]) and ($2::text is not null or collection_id = $3) returning id
@@ -85,7 +87,7 @@ where id = any($1::text[]) and ($2::text is not null or collection_id = $3) retu
 
 async def access_collection(db: Db, collection_id: str) -> None:
     """Lock the collection until the commit. Raises NotFound."""
-    if await db.fetchval(ACCESS, collection_id) is None:
+    if await db.fetchval(LOCK_COLLECTION, collection_id) is None:
         raise NotFound(f"There is no collection {collection_id}.")
 
 
@@ -101,7 +103,7 @@ async def create_collection(db: Db, body: CollectionBody) -> str:
     handle = body.handle or slug(body.title) or collection_id
     metadata = json_or_null(body.metadata)
     with refusals():
-        await db.execute(INSERT, collection_id, body.title, handle, metadata)
+        await db.execute(INSERT_COLLECTION, collection_id, body.title, handle, metadata)
     await emit(db, "product-collection.created", collection_id, {"id": collection_id})
     return collection_id
 
@@ -113,7 +115,7 @@ async def update_collection(db: Db, collection_id: str, body: CollectionUpdate) 
     if body.metadata is None:
         row.pop("metadata", None)
     with refusals():
-        await db.execute(UPDATE, collection_id, json_text(row))
+        await db.execute(UPDATE_COLLECTION, collection_id, json_text(row))
     await emit(db, "product-collection.updated", collection_id, {"id": collection_id})
 
 
@@ -127,7 +129,7 @@ async def remove_collection(db: Db, collection_id: str) -> None:
 async def move_products(db: Db, collection_id: str, product_ids: list[str], *, into: bool) -> None:
     """Put products into the collection, from wherever they are, or take those out that are in it."""
     await access_collection(db, collection_id)
-    locked = [row["id"] for row in await db.fetch(LOCK, product_ids)]
+    locked = [row["id"] for row in await db.fetch(LOCK_PRODUCTS, product_ids)]
     target = collection_id if into else None
     moved = [row["id"] for row in await db.fetch(MOVE, locked, target, collection_id)]
     data = {"id": collection_id, "product_ids": moved}

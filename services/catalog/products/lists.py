@@ -6,7 +6,7 @@ from typing import Any
 from services.catalog.answers import listed, one
 from services.catalog.products.conditions import named_in_condition
 from services.catalog.products.reads import PRODUCT, PRODUCT_COLUMNS, PRODUCT_TREE, SHOWN, product_resource
-from services.catalog.products.search import found_products
+from services.catalog.products.search import products_with
 from services.chassis import queries
 from services.chassis.db import Db
 from services.chassis.embed import Page, Resource, Selection, tree, without
@@ -97,7 +97,7 @@ FILTERS: dict[str, Filter] = {
     "handle": text("{t}.handle"),
     "is_giftcard": Filter(gift_cards, FLAG),
     "q": described(
-        Filter(found_products, TEXT),
+        Filter(products_with, TEXT),
         "A part of a title or description, of a variant's title or SKU, or of a collection's title. With it, `fields`, "
         "`title` and `description` count for nothing.",
     ),
@@ -110,12 +110,12 @@ FILTERS: dict[str, Filter] = {
 def face(query: Query, chosen: Selection) -> tuple[Resource, Selection]:
     """The resource for what the request expands: prices are complete only next to `variants` itself, as is stock.
 
-    What is asked for below complete prices is not shown.
+    What is requested below complete prices is not shown.
     """
-    asked = {p.strip() for p in query.get("expand", "variants,variants.prices").split(",")}
-    priced = {"variants", "variants.prices"} <= asked
+    expanded = {p.strip() for p in query.get("expand", "variants,variants.prices").split(",")}
+    priced = {"variants", "variants.prices"} <= expanded
     below = without(chosen.tree, "variants", "prices") if priced else chosen.tree
-    return product_resource(priced=priced, counted="variants" in asked), Selection(chosen.fields, below)
+    return product_resource(priced=priced, counted="variants" in expanded), Selection(chosen.fields, below)
 
 
 def in_place_of_key(chosen: Selection) -> Selection:
@@ -147,9 +147,9 @@ def read_products(query: Query, *_path: str) -> Page:
     if searched:
         # A search shows all columns, and looks at titles and descriptions itself.
         query = {name: value for name, value in query.items() if name not in ("fields", "title", "description")}
-    asked = parameters.read(query)
-    resource, chosen = face(query, asked.chosen)
-    return replace(asked, resource=resource, chosen=chosen if searched else in_place_of_key(chosen))
+    requested = parameters.read(query)
+    resource, chosen = face(query, requested.chosen)
+    return replace(requested, resource=resource, chosen=chosen if searched else in_place_of_key(chosen))
 
 
 @dataclass(frozen=True)

@@ -55,10 +55,10 @@ def refusals() -> Iterator[None]:
     try:
         yield
     except asyncpg.IntegrityConstraintViolationError as error:
-        made = CONSTRAINTS.get(error.constraint_name or "")
-        if made is None:
+        refusal = CONSTRAINTS.get(error.constraint_name or "")
+        if refusal is None:
             raise
-        raise made(error.detail or error.constraint_name or "") from None
+        raise refusal(error.detail or error.constraint_name or "") from None
 
 
 @contextmanager

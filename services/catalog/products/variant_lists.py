@@ -7,7 +7,7 @@ from aiohttp import web
 from services.catalog.answers import LIVE
 from services.catalog.products.calculated_prices import Context, completed, context_of, priced_variants, variants_json
 from services.catalog.products.reads import ANY_VARIANT, VARIANT, VARIANT_COLUMNS, variant_resource
-from services.catalog.products.search import found_variants
+from services.catalog.products.search import variants_with
 from services.chassis import queries
 from services.chassis.db import reading
 from services.chassis.embed import Page, Resource, Selection, merge, tree, without
@@ -26,7 +26,7 @@ FILTERS: dict[str, Filter] = {
         numbers("{t}.inventory_quantity"), "The quantity stored with the variant, which is not its stock"
     ),
     "q": described(
-        Filter(found_variants, TEXT),
+        Filter(variants_with, TEXT),
         "A part of the title or SKU, or of the product's title. With it, the product is shown, too.",
     ),
     "created_at": dates("{t}.created_at"),
@@ -59,10 +59,10 @@ CONTEXT = {
 
 
 def shown(chosen: Selection, query: Query, always: tuple[str, ...] = ()) -> Selection:
-    """What a search, or the operation itself, shows besides what was asked for. Below what it always shows, nothing."""
+    """What a search, or the operation itself, shows besides what was requested. Below what it always shows, nothing."""
     more = (*always, "product") if query.get("q") else always
-    asked = without(chosen.tree, *always) if always else chosen.tree
-    return Selection(chosen.fields, merge(asked, tree(more)))
+    below = without(chosen.tree, *always) if always else chosen.tree
+    return Selection(chosen.fields, merge(below, tree(more)))
 
 
 def shows_stock(query: Query) -> bool:
@@ -73,8 +73,8 @@ def shows_stock(query: Query) -> bool:
 
 def read_of_product(query: Query, product_id: str) -> Page:
     """The page of a product's variants that a request asks for."""
-    asked = OF_PRODUCT.read(query, product_id)
-    return replace(asked, chosen=shown(asked.chosen, query))
+    requested = OF_PRODUCT.read(query, product_id)
+    return replace(requested, chosen=shown(requested.chosen, query))
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,15 @@ class PricedPage:
 def read_all(query: Query, *_path: str) -> PricedPage:
     """The page of all variants that a request asks for; the first arguments of its statement are the context's."""
     context = context_of(query)
-    asked = ALL.read(query, *context.args)
-    return PricedPage(replace(asked, chosen=shown(asked.chosen, query, ("prices",))), context, shows_stock(query))
+    requested = ALL.read(query, *context.args)
+    return PricedPage(
+        replace(requested, chosen=shown(requested.chosen, query, ("prices",))), context, shows_stock(query)
+    )
 
 
-def face(asked: PricedPage, context: Context) -> Resource:
+def face(requested: PricedPage, context: Context) -> Resource:
     """Variants with prices and availability."""
-    return priced_variants(quantity=asked.stock, compared=context.priced)
+    return priced_variants(quantity=requested.stock, compared=context.priced)
 
 
 def read_one(query: Query, *_path: str) -> Selection:
@@ -106,10 +108,10 @@ def read_one(query: Query, *_path: str) -> Selection:
 # Handlers
 
 
-async def get_variants(request: web.Request, asked: PricedPage) -> web.Response:
-    context = await completed(request.app, asked.context)
-    args = (*context.args, *asked.page.args[len(context.args) :])
-    page = replace(asked.page, resource=face(asked, context), args=args)
+async def get_variants(request: web.Request, requested: PricedPage) -> web.Response:
+    context = await completed(request.app, requested.context)
+    args = (*context.args, *requested.page.args[len(context.args) :])
+    page = replace(requested.page, resource=face(requested, context), args=args)
     async with reading(request) as db:
         return json_bytes(request, await variants_json(db, page, context))
 
