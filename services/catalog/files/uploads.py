@@ -32,7 +32,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 FIELD = "files"
-MOST_FILES = 100
+MAX_FILES = 100
 READ_BYTES = 64 * 1024
 LINK_SECONDS = 60 * 60
 PICTURES = {
@@ -71,7 +71,7 @@ class Form:
         return None
 
     async def chunks(self, part: BodyPartReader) -> AsyncIterator[bytes]:
-        """A part's content."""
+        """Yields the content of a part, which counts towards the limit."""
         while not part.at_eof():
             chunk = await received(part.read_chunk(READ_BYTES))
             self._size += len(chunk)
@@ -98,8 +98,8 @@ async def store_files(request: web.Request, *, protected: bool) -> list[str]:
     stored: list[str] = []
     try:
         while part := await form.next_file():
-            if len(stored) == MOST_FILES:
-                raise InvalidData(f"One request can have {MOST_FILES} files.")
+            if len(stored) == MAX_FILES:
+                raise InvalidData(f"One request can have {MAX_FILES} files.")
             key = new_key(part.filename or "", protected=protected)
             await storage().store(key, form.chunks(part))
             stored.append(key)
