@@ -116,7 +116,7 @@ FILTERS: dict[str, Filter] = {
 }
 
 
-class BatchBody(Body):
+class BatchJobBody(Body):
     type: str
     """product-export, order-export, product-import or price-list-import."""
     context: dict[str, Any]
@@ -127,16 +127,16 @@ class BatchBody(Body):
     """Whether the job waits for somebody to confirm it, when it is known what it would do."""
 
 
-ACCESS = """
+LOCK_JOB = """
 select created_by, batch_job_status(to_jsonb(j)) as status
 from batch_jobs j where id = $1 and deleted_at is null for no key update
 """
-INSERT = "insert into batch_jobs (id, type, dry_run, created_by, context) values ($1, $2, $3, $4, $5::text::jsonb)"
-CONFIRM = """
+INSERT_JOB = "insert into batch_jobs (id, type, dry_run, created_by, context) values ($1, $2, $3, $4, $5::text::jsonb)"
+CONFIRM_JOB = """
 update batch_jobs set confirmed_at = now(), leased_until = '-infinity', updated_at = now() where id = $1
 """
 # Who works on the job finds out before anything is applied.
-CANCEL = "update batch_jobs set canceled_at = now(), leased_by = null, updated_at = now() where id = $1"
+CANCEL_JOB = "update batch_jobs set canceled_at = now(), leased_by = null, updated_at = now() where id = $1"
 
 
 UNDER_WAY = """
@@ -151,7 +151,7 @@ PAUSES = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.4, 0.5)  # seconds
 
 async def access_job(db: Db, job_id: str, user_id: str) -> str:
     """The job's status; it is locked until the commit. Raises NotFound, or NotAllowed for somebody else's."""
-    row = await db.fetchrow(ACCESS, job_id)
+    row = await db.fetchrow(LOCK_JOB, job_id)
     if row is None:
         raise NotFound(f"There is no batch job {job_id}.")
     check_own(row["created_by"], user_id)
@@ -160,12 +160,12 @@ async def access_job(db: Db, job_id: str, user_id: str) -> str:
 
 
 def check_own(created_by: str, user_id: str) -> None:
-    """Raises NotAllowed."""
+    """Raises NotAllowed for a job of another user."""
     if created_by != user_id:
         raise NotAllowed("This batch job belongs to another user.")
 
 
-async def create_job(db: Db, body: BatchBody, user_id: str) -> str:
+async def create_job(db: Db, body: BatchJobBody, user_id: str) -> str:
     """A new job, which the runner finds. Raises NotFound or InvalidData."""
     if body.type not in TYPES:
         raise NotFound(f"There are no batch jobs of type {body.type}.")
@@ -173,14 +173,14 @@ async def create_job(db: Db, body: BatchBody, user_id: str) -> str:
         await check_price_list(db, body.context.get("price_list_id"))
     job_id = new_id("batch")
     context = stored_context(body.type, body.context)
-    await db.execute(INSERT, job_id, body.type, body.dry_run, user_id, json_text(context))
+    await db.execute(INSERT_JOB, job_id, body.type, body.dry_run, user_id, json_text(context))
     await emit(db, "batch.created", job_id, {"id": job_id})
     await wake(db)
     return job_id
 
 
 async def check_price_list(db: Db, list_id: object) -> None:
-    """Raises InvalidData or NotFound."""
+    """Raises InvalidData for what is no id, NotFound for the id of no price list."""
     if not isinstance(list_id, str) or not list_id:
         raise InvalidData("context.price_list_id: must be the id of a price list.")
     if not await db.fetchval("select true from price_lists where id = $1", list_id):
@@ -219,7 +219,7 @@ async def confirm_job(db: Db, job_id: str, user_id: str) -> None:
     status = await access_job(db, job_id, user_id)
     if status != "pre_processed":
         raise NotAllowed(f"Only a batch job that is pre_processed can be confirmed; this one is {status}.")
-    await db.execute(CONFIRM, job_id)
+    await db.execute(CONFIRM_JOB, job_id)
     await emit(db, "batch.confirmed", job_id, {"id": job_id})
     await wake(db)
 
@@ -228,7 +228,7 @@ async def cancel_job(db: Db, job_id: str, user_id: str) -> None:
     """Stop the job, whatever it is at; nothing of it stays. Raises NotFound, or NotAllowed when it is completed."""
     if await access_job(db, job_id, user_id) == "completed":
         raise NotAllowed("The batch job is completed; it cannot be canceled any more.")
-    await db.execute(CANCEL, job_id)
+    await db.execute(CANCEL_JOB, job_id)
     await db.execute(FORGET, job_id)
     await emit(db, "batch.canceled", job_id, {"id": job_id})
 
@@ -282,7 +282,7 @@ async def get_batch_jobs(request: web.Request, jobs: Page) -> web.Response:
         return json_bytes(request, await page_json(db, "batch_jobs", own))
 
 
-async def post_batch_jobs(request: web.Request, body: BatchBody) -> web.Response:
+async def post_batch_jobs(request: web.Request, body: BatchJobBody) -> web.Response:
     async with transaction(request) as db:
         job_id = await create_job(db, body, actor(request))
         answer = json_bytes(request, await job_json(db, job_id), status=201)
@@ -336,7 +336,7 @@ OPERATIONS = [
         "small one is over soon after the answer. `result` then has the `file_key` of an export, to make a download "
         "URL of, or the `errors` that a file has. Columns are separated by semicolons, in files that are imported "
         "also by commas.",
-        body=BatchBody,
+        body=BatchJobBody,
         example={"type": "product-export", "context": {"filterable_fields": {"status": ["published"]}}},
         answer=ANSWER,
         status=201,

@@ -71,17 +71,17 @@ async def number(job: Job) -> int:
 
 
 def value(order: dict[str, Any], path: list[str]) -> str:
-    """One cell."""
-    held: Any = order
+    """The cell with what the path leads to."""
+    inner: Any = order
     for part in path:
-        held = held.get(part) if held else None
+        inner = inner.get(part) if inner else None
     if path == ["created_at"]:
         return format_datetime(datetime.fromisoformat(order["created_at"]), usegmt=True)
-    return cell(held)
+    return cell(inner)
 
 
 async def prepare(job: Job) -> bool:
-    """Count."""
+    """Count the orders. Raises InvalidData for columns and filters that there are not."""
     config = job.context["list_config"]
     known = {path.split(".")[0] for _, path in COLUMNS}
     if unknown := sorted({*config["select"], *config["relations"]} - known):
@@ -92,7 +92,7 @@ async def prepare(job: Job) -> bool:
 
 
 async def process(job: Job) -> None:
-    """Write the file."""
+    """Write the file, and complete the job with it."""
     columns, count = chosen(job), await number(job)
     skip, _ = rows_of(job.context)
     page, done = asked(job) | {"skip": skip, "after": None}, 0
