@@ -238,11 +238,11 @@ async def learn_user(app: web.Application, user_id: str) -> None:
     if not await copies.missing(app[POOL], "user", [user_id]):
         return
     try:
-        found = await remote.users(app, [user_id])
+        users = await remote.users(app, [user_id])
     except ApiError as error:
         log.info("user not known yet", user=user_id, error=error.message)
     else:
-        await copies.store(app[POOL], "user", found)
+        await copies.store(app[POOL], "user", users)
 
 
 async def give_time(app: web.Application, job_id: str) -> None:
