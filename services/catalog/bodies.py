@@ -7,9 +7,12 @@ from pydantic import Field
 
 from services.chassis.http import Body
 
+MAX_QUANTITY = 2**31 - 1  # what an integer of the database holds
+MAX_AMOUNT = 2**53 - 1  # the largest amount that every reader of JSON keeps exact
+
 Metadata = dict[str, Any] | None
 Percentage = Annotated[float, Field(ge=0, le=100)]
-Amount = Annotated[int, Field(ge=0, le=2**53 - 1)]
+Amount = Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
 
 
 def sent(body: Body, *also: str, without: Iterable[str] = ()) -> str:

@@ -25,12 +25,9 @@ import aiohttp
 import asyncpg
 import orjson
 
-from services.catalog.answers import listed
 from services.catalog.products import lists as product_lists
 from services.catalog.products import variant_lists
-from services.catalog.products.calculated_prices import context_of
-from services.catalog.products.reads import PRODUCT, PRODUCT_COLUMNS, PRODUCT_TREE
-from services.chassis.embed import Page, page_query, page_text
+from services.chassis.embed import Page, page_text
 from services.chassis.params import parse_query
 
 BATCH = 20_000
@@ -235,30 +232,11 @@ async def measure(base: str, url: str, rounds: int, only: str) -> None:
 
 def page_of(path: str, query: dict[str, str]) -> Page:
     """The page that the service makes of the request."""
-    asked = parse_query(query.items())
+    parsed = parse_query(query.items())
     if path == "variants":
-        context = context_of(asked)
-        return page_query(
-            variant_lists.face(asked, context),
-            asked,
-            variant_lists.ALL_FILTERS,
-            limit=20,
-            fields=variant_lists.FIELDS,
-            expand=variant_lists.ALL_TREE,
-            where="{t}.deleted_at is null",
-            args=context.args,
-        )
-    page = page_query(
-        PRODUCT,
-        asked,
-        product_lists.FILTERS,
-        limit=50,
-        fields=tuple(PRODUCT_COLUMNS),
-        expand=PRODUCT_TREE,
-        where=listed(asked),
-    )
-    resource, chosen = product_lists.face(asked, page.chosen)
-    return replace(page, resource=resource, chosen=chosen)
+        asked = variant_lists.read_all(parsed)
+        return replace(asked.page, resource=variant_lists.face(asked, asked.context))
+    return product_lists.read_products(parsed)
 
 
 async def scanned(db: Any, page: Page) -> set[str]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Literal
 
+from services.catalog.bodies import MAX_AMOUNT
+
 SIZES = ("weight", "length", "width", "height")
 CUSTOMS = ("hs_code", "origin_country", "mid_code", "material")
 NAMES = {"hs_code": "HS Code", "mid_code": "MID Code", "sku": "SKU"}
@@ -53,7 +55,6 @@ WITHOUT_DECIMALS = frozenset(
 )
 WITH_THREE = frozenset(("bhd", "jod", "kwd", "omr", "tnd"))
 AMOUNT = re.compile(r"\d{1,16}(\.\d{1,9})?")
-MOST_AMOUNT = 2**53 - 1
 
 
 def decimals(currency: str) -> int:
@@ -72,7 +73,7 @@ def minor(cell: str, currency: str) -> int:
     if not AMOUNT.fullmatch(cell):
         raise ValueError("must be an amount such as 10.50")
     amount = int(Decimal(cell).scaleb(decimals(currency)).quantize(Decimal(1), ROUND_HALF_UP))
-    if amount > MOST_AMOUNT:
+    if amount > MAX_AMOUNT:
         raise ValueError("is too large")
     return amount
 
@@ -105,7 +106,7 @@ Part = Literal["option_name", "option_value", "image", "channel_id", "channel_na
 
 def numbered(names: list[str]) -> Mapping[Part, dict[int, str]]:
     """{part: {number: column}} of the columns that there can be any number of, in the order of the numbers."""
-    found: dict[Part, dict[int, str]] = {
+    by_part: dict[Part, dict[int, str]] = {
         "option_name": {},
         "option_value": {},
         "image": {},
@@ -118,14 +119,14 @@ def numbered(names: list[str]) -> Mapping[Part, dict[int, str]]:
         if match is None:
             continue
         if match["option"]:
-            found["option_name" if match["part"] == "Name" else "option_value"][int(match["option"])] = name
+            by_part["option_name" if match["part"] == "Name" else "option_value"][int(match["option"])] = name
         elif match["image"]:
-            found["image"][int(match["image"])] = name
+            by_part["image"][int(match["image"])] = name
         elif match["channel"] and match["channel_part"] != "Description":
-            found["channel_id" if match["channel_part"] == "Id" else "channel_name"][int(match["channel"])] = name
+            by_part["channel_id" if match["channel_part"] == "Id" else "channel_name"][int(match["channel"])] = name
         elif match["category"] and match["category_part"] == "Handle":
-            found["category"][int(match["category"])] = name
-    return {part: dict(sorted(of.items())) for part, of in found.items()}
+            by_part["category"][int(match["category"])] = name
+    return {part: dict(sorted(of.items())) for part, of in by_part.items()}
 
 
 def is_known(name: str) -> bool:

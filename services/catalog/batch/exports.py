@@ -7,12 +7,11 @@ from typing import Any
 
 from services.catalog.batch.csv_files import Sheet
 from services.catalog.batch.rows import Job, Stopped, complete
+from services.catalog.bodies import MAX_QUANTITY
 from services.catalog.files.storage import new_key, storage
 from services.chassis.errors import ApiError, InvalidData
 from services.chassis.keys import POOL
 from services.chassis.params import Filter, Query, Values, check_known, conditions
-
-MOST_ROWS = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,12 @@ class Listing:
 
     def parts(self, t: str) -> dict[str, str]:
         """The parts for the alias `t`."""
-        found = {"where": self.where, "order": self.order}
-        return {name: part.format(t=t) for name, part in found.items()} | {"limit": self.limit, "offset": self.offset}
+        return {
+            "where": self.where.format(t=t),
+            "order": self.order.format(t=t),
+            "limit": self.limit,
+            "offset": self.offset,
+        }
 
 
 def stat(what: str, count: int) -> dict[str, str]:
@@ -65,7 +68,7 @@ def rows_of(context: Mapping[str, Any]) -> tuple[int, int | None]:
     skip, most = context["list_config"]["skip"], context.get("batch_size")
     numbers = {"offset": skip, "limit": context["list_config"]["take"], "batch_size": 0 if most is None else most}
     for name, value in numbers.items():
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_ROWS:
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_QUANTITY:
             raise InvalidData(f"{name}: must be a whole number, 0 or more.")
     return skip, most
 

@@ -29,7 +29,7 @@ create temp table import_options (
     value text
 ) on commit drop;
 """
-LOCK = """
+LOCK_PRODUCTS = """
 select count(*) from (
     select id from products
     where id in (select product_id from batch_import_lines where job_id = $1) and deleted_at is null
@@ -105,7 +105,7 @@ MAKE = {
 }
 MAKE_VALUES = """
 insert into {table} (id, {column})
-select distinct on (2) x ->> 'id', x ->> 'value' from ({found}) m(x) order by 2, 1
+select distinct on (2) x ->> 'id', x ->> 'value' from ({values}) m(x) order by 2, 1
 on conflict ({column}) do nothing
 """
 PRODUCT_FIELDS = [
@@ -252,14 +252,14 @@ def set_links(name: str) -> str:
     more = ", position" if ordered else ""
     then = "update set position = excluded.position" if ordered else "nothing"
     return f"""
-        with wanted as materialized ({LINKED[name]}), gone as (
+        with target as materialized ({LINKED[name]}), gone as (
             delete from {table} l using import_products p
             where l.product_id = p.id and p.sets ? '{name}' and not p.is_new and not exists (
-                select from wanted w where w.product_id = l.product_id and w.linked_id = l.{column}
+                select from target w where w.product_id = l.product_id and w.linked_id = l.{column}
             )
         )
         insert into {table} (product_id, {column}{more})
-        select product_id, linked_id{more} from wanted order by product_id, linked_id
+        select product_id, linked_id{more} from target order by product_id, linked_id
         on conflict (product_id, {column}) do {then}
     """  # noqa: S608 - constants
 
@@ -267,7 +267,7 @@ def set_links(name: str) -> str:
 async def prepare_tables(db: asyncpg.Connection, job_id: str) -> None:
     """Which products and variants the lines of the job are about, in the caller's transaction."""
     await db.execute(TABLES)
-    await db.fetchval(LOCK, job_id)
+    await db.fetchval(LOCK_PRODUCTS, job_id)
     await db.execute(PRODUCTS, job_id)
     await db.execute(MEASURE_PRODUCTS)
     await db.execute(VARIANTS, job_id)
@@ -277,10 +277,10 @@ async def prepare_tables(db: asyncpg.Connection, job_id: str) -> None:
 
 
 async def apply(db: asyncpg.Connection, so_far: Callable[[float], Awaitable[None]]) -> None:
-    """Write all that the tables say, and the events about it; tells how far it is."""
+    """Write all that the tables say, and the events about it; `so_far` learns which share is done."""
     for_types, for_tags, for_images = (
-        MAKE_VALUES.format(table=table, column="url" if table == "images" else "value", found=found)
-        for table, found in MAKE.items()
+        MAKE_VALUES.format(table=table, column="url" if table == "images" else "value", values=values)
+        for table, values in MAKE.items()
     )
     await db.execute(for_types)
     await db.execute(for_tags)
@@ -300,15 +300,15 @@ async def apply(db: asyncpg.Connection, so_far: Callable[[float], Awaitable[None
     await db.execute(set_links("categories"))
     await db.execute(set_links("channels"))
     await so_far(0.5)
-    await announce(db, "product.created", "p.is_new", only_new=False)
-    await announce(db, "product.updated", "not p.is_new", only_new=False)
+    await emit_each(db, "product.created", "p.is_new", only_new=False)
+    await emit_each(db, "product.updated", "not p.is_new", only_new=False)
     new_variants = f"not p.is_new and {FIRST_NEW} is not null"
-    await announce(db, "product-variant.created", new_variants, only_new=True)
+    await emit_each(db, "product-variant.created", new_variants, only_new=True)
     await so_far(0.9)
 
 
-async def announce(db: asyncpg.Connection, name: str, which: str, *, only_new: bool) -> None:
-    """The events of this name, one for each product."""
+async def emit_each(db: asyncpg.Connection, name: str, which: str, *, only_new: bool) -> None:
+    """Emit the event of this name for each product that `which` selects."""
     subject: dict[str, Any] = {"id": "p.id", "more": "", "which": which}
     if only_new:  # of variants, all new ones of a product in one
         subject["id"] = FIRST_NEW

@@ -1,10 +1,10 @@
 """What is wrong with the lines of an import, seen against the catalog as it is: all of it, in one statement.
 
-The tables are those of `batch_import_apply.prepare_tables`. Whatever changes between this and the writing, the
+The tables are those of `import_apply.prepare_tables`. Whatever changes between this and the writing, the
 database's own constraints refuse.
 """
 
-from services.catalog.batch.rows import MOST_ERRORS, BadFile
+from services.catalog.batch.rows import MAX_ERRORS, BadFile
 from services.chassis.db import Db
 
 # Each part finds (line, message). $1 is the job.
@@ -118,7 +118,7 @@ PARTS = (
 CHECK = f"""
 select format('Line %s: %s', line, message) as message, count(*) over () as number
 from (select distinct line, message from ({" union all ".join(PARTS)}) e(line, message)) e
-order by line, e.message limit {MOST_ERRORS}
+order by line, e.message limit {MAX_ERRORS}
 """  # noqa: S608 - constants
 
 

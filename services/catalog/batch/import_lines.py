@@ -81,10 +81,10 @@ def value_of(field: str, cell: str) -> Any:
 
 def price_columns(names: Iterable[str]) -> dict[str, PriceColumn]:
     """The columns of a file that have prices. Raises InvalidData for two of the same."""
-    found = {name: column for name in names if (column := price_column(name))}
-    if len(set(found.values())) < len(found):
+    by_name = {name: column for name in names if (column := price_column(name))}
+    if len(set(by_name.values())) < len(by_name):
         raise InvalidData("The file has two columns for the same price.")
-    return found
+    return by_name
 
 
 def list_of(cell: str) -> list[str]:
@@ -187,25 +187,25 @@ class Reader:
         return sets
 
     def _option_values(self, cells: dict[str, str], problems: list[str]) -> list[dict[str, Any]]:
-        found: dict[str, dict[str, Any]] = {}
+        by_title: dict[str, dict[str, Any]] = {}
         for number, name, value in self._options:
             title, chosen = cells.get(name, ""), cells.get(value) or None
             if not title:
                 if chosen is not None:
                     problems.append(f"Option {number} Name: is missing")
-            elif title in found:
+            elif title in by_title:
                 problems.append(f"Option {number} Name: is there twice")
             elif len(title) > LONGEST_TITLE or len(chosen or "") > LONGEST_CODE:
                 problems.append(f"Option {number}: is too long")
             else:
                 ids = {"id": self._ids.new("opt"), "value_id": self._ids.new("optval")}
-                found[title] = ids | {"title": title, "value": chosen}
-        return list(found.values())
+                by_title[title] = ids | {"title": title, "value": chosen}
+        return list(by_title.values())
 
 
 def prices_of(prices: Prices, cells: dict[str, str], ids: Ids, problems: list[str]) -> list[dict[str, Any]]:
     """The prices of a line, for what its cells say."""
-    found: list[dict[str, Any]] = []
+    amounts: list[dict[str, Any]] = []
     for name, (currency, region) in prices.items():
         if cell := cells.get(name, "").strip():
             try:
@@ -213,12 +213,12 @@ def prices_of(prices: Prices, cells: dict[str, str], ids: Ids, problems: list[st
             except ValueError as error:
                 problems.append(f"{name}: {error}")
             else:
-                found.append({"id": ids.new("ma"), "currency_code": currency, "region_id": region, "amount": amount})
-    return found
+                amounts.append({"id": ids.new("ma"), "currency_code": currency, "region_id": region, "amount": amount})
+    return amounts
 
 
 def bodied(product: dict[str, Any], sets: dict[str, Any]) -> dict[str, Any]:
-    """What the body of a request would say."""
+    """The same as the body of a request would say it."""
     body = {name: value for name, value in product.items() if name != "external_id"}
     if type_ := sets.get("type"):
         body["type"] = {"value": type_["value"]}
@@ -231,7 +231,7 @@ def bodied(product: dict[str, Any], sets: dict[str, Any]) -> dict[str, Any]:
 def check(
     model: type[ProductUpdate | VariantUpdate], body: dict[str, Any], names: Mapping[str, str], problems: list[str]
 ) -> None:
-    """Whether a request could say this, too."""
+    """Add to `problems` what would be refused if a request said this."""
     try:
         model.model_validate(body)
     except ValidationError as error:

@@ -5,6 +5,7 @@ canceled. Rules: docs/behaviour/catalog.md, "Batch jobs".
 """
 
 import asyncio
+from dataclasses import replace
 from typing import Any, Literal
 
 import orjson
@@ -12,21 +13,23 @@ import structlog
 from aiohttp import web
 
 from services.catalog import remote
-from services.catalog.answers import get_page
 from services.catalog.batch.rows import FORGET
 from services.catalog.batch.runner import wake
 from services.chassis import copies
 from services.chassis.consumers import Listener
 from services.chassis.copies import on_copies
 from services.chassis.db import Db, reading, transaction
-from services.chassis.embed import One, Relation, Resource, Selection, cols, one_json, page_query
+from services.chassis.embed import One, Page, Relation, Resource, Selection, cols, one_json, page_json
 from services.chassis.errors import ApiError, InvalidData, NotAllowed, NotFound
-from services.chassis.http import Body, actor, json_bytes, parse
+from services.chassis.http import Body, actor, json_bytes
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_text
 from services.chassis.keys import POOL
+from services.chassis.operations import get, post
 from services.chassis.outbox import emit
-from services.chassis.params import Bind, Filter, dates, query_of, texts
+from services.chassis.params import Bind, Filter, Query, dates, described, texts
+from services.chassis.queries import Parameters, page
+from services.chassis.schemas import Rows, page_of
 
 log = structlog.get_logger()
 
@@ -65,7 +68,7 @@ ORDER_FIELDS = (
     "currency_code",
     "region_id",
 )
-LISTED = frozenset({"limit", "offset", "order", "fields", "expand"})
+LIST_PARAMETERS = frozenset({"limit", "offset", "order", "fields", "expand"})
 
 COLUMNS = cols(
     "id type created_by context result pre_processed_at@ confirmed_at@ processing_at@ completed_at@ canceled_at@"
@@ -84,6 +87,10 @@ def shaped(dry_run: str) -> Resource:
 JOB = shaped("{t}.dry_run")
 # As clients know it: a list never says that a job was a dry run.
 LISTED_JOB = shaped("false")
+# What the documentation shows.
+ANY_JOB = Resource(
+    "batch_jobs", COLUMNS | {"status": "batch_job_status(to_jsonb({t}))", "dry_run": "{t}.dry_run"}, RELATIONS
+)
 WHOLE = Selection(tuple(COLUMNS), ())
 OWN = "{t}.created_by = $1 and {t}.deleted_at is null"
 
@@ -104,27 +111,32 @@ FILTERS: dict[str, Filter] = {
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),
 } | {
-    name: dates_or_null(f"{{t}}.{name}")
+    name: described(dates_or_null(f"{{t}}.{name}"), f"{name} (`{name}=null` finds jobs that have none)")
     for name in ("pre_processed_at", "confirmed_at", "completed_at", "failed_at", "canceled_at")
 }
 
 
-class BatchBody(Body):
+class BatchJobBody(Body):
     type: str
+    """product-export, order-export, product-import or price-list-import."""
     context: dict[str, Any]
+    """Of an export: `filterable_fields`, `order`, `limit`, `offset`, `fields` and `expand` as in the list of products
+    or orders, and `batch_size`, how many rows at most. Of an import: `fileKey`, the key of an upload, and
+    `price_list_id` where it imports prices of a price list."""
     dry_run: bool = False
+    """Whether the job waits for somebody to confirm it, when it is known what it would do."""
 
 
-ACCESS = """
+LOCK_JOB = """
 select created_by, batch_job_status(to_jsonb(j)) as status
 from batch_jobs j where id = $1 and deleted_at is null for no key update
 """
-INSERT = "insert into batch_jobs (id, type, dry_run, created_by, context) values ($1, $2, $3, $4, $5::text::jsonb)"
-CONFIRM = """
+INSERT_JOB = "insert into batch_jobs (id, type, dry_run, created_by, context) values ($1, $2, $3, $4, $5::text::jsonb)"
+CONFIRM_JOB = """
 update batch_jobs set confirmed_at = now(), leased_until = '-infinity', updated_at = now() where id = $1
 """
 # Who works on the job finds out before anything is applied.
-CANCEL = "update batch_jobs set canceled_at = now(), leased_by = null, updated_at = now() where id = $1"
+CANCEL_JOB = "update batch_jobs set canceled_at = now(), leased_by = null, updated_at = now() where id = $1"
 
 
 UNDER_WAY = """
@@ -139,7 +151,7 @@ PAUSES = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.4, 0.5)  # seconds
 
 async def access_job(db: Db, job_id: str, user_id: str) -> str:
     """The job's status; it is locked until the commit. Raises NotFound, or NotAllowed for somebody else's."""
-    row = await db.fetchrow(ACCESS, job_id)
+    row = await db.fetchrow(LOCK_JOB, job_id)
     if row is None:
         raise NotFound(f"There is no batch job {job_id}.")
     check_own(row["created_by"], user_id)
@@ -148,12 +160,12 @@ async def access_job(db: Db, job_id: str, user_id: str) -> str:
 
 
 def check_own(created_by: str, user_id: str) -> None:
-    """Raises NotAllowed."""
+    """Raises NotAllowed for a job of another user."""
     if created_by != user_id:
         raise NotAllowed("This batch job belongs to another user.")
 
 
-async def create_job(db: Db, body: BatchBody, user_id: str) -> str:
+async def create_job(db: Db, body: BatchJobBody, user_id: str) -> str:
     """A new job, which the runner finds. Raises NotFound or InvalidData."""
     if body.type not in TYPES:
         raise NotFound(f"There are no batch jobs of type {body.type}.")
@@ -161,14 +173,14 @@ async def create_job(db: Db, body: BatchBody, user_id: str) -> str:
         await check_price_list(db, body.context.get("price_list_id"))
     job_id = new_id("batch")
     context = stored_context(body.type, body.context)
-    await db.execute(INSERT, job_id, body.type, body.dry_run, user_id, json_text(context))
+    await db.execute(INSERT_JOB, job_id, body.type, body.dry_run, user_id, json_text(context))
     await emit(db, "batch.created", job_id, {"id": job_id})
     await wake(db)
     return job_id
 
 
 async def check_price_list(db: Db, list_id: object) -> None:
-    """Raises InvalidData or NotFound."""
+    """Raises InvalidData for what is no id, NotFound for the id of no price list."""
     if not isinstance(list_id, str) or not list_id:
         raise InvalidData("context.price_list_id: must be the id of a price list.")
     if not await db.fetchval("select true from price_lists where id = $1", list_id):
@@ -192,7 +204,7 @@ def stored_context(type_: str, context: dict[str, Any]) -> dict[str, Any]:
     select = [*split(context["fields"]), "created_at", "id"] if "fields" in context else list(fields)
     if select:
         config["select"] = list(dict.fromkeys(select))
-    return {name: value for name, value in context.items() if name not in LISTED} | {"list_config": config}
+    return {name: value for name, value in context.items() if name not in LIST_PARAMETERS} | {"list_config": config}
 
 
 def split(names: object) -> list[str]:
@@ -207,7 +219,7 @@ async def confirm_job(db: Db, job_id: str, user_id: str) -> None:
     status = await access_job(db, job_id, user_id)
     if status != "pre_processed":
         raise NotAllowed(f"Only a batch job that is pre_processed can be confirmed; this one is {status}.")
-    await db.execute(CONFIRM, job_id)
+    await db.execute(CONFIRM_JOB, job_id)
     await emit(db, "batch.confirmed", job_id, {"id": job_id})
     await wake(db)
 
@@ -216,7 +228,7 @@ async def cancel_job(db: Db, job_id: str, user_id: str) -> None:
     """Stop the job, whatever it is at; nothing of it stays. Raises NotFound, or NotAllowed when it is completed."""
     if await access_job(db, job_id, user_id) == "completed":
         raise NotAllowed("The batch job is completed; it cannot be canceled any more.")
-    await db.execute(CANCEL, job_id)
+    await db.execute(CANCEL_JOB, job_id)
     await db.execute(FORGET, job_id)
     await emit(db, "batch.canceled", job_id, {"id": job_id})
 
@@ -226,11 +238,11 @@ async def learn_user(app: web.Application, user_id: str) -> None:
     if not await copies.missing(app[POOL], "user", [user_id]):
         return
     try:
-        found = await remote.users(app, [user_id])
+        users = await remote.users(app, [user_id])
     except ApiError as error:
         log.info("user not known yet", user=user_id, error=error.message)
     else:
-        await copies.store(app[POOL], "user", found)
+        await copies.store(app[POOL], "user", users)
 
 
 async def give_time(app: web.Application, job_id: str) -> None:
@@ -256,14 +268,21 @@ async def job_json(db: Db, job_id: str) -> str:
 
 # Handlers
 
-
-async def get_batch_jobs(request: web.Request) -> web.Response:
-    page = page_query(LISTED_JOB, query_of(request), FILTERS, limit=10, where=OWN, args=(actor(request),))
-    return await get_page(request, "batch_jobs", page)
+PAGE = page(LISTED_JOB, FILTERS, limit=10, where=OWN)
 
 
-async def post_batch_jobs(request: web.Request) -> web.Response:
-    body = await parse(request, BatchBody)
+def read_jobs(query: Query, *_path: str) -> Page:
+    """The page that a request asks for. Who asks, its $1, a query string does not say."""
+    return PAGE.read(query, "")
+
+
+async def get_batch_jobs(request: web.Request, jobs: Page) -> web.Response:
+    own = replace(jobs, args=(actor(request), *jobs.args[1:]))
+    async with reading(request) as db:
+        return json_bytes(request, await page_json(db, "batch_jobs", own))
+
+
+async def post_batch_jobs(request: web.Request, body: BatchJobBody) -> web.Response:
     async with transaction(request) as db:
         job_id = await create_job(db, body, actor(request))
         answer = json_bytes(request, await job_json(db, job_id), status=201)
@@ -272,24 +291,22 @@ async def post_batch_jobs(request: web.Request) -> web.Response:
     return answer
 
 
-async def get_batch_job(request: web.Request) -> web.Response:
-    """The whole row; parameters are not looked at."""
+async def get_batch_job(request: web.Request, job_id: str) -> web.Response:
     async with reading(request) as db:
-        text = await job_json(db, request.match_info["id"])
+        text = await job_json(db, job_id)
     check_own(orjson.loads(text)["batch_job"]["created_by"], actor(request))
     return json_bytes(request, text)
 
 
-async def post_confirm(request: web.Request) -> web.Response:
-    return await changed(request, "confirm")
+async def post_confirm(request: web.Request, job_id: str) -> web.Response:
+    return await changed(request, job_id, "confirm")
 
 
-async def post_cancel(request: web.Request) -> web.Response:
-    return await changed(request, "cancel")
+async def post_cancel(request: web.Request, job_id: str) -> web.Response:
+    return await changed(request, job_id, "cancel")
 
 
-async def changed(request: web.Request, what: Literal["confirm", "cancel"]) -> web.Response:
-    job_id = request.match_info["id"]
+async def changed(request: web.Request, job_id: str, what: Literal["confirm", "cancel"]) -> web.Response:
     async with transaction(request) as db:
         await (confirm_job if what == "confirm" else cancel_job)(db, job_id, actor(request))
         answer = json_bytes(request, await job_json(db, job_id))
@@ -297,12 +314,64 @@ async def changed(request: web.Request, what: Literal["confirm", "cancel"]) -> w
     return answer
 
 
+LISTED = Rows((ANY_JOB,), narrowed=True)
+ANSWER = {"batch_job": ANY_JOB}
+
 OPERATIONS = [
-    web.get("/admin/batch-jobs", get_batch_jobs),
-    web.post("/admin/batch-jobs", post_batch_jobs),
-    web.get("/admin/batch-jobs/{id}", get_batch_job),
-    web.post("/admin/batch-jobs/{id}/confirm", post_confirm),
-    web.post("/admin/batch-jobs/{id}/cancel", post_cancel),
+    get(
+        "/admin/batch-jobs",
+        get_batch_jobs,
+        "List batch jobs",
+        description="Those that the user who asks has created, the newest first. A list never says that a job is a "
+        "dry run.",
+        query=Parameters(read_jobs, PAGE.schemas, LISTED),
+        answer=page_of("batch_jobs", LISTED),
+        asks_others=True,
+    ),
+    post(
+        "/admin/batch-jobs",
+        post_batch_jobs,
+        "Create a batch job",
+        description="It is done beside the requests, whole or not at all, and its `status` tells how far it is; a "
+        "small one is over soon after the answer. `result` then has the `file_key` of an export, to make a download "
+        "URL of, or the `errors` that a file has. Columns are separated by semicolons, in files that are imported "
+        "also by commas.",
+        body=BatchJobBody,
+        example={"type": "product-export", "context": {"filterable_fields": {"status": ["published"]}}},
+        answer=ANSWER,
+        status=201,
+        errors=(NotFound, InvalidData),
+        asks_others=True,
+    ),
+    get(
+        "/admin/batch-jobs/{id}",
+        get_batch_job,
+        "Get a batch job",
+        description="Refused with 400 for a job of another user.",
+        answer=ANSWER,
+        errors=(NotFound, NotAllowed),
+        asks_others=True,
+    ),
+    post(
+        "/admin/batch-jobs/{id}/confirm",
+        post_confirm,
+        "Confirm a batch job",
+        description="Lets a dry run be done in earnest. Refused with 400 unless the job is pre_processed, and for a "
+        "job of another user.",
+        answer=ANSWER,
+        errors=(NotFound, NotAllowed),
+        asks_others=True,
+    ),
+    post(
+        "/admin/batch-jobs/{id}/cancel",
+        post_cancel,
+        "Cancel a batch job",
+        description="Stops the job, whatever it is at; nothing of it stays. Refused with 400 when it is completed, "
+        "and for a job of another user.",
+        answer=ANSWER,
+        errors=(NotFound, NotAllowed),
+        asks_others=True,
+    ),
 ]
 # Who created a job is shown from copies of the gateway's users.
 LISTENERS: dict[str, Listener] = dict.fromkeys(("user.created", "user.updated", "user.deleted"), on_copies)

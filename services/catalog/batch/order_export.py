@@ -48,8 +48,8 @@ COLUMNS = (
 )
 
 
-def asked(job: Job) -> dict[str, Any]:
-    """Which orders, as the orders service is asked. Raises InvalidData."""
+def requested_orders(job: Job) -> dict[str, Any]:
+    """Which orders the job is about, as a command to orders names them. Raises InvalidData."""
     rows_of(job.context)
     name, direction = sorted_by(job.context)
     filters = query_from(job.context.get("filterable_fields") or {}, LISTS)
@@ -66,22 +66,22 @@ def chosen(job: Job) -> list[tuple[str, list[str]]]:
 async def number(job: Job) -> int:
     """How many orders there are to export."""
     skip, most = rows_of(job.context)
-    found = max(await remote.count_orders(job.app, asked(job)) - skip, 0)
-    return found if most is None else min(found, most)
+    count = max(await remote.count_orders(job.app, requested_orders(job)) - skip, 0)
+    return count if most is None else min(count, most)
 
 
 def value(order: dict[str, Any], path: list[str]) -> str:
-    """One cell."""
-    held: Any = order
+    """The cell with what the path leads to."""
+    inner: Any = order
     for part in path:
-        held = held.get(part) if held else None
+        inner = inner.get(part) if inner else None
     if path == ["created_at"]:
         return format_datetime(datetime.fromisoformat(order["created_at"]), usegmt=True)
-    return cell(held)
+    return cell(inner)
 
 
 async def prepare(job: Job) -> bool:
-    """Count."""
+    """Count the orders. Raises InvalidData for columns and filters that there are not."""
     config = job.context["list_config"]
     known = {path.split(".")[0] for _, path in COLUMNS}
     if unknown := sorted({*config["select"], *config["relations"]} - known):
@@ -92,10 +92,10 @@ async def prepare(job: Job) -> bool:
 
 
 async def process(job: Job) -> None:
-    """Write the file."""
+    """Write the file, and complete the job with it."""
     columns, count = chosen(job), await number(job)
     skip, _ = rows_of(job.context)
-    page, done = asked(job) | {"skip": skip, "after": None}, 0
+    page, done = requested_orders(job) | {"skip": skip, "after": None}, 0
     async with new_sheet() as sheet:
         await sheet.write([[name for name, _ in columns]])
         while done < count:

@@ -11,7 +11,7 @@ import asyncpg
 from services.catalog.batch.csv_files import Row, open_table
 from services.catalog.batch.import_lines import STAGED, Ids, Prices, price_columns, prices_of
 from services.catalog.batch.product_import import finished, forget_file, places
-from services.catalog.batch.rows import FORGET, MOST_ERRORS, BadFile, Job, complete, connected, pre_processed
+from services.catalog.batch.rows import FORGET, MAX_ERRORS, BadFile, Job, complete, connected, pre_processed
 from services.catalog.price_lists.reads import access_list
 from services.chassis.errors import InvalidData
 from services.chassis.jsons import json_text
@@ -51,7 +51,7 @@ where l.job_id = $1 order by g.id
 
 async def check(db: asyncpg.Connection, part: str, job_id: str) -> BadFile | None:
     """What a part finds wrong, in the order of the lines."""
-    rows = await db.fetch(FIRST.format(part=part, limit=MOST_ERRORS), job_id)
+    rows = await db.fetch(FIRST.format(part=part, limit=MAX_ERRORS), job_id)
     return BadFile([row["message"] for row in rows], rows[0]["number"]) if rows else None
 
 
@@ -64,12 +64,12 @@ async def records(job_id: str, prices: Prices, rows: AsyncIterator[list[Row]]) -
             if variant_id is None and sku is None:
                 raise BadFile([f"Line {line}: a {ID} or a {SKU} is needed."])
             problems: list[str] = []
-            found = json_text(prices_of(prices, cells, ids, problems))
-            yield (job_id, line, None, None, variant_id, sku, "{}", "{}", "{}", "[]", found, None, None, problems)
+            amounts = json_text(prices_of(prices, cells, ids, problems))
+            yield (job_id, line, None, None, variant_id, sku, "{}", "{}", "{}", "[]", amounts, None, None, problems)
 
 
 async def prepare(job: Job) -> bool:
-    """Read the file."""
+    """Read the file into `batch_import_lines`. A dry run also learns what is wrong with the values of its lines."""
     async with open_table(job.context.get("fileKey")) as table, connected(job.app) as db:
         prices = price_columns(table.columns)
         if unknown := [name for name in table.columns if name not in (ID, SKU, *prices)]:
@@ -81,12 +81,12 @@ async def prepare(job: Job) -> bool:
             if errors := await check(db, UNKNOWN, job.id):
                 raise errors
             count = await db.fetchval("select count(*) from batch_import_lines where job_id = $1", job.id)
-            said = {"key": "price-list-import-count", "name": "Price list to import"}
+            descriptor = {"key": "price-list-import-count", "name": "Price list to import"}
             result: dict[str, Any] = {
                 "count": count,
                 "advancement_count": 0,
                 "operations": {"PRICE_LIST_PRICE_CREATE": count},
-                "stat_descriptors": [said | {"message": f"{count} variants will be priced"}],
+                "stat_descriptors": [descriptor | {"message": f"{count} variants will be priced"}],
             }
             if job.dry_run and (errors := await check(db, WRONG, job.id)):
                 result["errors"] = errors.messages
@@ -94,7 +94,7 @@ async def prepare(job: Job) -> bool:
 
 
 async def process(job: Job) -> None:
-    """Check again, and replace the prices."""
+    """Check the lines against the catalog as it is now, and replace the prices."""
     async with connected(job.app) as db, db.transaction():
         await access_list(db, job.context["price_list_id"])
         if errors := await check(db, UNKNOWN, job.id) or await check(db, WRONG, job.id):

@@ -27,7 +27,7 @@ from services.chassis.keys import POOL
 # Filters of the list of products that take several values only.
 LISTS = frozenset({"status", "collection_id", "type_id", "tags", "category_id", "sales_channel_id", "price_list_id"})
 FETCHED = 100  # products that are held at a time
-ADVANCED = 20  # times so many until the progress is told
+ADVANCED = 20  # times so many until the progress is noted
 
 PRICE = Resource("prices", cols("currency_code region_id amount"))
 LIST_PRICES = """{t}.variant_id = {p}.id and {t}.price_list_id is null and {t}.deleted_at is null
@@ -104,7 +104,7 @@ RELATIONS = {
     "variants.prices": "variants.prices",
     "variants.prices.region": "variants.prices",
 }
-FOUND = "(select * from products t0 where {where} order by {order} limit {limit} offset {offset}) t0"
+EXPORTED_ROWS = "(select * from products t0 where {where} order by {order} limit {limit} offset {offset}) t0"
 # How many columns of each kind there are, and which prices.
 SHAPE = """
 select count(*) as count,
@@ -117,7 +117,7 @@ select count(*) as count,
         where l.product_id = t0.id and s.deleted_at is null
     )), 0) as channels,
     coalesce(max((select count(*) from product_category_links l where l.product_id = t0.id)), 0) as categories
-from {found}
+from {rows}
 """
 # Looked up product by product: after a large import nobody knows yet how many rows there are, and a join is a gamble.
 PRICES = """
@@ -125,7 +125,7 @@ select m.currency_code, m.region_id, r.name,
     (select count(*) from regions x where x.name = r.name and x.deleted_at is null) as of_that_name
 from (
     select distinct m.currency_code, m.region_id
-    from {found}, lateral (
+    from {rows}, lateral (
         select v.id from product_variants v where v.product_id = t0.id and v.deleted_at is null offset 0
     ) v, lateral (
         select p.currency_code, p.region_id from prices p
@@ -255,10 +255,10 @@ def chosen_of(config: dict[str, Any]) -> Selection:
 
 async def shape_of(db: asyncpg.Connection, listed: Listing, chosen: Selection) -> Shape:
     """Two statements, whatever there is to export."""
-    found = FOUND.format(**listed.parts("t0"))
-    row = await db.fetchrow(SHAPE.format(found=found), *listed.args)
+    rows = EXPORTED_ROWS.format(**listed.parts("t0"))
+    row = await db.fetchrow(SHAPE.format(rows=rows), *listed.args)
     shown = dict(chosen.tree)
-    prices = await db.fetch(PRICES.format(found=found), *listed.args) if "prices" in dict(shown["variants"]) else []
+    prices = await db.fetch(PRICES.format(rows=rows), *listed.args) if "prices" in dict(shown["variants"]) else []
     return Shape(
         row["count"],
         row["options"] if "options" in shown else 0,
@@ -276,7 +276,7 @@ async def shape_of(db: asyncpg.Connection, listed: Listing, chosen: Selection) -
 
 
 async def prepare(job: Job) -> bool:
-    """Count. Raises InvalidData for filters and the like that there are not."""
+    """Count the products and columns of the file. Raises InvalidData for filters and the like that there are not."""
     listed, chosen = listing(job, FILTERS, LISTS, PRODUCT_COLUMNS), chosen_of(job.context["list_config"])
     async with connected(job.app) as db:
         shape = await shape_of(db, listed, chosen)
@@ -286,11 +286,11 @@ async def prepare(job: Job) -> bool:
 
 
 async def process(job: Job) -> None:
-    """Write the file."""
+    """Write the file, and complete the job with it."""
     listed, chosen = listing(job, FILTERS, LISTS, PRODUCT_COLUMNS), chosen_of(job.context["list_config"])
     row = object_sql(EXPORTED, chosen.tree, "t0", aliases(), chosen.fields)
     parts = listed.parts("t0")
-    select = f"select {row}::text from {FOUND.format(**parts)} order by {parts['order']}"  # noqa: S608 - as above
+    select = f"select {row}::text from {EXPORTED_ROWS.format(**parts)} order by {parts['order']}"  # noqa: S608 - as above
     async with new_sheet() as sheet:
         async with connected(job.app) as db, db.transaction(isolation="repeatable_read", readonly=True):
             shape = await shape_of(db, listed, chosen)
@@ -298,7 +298,7 @@ async def process(job: Job) -> None:
             cursor = await db.cursor(select, *listed.args)
             done = 0
             while products := await cursor.fetch(FETCHED, timeout=60):
-                await sheet.write([line for found in products for line in shape.lines(orjson.loads(found[0]))])
+                await sheet.write([line for record in products for line in shape.lines(orjson.loads(record[0]))])
                 done += len(products)
                 if done % (FETCHED * ADVANCED) == 0:
                     await advance(job, done, shape.count)

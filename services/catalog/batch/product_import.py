@@ -44,14 +44,14 @@ def check_columns(names: list[str]) -> None:
         raise InvalidData("The file has no column Product Handle.")
 
 
-async def places(db: Db, wanted: dict[str, PriceColumn]) -> dict[str, Place]:
+async def places(db: Db, prices: dict[str, PriceColumn]) -> dict[str, Place]:
     """Where the prices of each column hold. Raises InvalidData for a region that is not there, or not the only one."""
-    named = [column.region for column in wanted.values() if column.region is not None]
+    named = [column.region for column in prices.values() if column.region is not None]
     regions = await db.fetch(REGIONS, named) if named else []
-    found: dict[str, Place] = {}
-    for name, column in wanted.items():
+    by_column: dict[str, Place] = {}
+    for name, column in prices.items():
         if column.region is None:
-            found[name] = (column.currency, None)
+            by_column[name] = (column.currency, None)
             continue
         matching = [r for r in regions if r["name"] == column.region] or [
             r for r in regions if r["id"] == column.region
@@ -60,21 +60,21 @@ async def places(db: Db, wanted: dict[str, PriceColumn]) -> dict[str, Place]:
             raise InvalidData(f"{name}: there {'are several regions' if matching else 'is no region'} {column.region}.")
         if matching[0]["currency_code"] != column.currency:
             raise InvalidData(f"{name}: the region has the currency {matching[0]['currency_code'].upper()}.")
-        found[name] = (column.currency, matching[0]["id"])
-    return found
+        by_column[name] = (column.currency, matching[0]["id"])
+    return by_column
 
 
-def stat(found: dict[str, int]) -> dict[str, str]:
+def stat(operations: dict[str, int]) -> dict[str, str]:
     """What will be done, for people."""
     message = (
-        f"{found['PRODUCT_CREATE']} products will be created and {found['PRODUCT_UPDATE']} updated, "
-        f"{found['VARIANT_CREATE']} variants created and {found['VARIANT_UPDATE']} updated"
+        f"{operations['PRODUCT_CREATE']} products will be created and {operations['PRODUCT_UPDATE']} updated, "
+        f"{operations['VARIANT_CREATE']} variants created and {operations['VARIANT_UPDATE']} updated"
     )
     return {"key": "product-import-count", "name": "Products and variants to import", "message": message}
 
 
 async def prepare(job: Job) -> bool:
-    """Read the file. A dry run also says what is wrong with what it asks for, as things are now."""
+    """Read the file into `batch_import_lines`. A dry run also says what is wrong with it, as things are now."""
     async with open_table(job.context.get("fileKey")) as table, connected(job.app) as db:
         check_columns(table.columns)
         prices = price_columns(table.columns)
@@ -104,7 +104,7 @@ async def result_of(db: asyncpg.Connection, job: Job) -> dict[str, Any]:
 
 
 async def process(job: Job) -> None:
-    """Check and apply."""
+    """Check the lines against the catalog as it is now, and apply them."""
     count = job.result["count"]
     async with connected(job.app) as db, db.transaction():
         await prepare_tables(db, job.id)

@@ -1,6 +1,6 @@
 """The rows of batch jobs, as who works on one sees them.
 
-Whoever works on a job holds its lease, and every statement asks for it: a process that was paused for too long, whose
+Whoever works on a job holds its lease, and every statement demands it: a process that was paused for too long, whose
 job was taken over or canceled, changes nothing any more. Nothing is locked while the work goes on.
 """
 
@@ -22,7 +22,7 @@ from services.chassis.outbox import emit, emit_all
 
 LEASE_SECONDS = 15.0
 STATEMENT_SECONDS = 900.0  # a single one writes all that a file says
-MOST_ERRORS = 50
+MAX_ERRORS = 50
 DRY_RUN_DAYS = 7  # after which a dry run that nobody has confirmed is over
 
 DUE = """
@@ -99,12 +99,12 @@ class Stopped(Exception):
 
 
 class BadFile(InvalidData):
-    """What is wrong with a file, in as many messages."""
+    """What is wrong with a file: some messages, and how many more there are."""
 
     def __init__(self, messages: Sequence[str], count: int | None = None) -> None:
         super().__init__("; ".join(messages))
-        left = (len(messages) if count is None else count) - MOST_ERRORS
-        self.messages = [*messages[:MOST_ERRORS], *([f"There are {left} more errors."] if left > 0 else [])]
+        left = (len(messages) if count is None else count) - MAX_ERRORS
+        self.messages = [*messages[:MAX_ERRORS], *([f"There are {left} more errors."] if left > 0 else [])]
 
 
 @dataclass
@@ -199,15 +199,15 @@ async def expire(db: Db) -> None:
 
 
 async def start(job: Job) -> None:
-    """The job is being processed from now on."""
+    """The job is being processed from now on. Raises Stopped."""
     if not await job.app[POOL].fetchval(START, job.id, job.lease):
         raise Stopped
 
 
 async def advance(job: Job, done: int, of: int) -> None:
-    """Say how far it is."""
-    said = {"count": of, "advancement_count": done, "progress": done / of if of else 1}
-    if not await job.app[POOL].fetchval(PROGRESS, job.id, job.lease, json_text(said)):
+    """Note how far the job is, for who asks. Raises Stopped."""
+    progress = {"count": of, "advancement_count": done, "progress": done / of if of else 1}
+    if not await job.app[POOL].fetchval(PROGRESS, job.id, job.lease, json_text(progress)):
         raise Stopped
 
 

@@ -14,18 +14,7 @@ import asyncpg
 import structlog
 from aiohttp import web
 
-from services.catalog.batch import (
-    order_export as batch_order_export,
-)
-from services.catalog.batch import (
-    price_lists as batch_price_lists,
-)
-from services.catalog.batch import (
-    product_export as batch_product_export,
-)
-from services.catalog.batch import (
-    product_import as batch_product_import,
-)
+from services.catalog.batch import order_export, price_lists, product_export, product_import
 from services.catalog.batch.rows import (
     LEASE_SECONDS,
     BadFile,
@@ -50,24 +39,24 @@ AT_ONCE = 2  # of one process: each may have one connection and one core
 POLL_SECONDS = 2.0
 RENEW_SECONDS = 1.0  # a canceled job stops within this time
 RETRY_SECONDS = 2.0
-MOST_ATTEMPTS = 5
+MAX_ATTEMPTS = 5
 EXPIRE_SECONDS = 3600.0  # between looks for dry runs that were not confirmed in time
 CHANNEL = "batch_jobs"
 
 
 @dataclass(frozen=True)
 class Kind:
-    """`prepare` returns whether to go on; `process` ends with `batch_rows.complete`."""
+    """`prepare` returns whether to go on; `process` ends with `rows.complete`."""
 
     prepare: Callable[[Job], Awaitable[bool]]
     process: Callable[[Job], Awaitable[None]]
 
 
 KINDS: Mapping[str, Kind] = {
-    "product-export": Kind(batch_product_export.prepare, batch_product_export.process),
-    "product-import": Kind(batch_product_import.prepare, batch_product_import.process),
-    "price-list-import": Kind(batch_price_lists.prepare, batch_price_lists.process),
-    "order-export": Kind(batch_order_export.prepare, batch_order_export.process),
+    "product-export": Kind(product_export.prepare, product_export.process),
+    "product-import": Kind(product_import.prepare, product_import.process),
+    "price-list-import": Kind(price_lists.prepare, price_lists.process),
+    "order-export": Kind(order_export.prepare, order_export.process),
 }
 
 
@@ -153,8 +142,8 @@ async def _watch(job: Job) -> None:
 
 
 async def _work(job: Job) -> None:
-    if job.attempts > MOST_ATTEMPTS:
-        raise BadFile([f"The job was cut off {MOST_ATTEMPTS} times; it is not tried again."])
+    if job.attempts > MAX_ATTEMPTS:
+        raise BadFile([f"The job was cut off {MAX_ATTEMPTS} times; it is not tried again."])
     with refusals():
         kind = KINDS[job.type]
         if job.prepared or await kind.prepare(job):
@@ -174,7 +163,7 @@ async def _settle(job: Job, error: BaseException | None) -> None:
         case _ if not (isinstance(error, ApiError) or database_trouble(error)):
             log.error("batch job failed", exc_info=error)
             messages = ["Something went wrong here; it was logged under the id of the job."]
-        case _ if job.attempts >= MOST_ATTEMPTS:
+        case _ if job.attempts >= MAX_ATTEMPTS:
             log.error("batch job given up", exc_info=error)
             messages = [error.message if isinstance(error, ApiError) else "The database could not be reached."]
         case _:

@@ -33,7 +33,7 @@ log = structlog.get_logger()
 GROUP = "mercer.file_providers"
 PUBLIC, PROTECTED = "file", "protected"
 KEY = re.compile(r"(?P<access>file|protected)_[0-9A-HJKMNP-TV-Z]{26}-(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,99})")
-MOST_NAME = 100
+MAX_NAME_LENGTH = 100
 DISK_BLOCK = 256 * 1024
 S3_BLOCK = 5 * 1024 * 1024  # S3 takes no smaller part, but for the last one
 ABANDONED_SECONDS = 24 * 60 * 60
@@ -75,8 +75,8 @@ def plain_name(name: str) -> str:
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", ascii_only).strip("._-")
     stem, dot, ending = plain.rpartition(".")
     if dot and len(ending) <= 10:
-        return f"{stem[: MOST_NAME - 1 - len(ending)]}.{ending}"
-    return plain[:MOST_NAME] or "unnamed"
+        return f"{stem[: MAX_NAME_LENGTH - 1 - len(ending)]}.{ending}"
+    return plain[:MAX_NAME_LENGTH] or "unnamed"
 
 
 def new_key(name: str, *, protected: bool) -> str:
@@ -234,9 +234,9 @@ class S3:
     async def open(self, key: str) -> AsyncIterator[File]:
         async with self._client() as client:
             with reported(key):
-                found = await client.get_object(**self._named(key))
-            async with found["Body"] as body:
-                yield File(found["ContentLength"], body.iter_chunks(DISK_BLOCK))
+                answer = await client.get_object(**self._named(key))
+            async with answer["Body"] as body:
+                yield File(answer["ContentLength"], body.iter_chunks(DISK_BLOCK))
 
     async def delete(self, key: str) -> None:
         with reported(key):
@@ -279,8 +279,8 @@ def reported(key: str) -> Iterator[None]:
 
 def attachment(key: str) -> str:
     """The Content-Disposition that has a browser save a file under the name that it came with."""
-    found = KEY.fullmatch(key)
-    return f'attachment; filename="{found["name"] if found else key}"'
+    parts = KEY.fullmatch(key)
+    return f'attachment; filename="{parts["name"] if parts else key}"'
 
 
 @cache
@@ -292,9 +292,9 @@ def storage() -> Storage:
             return Disk(settings)
         case "s3":
             return S3(settings)
-    found = entry_points(group=GROUP, name=settings.files)
-    if not found:
+    points = entry_points(group=GROUP, name=settings.files)
+    if not points:
         raise ValueError(f"MERCER_FILES is disk, s3 or an installed provider, not {settings.files}.")
-    (point,) = found
-    made: Storage = point.load()(settings)
-    return made
+    (point,) = points
+    provided: Storage = point.load()(settings)
+    return provided

@@ -22,15 +22,17 @@ from pydantic import Field
 
 from services.catalog.files.storage import KEY, PROTECTED, attachment, is_key, new_key, no_file, storage
 from services.catalog.settings import file_settings
-from services.chassis.errors import InvalidData, TooLarge
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.errors import InvalidData, NotFound, TooLarge, Unavailable
+from services.chassis.http import Body, json_bytes
 from services.chassis.keys import SETTINGS
+from services.chassis.operations import delete, get, post
+from services.chassis.schemas import deleted
 
 log = structlog.get_logger()
 T = TypeVar("T")
 
 FIELD = "files"
-MOST_FILES = 100
+MAX_FILES = 100
 READ_BYTES = 64 * 1024
 LINK_SECONDS = 60 * 60
 PICTURES = {
@@ -46,6 +48,7 @@ TYPES = mimetypes.MimeTypes()
 
 class FileKey(Body):
     file_key: str = Field(min_length=1)
+    """The `key` that the upload was answered with."""
 
 
 class Form:
@@ -68,7 +71,7 @@ class Form:
         return None
 
     async def chunks(self, part: BodyPartReader) -> AsyncIterator[bytes]:
-        """A part's content."""
+        """Yields the content of a part, which counts towards the limit."""
         while not part.at_eof():
             chunk = await received(part.read_chunk(READ_BYTES))
             self._size += len(chunk)
@@ -95,8 +98,8 @@ async def store_files(request: web.Request, *, protected: bool) -> list[str]:
     stored: list[str] = []
     try:
         while part := await form.next_file():
-            if len(stored) == MOST_FILES:
-                raise InvalidData(f"One request can have {MOST_FILES} files.")
+            if len(stored) == MAX_FILES:
+                raise InvalidData(f"One request can have {MAX_FILES} files.")
             key = new_key(part.filename or "", protected=protected)
             await storage().store(key, form.chunks(part))
             stored.append(key)
@@ -169,16 +172,15 @@ async def post_protected_uploads(request: web.Request) -> web.Response:
     return await answer(request, protected=True)
 
 
-async def delete_upload(request: web.Request) -> web.Response:
-    body = await parse(request, FileKey)
+async def delete_upload(request: web.Request, body: FileKey) -> web.Response:
     if is_key(body.file_key):
         await storage().delete(body.file_key)
     return json_bytes(request, orjson.dumps({"id": body.file_key, "object": "file", "deleted": True}))
 
 
-async def post_download_url(request: web.Request) -> web.Response:
+async def post_download_url(request: web.Request, body: FileKey) -> web.Response:
     """Whether there is such a file is not asked: an import's may come later, or be gone by now."""
-    key = (await parse(request, FileKey)).file_key
+    key = body.file_key
     url = address(key)
     if is_key(key) and key.startswith(PROTECTED):
         expires = str(int(time.time()) + LINK_SECONDS)
@@ -187,8 +189,7 @@ async def post_download_url(request: web.Request) -> web.Response:
     return json_bytes(request, orjson.dumps({"download_url": url}))
 
 
-async def get_upload(request: web.Request) -> web.StreamResponse:
-    key = request.match_info["key"]
+async def get_upload(request: web.Request, key: str) -> web.StreamResponse:
     # Who may not read a file does not learn whether there is one.
     if not is_key(key) or not may_read(request, key):
         raise no_file(key)
@@ -209,10 +210,66 @@ async def get_upload(request: web.Request) -> web.StreamResponse:
         return response
 
 
+UPLOADS = {"uploads": [{"url": str, "key": str}]}
+EXAMPLE = {"file_key": "protected_01KE8V9YJ5S3BSXKGJ4YF5VB1M-products.csv"}
+
 OPERATIONS = [
-    web.post("/admin/uploads", post_uploads),
-    web.delete("/admin/uploads", delete_upload),
-    web.post("/admin/uploads/protected", post_protected_uploads),
-    web.post("/admin/uploads/download-url", post_download_url),
-    web.get("/store/uploads/{key}", get_upload),
+    post(
+        "/admin/uploads",
+        post_uploads,
+        "Upload public files",
+        description="A form with files in fields named `files`, which are kept all or none; other fields are skipped. "
+        "Everybody who knows the `url` of one can read it. More than 100 files are refused with 400, and more bytes "
+        "than the server is set to take with 413. An Idempotency-Key has no meaning here.",
+        files=True,
+        answer=UPLOADS,
+        errors=(InvalidData, TooLarge, Unavailable),
+        asks_others=True,
+    ),
+    delete(
+        "/admin/uploads",
+        delete_upload,
+        "Delete an upload",
+        description="A file that is not there is no error.",
+        body=FileKey,
+        example=EXAMPLE,
+        answer=deleted("file"),
+        errors=(Unavailable,),
+        asks_others=True,
+    ),
+    post(
+        "/admin/uploads/protected",
+        post_protected_uploads,
+        "Upload protected files",
+        description="Like public ones, but the `url` of one gives nothing: it is read with a download URL, or by a "
+        "batch job that is given its `key`.",
+        files=True,
+        answer=UPLOADS,
+        errors=(InvalidData, TooLarge, Unavailable),
+        asks_others=True,
+    ),
+    post(
+        "/admin/uploads/download-url",
+        post_download_url,
+        "Make a download URL",
+        description="The URL of a protected file can be read by anybody for one hour. Whether there is such a file is "
+        "not looked at.",
+        body=FileKey,
+        example=EXAMPLE,
+        answer={"download_url": str},
+        errors=(Unavailable,),
+        asks_others=True,
+    ),
+    get(
+        "/store/uploads/{key}",
+        get_upload,
+        "Read a file",
+        description="For everybody: a public file by its key, a protected one with the `expires` and `signature` of "
+        "its download URL. The type follows from the name; all but pictures come as attachments.",
+        answer=str,
+        content_type="application/octet-stream",
+        errors=(NotFound, Unavailable),
+        public=True,
+        asks_others=True,
+    ),
 ]

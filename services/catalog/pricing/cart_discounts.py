@@ -12,7 +12,7 @@ from services.chassis.errors import InvalidData, NotAllowed, NotFound
 # discount, and goes with it.
 DISCOUNTS = """
 select coalesce(json_object_agg(d.code, json_build_object(
-    'id', d.id, 'code', d.code, 'made', extract(epoch from d.created_at),
+    'id', d.id, 'code', d.code, 'created', extract(epoch from d.created_at),
     'type', r.type, 'value', r.value, 'allocation', r.allocation,
     'used_up', coalesce(d.usage_count >= d.usage_limit, false), 'begun', d.starts_at <= now(),
     'over', coalesce(d.ends_at < now(), false), 'disabled', d.is_disabled,
@@ -48,22 +48,22 @@ where (d.code = any($4::text[]) or d.id = any($7::text[])) and d.deleted_at is n
 IDS = "array(select id from discounts where (code = any($4::text[]) or id = any($7::text[])) and deleted_at is null)"
 
 
-def wanted_codes(codes: Sequence[str]) -> list[str]:
+def normalised_codes(codes: Sequence[str]) -> list[str]:
     """The codes as they are stored, each once."""
     return sorted({normalised(code) for code in codes})
 
 
-def chosen_discounts(codes: Sequence[str], found: dict[str, Any], *, kept: bool) -> list[dict[str, Any]]:
-    """The discounts that the cart gets: of the ordinary ones that which was made first, so that it does not depend on
+def chosen_discounts(codes: Sequence[str], by_code: dict[str, Any], *, kept: bool) -> list[dict[str, Any]]:
+    """The discounts that the cart gets: of the ordinary ones the first that was created, so that it does not depend on
     chance, and likewise one that frees of shipping.
 
     With `kept` the cart has them already, and they stay, whatever has become of them, unless they were deleted.
     Otherwise raises NotFound, NotAllowed or InvalidData for a code that it cannot have.
     """
-    missing = [code for code in codes if code not in found]
+    missing = [code for code in codes if code not in by_code]
     if missing and not kept:
         raise NotFound(f"There is no discount {', '.join(missing)}.")
-    discounts = sorted((found[code] for code in codes if code in found), key=lambda d: (d["made"], d["code"]))
+    discounts = sorted((by_code[code] for code in codes if code in by_code), key=lambda d: (d["created"], d["code"]))
     if not kept:
         check_usable(discounts)
     firsts: dict[bool, str] = {}
@@ -112,11 +112,11 @@ def adjustments(
 ) -> dict[str, list[dict[str, Any]]]:
     """What the discounts take off the lines that can be discounted: {line id: adjustments}."""
     products = {line.product_id for line in lines}
-    found: dict[str, list[dict[str, Any]]] = {}
+    by_line: dict[str, list[dict[str, Any]]] = {}
     for discount in discounts:
         allowed = products_of(discount, products)
         amounts = allocate(discount["type"], discount["value"], discount["allocation"], lines, allowed)
         for line_id, amount in amounts.items():
             adjustment = {"discount_id": discount["id"], "amount": amount, "description": "discount"}
-            found.setdefault(line_id, []).append(adjustment)
-    return found
+            by_line.setdefault(line_id, []).append(adjustment)
+    return by_line

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from services.catalog.documents import KINDS
 from services.catalog.prices import LineAmounts, Price, line_amounts, resolve, total_rate
 from services.catalog.pricing.allocation import DiscountedLine
-from services.catalog.pricing.cart_discounts import DISCOUNTS, IDS, adjustments, chosen_discounts, wanted_codes
+from services.catalog.pricing.cart_discounts import DISCOUNTS, IDS, adjustments, chosen_discounts, normalised_codes
 from services.catalog.products.price_candidates import CANDIDATES, INCLUDES_TAX, holds
 from services.catalog.shipping.providers import can_calculate
 from services.chassis.db import Db
@@ -136,11 +136,11 @@ select json_build_object(
 
 
 async def price_cart(db: Db, body: dict[str, Any]) -> dict[str, Any]:
-    """The command. Raises NotFound, InvalidData or NotAllowed for what cannot be priced."""
+    """The command `price_cart`. Raises NotFound, InvalidData or NotAllowed for what cannot be priced."""
     cart = Cart.model_validate(body)
     variant_ids = sorted({item.variant_id for item in cart.items if item.variant_id is not None})
     option_ids = sorted({method.option_id for method in cart.shipping_methods})
-    codes = wanted_codes(cart.discount_codes)
+    codes = normalised_codes(cart.discount_codes)
     # Of a cart nobody knows yet who buys it.
     whom = cart.customer_group_ids if cart.group_prices else []
     args = cart.region_id, variant_ids, option_ids, codes, cart.customer_group_ids, whom, cart.discount_ids
@@ -186,9 +186,9 @@ def discounted_lines(
     ]
 
 
-def check_variants(wanted: Sequence[str], variants: dict[str, Any]) -> None:
+def check_variants(variant_ids: Sequence[str], variants: dict[str, Any]) -> None:
     """Raises InvalidData for a variant that is not there."""
-    missing = [id_ for id_ in wanted if id_ not in variants]
+    missing = [id_ for id_ in variant_ids if id_ not in variants]
     if missing:
         raise InvalidData(f"There is no variant {', '.join(missing)}.")
 
@@ -260,7 +260,7 @@ def item_amounts(item: Item, line: dict[str, Any], automatic_taxes: bool) -> Lin
 
 
 def price_method(method: Method, options: dict[str, Any], default_rates: list[dict[str, Any]]) -> dict[str, Any]:
-    """A shipping method as the caller keeps it. Raises NotFound, or InvalidData when nobody can tell its price."""
+    """A shipping method as the caller keeps it. Raises NotFound, or InvalidData when nobody knows its price."""
     option = options.get(method.option_id)
     if option is None or (option["gone"] and not method.chosen):
         raise NotFound(f"There is no shipping option {method.option_id}.")

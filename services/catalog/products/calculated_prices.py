@@ -150,16 +150,16 @@ def calculate(variant: dict[str, Any], region_id: str | None, currency_code: str
         for price in prices
     ]
     rate = None if rates is None else total_rate(tax["rate"] for tax in rates)
-    found = resolve(candidates, currency_code=currency_code, region_id=region_id, quantity=None, rate=rate)
-    for name, price in (("original", found.original), ("calculated", found.calculated)):
+    resolved = resolve(candidates, currency_code=currency_code, region_id=region_id, quantity=None, rate=rate)
+    for name, price in (("original", resolved.original), ("calculated", resolved.calculated)):
         if price is not None:
             variant[f"{name}_price"] = price.amount
             variant[f"{name}_price_includes_tax"] = price.includes_tax
             if rate is not None:
                 tax = taxed(price, rate)
                 variant[f"{name}_tax"], variant[f"{name}_price_incl_tax"] = tax.tax, tax.price
-    if found.calculated is not None:
-        variant["calculated_price_type"] = found.calculated.list_type or "default"
+    if resolved.calculated is not None:
+        variant["calculated_price_type"] = resolved.calculated.list_type or "default"
 
 
 async def variants_json(db: Db, page: Page, context: Context) -> str:

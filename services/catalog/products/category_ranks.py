@@ -4,10 +4,11 @@ Every change of the tree locks the table against other such changes: they are ra
 siblings one rank or make a category its own ancestor. Products go in and out of categories meanwhile.
 """
 
+from services.catalog.bodies import MAX_QUANTITY
 from services.chassis.db import Db
 from services.chassis.errors import NotAllowed, NotFound
 
-LOCK = "lock table product_categories in share row exclusive mode"
+LOCK_TREE = "lock table product_categories in share row exclusive mode"
 COUNT = "select count(*) from product_categories where parent_category_id is not distinct from $1"
 # From rank $2 to rank $3 of the parent $1, all move by $4.
 SHIFT = """
@@ -21,12 +22,11 @@ with recursive above as (
     union select c.id, c.parent_category_id from product_categories c join above a on c.id = a.parent_category_id
 ) select id from above
 """
-LAST = 2**31 - 1
 
 
 async def lock_tree(db: Db) -> None:
     """Until the commit nobody else changes the tree."""
-    await db.execute(LOCK)
+    await db.execute(LOCK_TREE)
 
 
 async def last_rank(db: Db, parent_id: str | None) -> int:
@@ -37,9 +37,11 @@ async def last_rank(db: Db, parent_id: str | None) -> int:
     return rank
 
 
-async def move(db: Db, category_id: str, held: tuple[str | None, int], parent_id: str | None, rank: int | None) -> None:
-    """Put a category at `rank` (the end, when None or beyond it) of a parent; `held` is the place that it leaves."""
-    old_parent, old_rank = held
+async def move(
+    db: Db, category_id: str, old_place: tuple[str | None, int], parent_id: str | None, rank: int | None
+) -> None:
+    """Put a category at `rank` (the end, when None or beyond it) of a parent; it leaves `old_place`."""
+    old_parent, old_rank = old_place
     if parent_id == old_parent:
         if rank is None:
             return
@@ -52,8 +54,8 @@ async def move(db: Db, category_id: str, held: tuple[str | None, int], parent_id
         await check_parent(db, category_id, parent_id)
         end = await last_rank(db, parent_id)
         new_rank = end if rank is None else min(rank, end)
-        await close_gap(db, category_id, held)
-        await db.execute(SHIFT, parent_id, new_rank, LAST, 1, category_id)
+        await close_gap(db, category_id, old_place)
+        await db.execute(SHIFT, parent_id, new_rank, MAX_QUANTITY, 1, category_id)
     await db.execute(PLACE, category_id, parent_id, new_rank)
 
 
@@ -63,7 +65,7 @@ async def check_parent(db: Db, category_id: str, parent_id: str | None) -> None:
         raise NotAllowed("A category cannot be below itself.")
 
 
-async def close_gap(db: Db, category_id: str, held: tuple[str | None, int]) -> None:
+async def close_gap(db: Db, category_id: str, old_place: tuple[str | None, int]) -> None:
     """Move up the siblings behind the place that a category leaves."""
-    parent_id, rank = held
-    await db.execute(SHIFT, parent_id, rank + 1, LAST, -1, category_id)
+    parent_id, rank = old_place
+    await db.execute(SHIFT, parent_id, rank + 1, MAX_QUANTITY, -1, category_id)

@@ -3,10 +3,9 @@
 from typing import Annotated
 
 import orjson
-from aiohttp import web
 from pydantic import Field
 
-from services.catalog.answers import chosen, deleted, get_page, listed, one
+from services.catalog.answers import chosen, listed, one
 from services.catalog.bodies import Metadata
 from services.catalog.products.bodies import Id, Name
 from services.catalog.products.conditions import named_in_condition
@@ -14,15 +13,18 @@ from services.catalog.products.documents import PRODUCT_KINDS
 from services.catalog.products.reads import COLLECTION_COLUMNS, PLAIN_PRODUCT
 from services.catalog.products.references import refusals
 from services.catalog.products.slugs import slug
-from services.chassis.db import Db, reading, transaction
+from services.chassis.db import Db
 from services.chassis.documents import each_doc
-from services.chassis.embed import Many, Resource, page_query, tree
-from services.chassis.errors import NotFound
-from services.chassis.http import ABSENT, Body, json_bytes, parse
+from services.chassis.embed import Many, Resource, tree
+from services.chassis.errors import Duplicate, NotFound
+from services.chassis.http import ABSENT, Body
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_or_null, json_text
+from services.chassis.operations import delete, deletion, get, listing, post
 from services.chassis.outbox import emit, emit_all
-from services.chassis.params import dates, query_of, search, text
+from services.chassis.params import dates, described, search, text
+from services.chassis.queries import page
+from services.chassis.schemas import Rows
 
 COLLECTION = Resource(
     "product_collections",
@@ -35,40 +37,48 @@ LISTED = ("id", "created_at", "updated_at", "title", "handle")
 FILTERS = {
     "title": text("{t}.title"),
     "handle": text("{t}.handle"),
-    "q": search("lower({t}.title) like {q} or lower({t}.handle) like {q}"),
+    "q": described(search("lower({t}.title) like {q} or lower({t}.handle) like {q}"), "A part of the title or handle."),
     "discount_condition_id": named_in_condition,
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),
-    "deleted_at": dates("{t}.deleted_at"),
+    "deleted_at": described(
+        dates("{t}.deleted_at"), "deleted_at (deleted collections are listed instead of live ones)"
+    ),
 }
 
 
 class CollectionBody(Body):
     title: Name
     handle: Annotated[str, Field(max_length=500)] | None = None
+    """A name for addresses, which no other collection has; made of the title when it is not given."""
     metadata: Metadata = None
 
 
 class CollectionUpdate(Body):
     title: Name = ABSENT
     handle: Name | None = None
+    """A name for addresses, which no other collection has."""
     metadata: Metadata = None
+    """Merged into what is there; an empty text takes a key away."""
 
 
-class ProductIdsBody(Body):
+class CollectionProducts(Body):
     product_ids: Annotated[list[Id], Field(min_length=1, max_length=10_000)]
+    """Ids of products; unknown ones do not matter."""
 
 
-INSERT = "insert into product_collections (id, title, handle, metadata) values ($1, $2, $3, $4::text::jsonb)"
-UPDATE = """
+INSERT_COLLECTION = "insert into product_collections (id, title, handle, metadata) values ($1, $2, $3, $4::text::jsonb)"
+UPDATE_COLLECTION = """
 update product_collections c set
     (title, handle) = (select n.title, n.handle from jsonb_populate_record(c, $2::text::jsonb - 'metadata') n),
     metadata = updated_metadata(c.metadata, $2::text::jsonb),
     updated_at = now()
 where id = $1
 """
-ACCESS = "select id from product_collections where id = $1 and deleted_at is null for no key update"
-LOCK = "select id from products where id = any($1::text[]) and deleted_at is null order by id for no key update"
+LOCK_COLLECTION = "select id from product_collections where id = $1 and deleted_at is null for no key update"
+LOCK_PRODUCTS = (
+    "select id from products where id = any($1::text[]) and deleted_at is null order by id for no key update"
+)
 MOVE = """
 update products set collection_id = $2::text, updated_at = now()
 where id = any($1::text[]) and ($2::text is not null or collection_id = $3) returning id
@@ -77,7 +87,7 @@ where id = any($1::text[]) and ($2::text is not null or collection_id = $3) retu
 
 async def access_collection(db: Db, collection_id: str) -> None:
     """Lock the collection until the commit. Raises NotFound."""
-    if await db.fetchval(ACCESS, collection_id) is None:
+    if await db.fetchval(LOCK_COLLECTION, collection_id) is None:
         raise NotFound(f"There is no collection {collection_id}.")
 
 
@@ -93,7 +103,7 @@ async def create_collection(db: Db, body: CollectionBody) -> str:
     handle = body.handle or slug(body.title) or collection_id
     metadata = json_or_null(body.metadata)
     with refusals():
-        await db.execute(INSERT, collection_id, body.title, handle, metadata)
+        await db.execute(INSERT_COLLECTION, collection_id, body.title, handle, metadata)
     await emit(db, "product-collection.created", collection_id, {"id": collection_id})
     return collection_id
 
@@ -105,7 +115,7 @@ async def update_collection(db: Db, collection_id: str, body: CollectionUpdate) 
     if body.metadata is None:
         row.pop("metadata", None)
     with refusals():
-        await db.execute(UPDATE, collection_id, json_text(row))
+        await db.execute(UPDATE_COLLECTION, collection_id, json_text(row))
     await emit(db, "product-collection.updated", collection_id, {"id": collection_id})
 
 
@@ -119,7 +129,7 @@ async def remove_collection(db: Db, collection_id: str) -> None:
 async def move_products(db: Db, collection_id: str, product_ids: list[str], *, into: bool) -> None:
     """Put products into the collection, from wherever they are, or take those out that are in it."""
     await access_collection(db, collection_id)
-    locked = [row["id"] for row in await db.fetch(LOCK, product_ids)]
+    locked = [row["id"] for row in await db.fetch(LOCK_PRODUCTS, product_ids)]
     target = collection_id if into else None
     moved = [row["id"] for row in await db.fetch(MOVE, locked, target, collection_id)]
     data = {"id": collection_id, "product_ids": moved}
@@ -130,68 +140,102 @@ async def move_products(db: Db, collection_id: str, product_ids: list[str], *, i
 # Handlers
 
 
-async def get_collections(request: web.Request) -> web.Response:
-    query = query_of(request)
-    page = page_query(
-        COLLECTION,
-        query,
-        FILTERS,
-        limit=10,
-        fields=LISTED,
-        expand=PRODUCTS,
-        where=listed(query),
-        knows=("limit", "offset", "order"),
-    )
-    return await get_page(request, "collections", page)
+async def post_collections(db: Db, body: CollectionBody) -> str:
+    return await collection_json(db, await create_collection(db, body))
 
 
-async def post_collections(request: web.Request) -> web.Response:
-    body = await parse(request, CollectionBody)
-    async with transaction(request) as db:
-        collection_id = await create_collection(db, body)
-        return json_bytes(request, await collection_json(db, collection_id))
+async def get_collection(db: Db, collection_id: str) -> str:
+    return await collection_json(db, collection_id)
 
 
-async def get_collection(request: web.Request) -> web.Response:
-    async with reading(request) as db:
-        return json_bytes(request, await collection_json(db, request.match_info["id"]))
+async def post_collection(db: Db, collection_id: str, body: CollectionUpdate) -> str:
+    await update_collection(db, collection_id, body)
+    return await collection_json(db, collection_id)
 
 
-async def post_collection(request: web.Request) -> web.Response:
-    collection_id, body = request.match_info["id"], await parse(request, CollectionUpdate)
-    async with transaction(request) as db:
-        await update_collection(db, collection_id, body)
-        return json_bytes(request, await collection_json(db, collection_id))
+async def post_collection_products(db: Db, collection_id: str, body: CollectionProducts) -> str:
+    await move_products(db, collection_id, body.product_ids, into=True)
+    return await collection_json(db, collection_id)
 
 
-async def delete_collection(request: web.Request) -> web.Response:
-    collection_id = request.match_info["id"]
-    async with transaction(request) as db:
-        await remove_collection(db, collection_id)
-        return deleted(request, collection_id, "product-collection")
+async def delete_collection_products(db: Db, collection_id: str, body: CollectionProducts) -> bytes:
+    await move_products(db, collection_id, body.product_ids, into=False)
+    return orjson.dumps({"id": collection_id, "object": "product-collection", "removed_products": body.product_ids})
 
 
-async def post_collection_products(request: web.Request) -> web.Response:
-    collection_id, body = request.match_info["id"], await parse(request, ProductIdsBody)
-    async with transaction(request) as db:
-        await move_products(db, collection_id, body.product_ids, into=True)
-        return json_bytes(request, await collection_json(db, collection_id))
-
-
-async def delete_collection_products(request: web.Request) -> web.Response:
-    collection_id, body = request.match_info["id"], await parse(request, ProductIdsBody)
-    async with transaction(request) as db:
-        await move_products(db, collection_id, body.product_ids, into=False)
-        said = {"id": collection_id, "object": "product-collection", "removed_products": body.product_ids}
-        return json_bytes(request, orjson.dumps(said))
-
+WRITTEN = {"collection": Rows((COLLECTION,), PRODUCTS)}
+COLLECTIONS = page(
+    COLLECTION,
+    FILTERS,
+    limit=10,
+    fields=LISTED,
+    expand=PRODUCTS,
+    where=listed,
+    knows=("limit", "offset", "order"),
+)
 
 OPERATIONS = [
-    web.get("/admin/collections", get_collections),
-    web.post("/admin/collections", post_collections),
-    web.get("/admin/collections/{id}", get_collection),
-    web.post("/admin/collections/{id}", post_collection),
-    web.delete("/admin/collections/{id}", delete_collection),
-    web.post("/admin/collections/{id}/products/batch", post_collection_products),
-    web.delete("/admin/collections/{id}/products/batch", delete_collection_products),
+    listing(
+        "/admin/collections",
+        "collections",
+        COLLECTIONS,
+        "List collections",
+        description="The newest come first, with their products.",
+    ),
+    post(
+        "/admin/collections",
+        post_collections,
+        "Create a collection",
+        description="Refused with 422 for a handle that another collection has.",
+        body=CollectionBody,
+        example={"title": "Summer", "handle": "summer-of-linen"},
+        answer=WRITTEN,
+        errors=(Duplicate,),
+    ),
+    get(
+        "/admin/collections/{id}",
+        get_collection,
+        "Get a collection",
+        description="With its products.",
+        answer=WRITTEN,
+        errors=(NotFound,),
+    ),
+    post(
+        "/admin/collections/{id}",
+        post_collection,
+        "Update a collection",
+        description="What the body does not name stays.",
+        body=CollectionUpdate,
+        example={"title": "Late summer"},
+        answer=WRITTEN,
+        errors=(NotFound, Duplicate),
+    ),
+    deletion(
+        "/admin/collections/{id}",
+        remove_collection,
+        "product-collection",
+        "Delete a collection",
+        description="Its products stay, and keep its id as their `collection_id`. The handle may be used again.",
+        errors=(NotFound,),
+    ),
+    post(
+        "/admin/collections/{id}/products/batch",
+        post_collection_products,
+        "Put products into a collection",
+        description="A product is in one collection at most: it leaves the one that it was in.",
+        body=CollectionProducts,
+        example={"product_ids": ["prod_01KE8V9YJ5S3BSXKGJ4YF5VB1M"]},
+        answer=WRITTEN,
+        errors=(NotFound,),
+    ),
+    delete(
+        "/admin/collections/{id}/products/batch",
+        delete_collection_products,
+        "Take products out of a collection",
+        description="Products that are not in it stay where they are. The answer names all that were sent.",
+        body=CollectionProducts,
+        example={"product_ids": ["prod_01KE8V9YJ5S3BSXKGJ4YF5VB1M"]},
+        answer={"id": str, "object": "product-collection", "removed_products": [str]},
+        errors=(NotFound,),
+    ),
 ]

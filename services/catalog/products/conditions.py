@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.chassis.params import TEXT, Bind, Filter, word
+from services.chassis.params import TEXT, Bind, Filter, described, word
 
 NAMED = "{t}.id in (select resource_id from discount_condition_resources where condition_id = {p}.id)"
 
@@ -12,4 +12,4 @@ def _named(name: str, value: Any, bind: Bind) -> str:
     return NAMED.replace("{p}.id", bind(word(name, value)))
 
 
-named_in_condition = Filter(_named, TEXT)
+named_in_condition = described(Filter(_named, TEXT), "Id of a condition of a discount: only what it names.")

@@ -34,8 +34,8 @@ STOCKED = (
 
 
 @dataclass(frozen=True)
-class News:
-    """What the inventory has to hear of a change: the facts of new variants, and the documents, numbered."""
+class Changes:
+    """What the inventory is notified of: the facts of new variants, and the documents, numbered."""
 
     variants: list[dict[str, Any]] = field(default_factory=list)
     copies: Mapping[str, Docs] = field(default_factory=dict)
@@ -52,6 +52,6 @@ async def product_docs(db: Db, product_ids: list[str], variant_ids: list[str]) -
 
 
 def stock_facts(copies: Mapping[str, Docs], product_title: str, ids: Sequence[str]) -> list[dict[str, Any]]:
-    """What the inventory is told about new variants, out of their documents."""
+    """What the inventory makes its items of new variants from, out of their documents."""
     bodies = {doc["id"]: doc["body"] for doc in copies.get("variant", [])}
     return [{key: bodies[i][key] for key in STOCKED} | {"product_title": product_title} for i in ids]

@@ -1,17 +1,17 @@
 """Finding products: GET /admin/products, GET /admin/products/{id}."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from aiohttp import web
-
-from services.catalog.answers import LIVE, get_page, listed, one
+from services.catalog.answers import listed, one
 from services.catalog.products.conditions import named_in_condition
-from services.catalog.products.reads import PRODUCT, PRODUCT_COLUMNS, PRODUCT_TREE, product_resource
-from services.catalog.products.search import found_products
-from services.chassis.db import reading
-from services.chassis.embed import Resource, Selection, one_query, page_query, tree, without
-from services.chassis.http import json_bytes
+from services.catalog.products.reads import PRODUCT, PRODUCT_COLUMNS, PRODUCT_TREE, SHOWN, product_resource
+from services.catalog.products.search import products_with
+from services.chassis import queries
+from services.chassis.db import Db
+from services.chassis.embed import Page, Resource, Selection, tree, without
+from services.chassis.errors import NotFound
+from services.chassis.operations import get, listing
 from services.chassis.params import (
     FLAG,
     TEXT,
@@ -22,11 +22,12 @@ from services.chassis.params import (
     boolean,
     choices,
     dates,
-    query_of,
+    described,
     text,
     texts,
     truth,
 )
+from services.chassis.queries import Parameters, page
 
 STATUSES = ("draft", "proposed", "published", "rejected")
 LINKED = "{{t}}.id in (select l.product_id from {table} l where {condition})"
@@ -82,31 +83,39 @@ FILTERS: dict[str, Filter] = {
     "collection_id": texts("{t}.collection_id", array_only=True),
     "discount_condition_id": named_in_condition,
     "type_id": texts("{t}.type_id", array_only=True),
-    "tags": linked("product_tag_links", "tag_id"),
+    "tags": described(linked("product_tag_links", "tag_id"), "Ids of tags: products with one of them."),
     "sales_channel_id": linked("product_sales_channels", "sales_channel_id"),
-    "category_id": Filter(in_categories, TEXTS),
-    "include_category_children": Filter(ignored, FLAG),
-    "price_list_id": Filter(priced_in_list, TEXTS),
+    "category_id": described(Filter(in_categories, TEXTS), "Ids of categories: products in one of them."),
+    "include_category_children": described(
+        Filter(ignored, FLAG), "Whether `category_id` also means the categories below those."
+    ),
+    "price_list_id": described(
+        Filter(priced_in_list, TEXTS), "Ids of price lists: products with a variant that has a price in one of them."
+    ),
     "title": text("{t}.title"),
     "description": text("{t}.description"),
     "handle": text("{t}.handle"),
     "is_giftcard": Filter(gift_cards, FLAG),
-    "q": Filter(found_products, TEXT),
+    "q": described(
+        Filter(products_with, TEXT),
+        "A part of a title or description, of a variant's title or SKU, or of a collection's title. With it, `fields`, "
+        "`title` and `description` count for nothing.",
+    ),
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),
-    "deleted_at": dates("{t}.deleted_at"),
+    "deleted_at": described(dates("{t}.deleted_at"), "deleted_at (deleted products are listed instead of live ones)"),
 }
 
 
 def face(query: Query, chosen: Selection) -> tuple[Resource, Selection]:
     """The resource for what the request expands: prices are complete only next to `variants` itself, as is stock.
 
-    What is asked for below complete prices is not shown.
+    What is requested below complete prices is not shown.
     """
-    asked = {p.strip() for p in query.get("expand", "variants,variants.prices").split(",")}
-    priced = {"variants", "variants.prices"} <= asked
+    expanded = {p.strip() for p in query.get("expand", "variants,variants.prices").split(",")}
+    priced = {"variants", "variants.prices"} <= expanded
     below = without(chosen.tree, "variants", "prices") if priced else chosen.tree
-    return product_resource(priced=priced, counted="variants" in asked), Selection(chosen.fields, below)
+    return product_resource(priced=priced, counted="variants" in expanded), Selection(chosen.fields, below)
 
 
 def in_place_of_key(chosen: Selection) -> Selection:
@@ -115,34 +124,68 @@ def in_place_of_key(chosen: Selection) -> Selection:
     return Selection(tuple(name for name in chosen.fields if name != alone), chosen.tree)
 
 
-async def get_products(request: web.Request) -> web.Response:
-    query = query_of(request)
-    filters = FILTERS
+PLAIN = page(PRODUCT, FILTERS, limit=50, fields=tuple(PRODUCT_COLUMNS), expand=PRODUCT_TREE, where=listed)
+WITH_CATEGORIES_BELOW = page(
+    PRODUCT,
+    FILTERS | {"category_id": Filter(below_categories, TEXTS)},
+    limit=50,
+    fields=tuple(PRODUCT_COLUMNS),
+    expand=PRODUCT_TREE,
+    where=listed,
+)
+ONE = queries.one(PRODUCT, fields=tuple(PRODUCT_COLUMNS), expand=PRODUCT_TREE)
+
+
+def read_products(query: Query, *_path: str) -> Page:
+    """The page that a request asks for."""
+    parameters = PLAIN
     if boolean(query, "include_category_children", default=False):
-        filters = FILTERS | {"category_id": Filter(below_categories, TEXTS)}
+        parameters = WITH_CATEGORIES_BELOW
     if query.get("q") == "":
         del query["q"]
     searched = "q" in query
     if searched:
         # A search shows all columns, and looks at titles and descriptions itself.
         query = {name: value for name, value in query.items() if name not in ("fields", "title", "description")}
-    page = page_query(
-        PRODUCT, query, filters, limit=50, fields=tuple(PRODUCT_COLUMNS), expand=PRODUCT_TREE, where=listed(query)
-    )
-    resource, chosen = face(query, page.chosen)
-    page = replace(page, resource=resource, chosen=chosen if searched else in_place_of_key(chosen))
-    return await get_page(request, "products", page)
+    requested = parameters.read(query)
+    resource, chosen = face(query, requested.chosen)
+    return replace(requested, resource=resource, chosen=chosen if searched else in_place_of_key(chosen))
 
 
-async def get_product(request: web.Request) -> web.Response:
-    query = query_of(request)
-    what = one_query(PRODUCT, query, fields=tuple(PRODUCT_COLUMNS), expand=PRODUCT_TREE)
-    resource, what = face(query, in_place_of_key(what))
-    async with reading(request) as db:
-        return json_bytes(request, await one(db, "product", resource, what, request.match_info["id"], LIVE))
+@dataclass(frozen=True)
+class ProductView:
+    """What one request shows of a product."""
+
+    product: Resource
+    chosen: Selection
+
+
+def read_product(query: Query, *_path: str) -> ProductView:
+    """The view that a request asks for."""
+    return ProductView(*face(query, in_place_of_key(ONE.read(query))))
+
+
+async def get_product(db: Db, product_id: str, view: ProductView) -> str:
+    return await one(db, "product", view.product, view.chosen, product_id)
 
 
 OPERATIONS = [
-    web.get("/admin/products", get_products),
-    web.get("/admin/products/{id}", get_product),
+    listing(
+        "/admin/products",
+        "products",
+        Parameters(read_products, PLAIN.schemas, SHOWN),
+        "List products",
+        description="Variants come with their availability, and with their prices where `variants.prices` is "
+        "expanded, as it is by default. Amounts are in minor units. A `type` or `collection` that is the only thing "
+        "expanded stands in place of its id.",
+    ),
+    get(
+        "/admin/products/{id}",
+        get_product,
+        "Get a product",
+        description="Variants come with their availability. Amounts are in minor units.",
+        query=Parameters(read_product, ONE.schemas, SHOWN),
+        answer={"product": SHOWN},
+        errors=(NotFound,),
+    ),
 ]

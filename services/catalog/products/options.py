@@ -2,8 +2,8 @@
 
 import orjson
 
-from services.catalog.products.bodies import TitleBody
-from services.catalog.products.products import access_product, announce
+from services.catalog.products.bodies import OptionBody
+from services.catalog.products.products import access_product, emit_changes
 from services.catalog.products.reads import WRITTEN, product_json
 from services.catalog.products.references import refusals
 from services.chassis.db import Db
@@ -11,8 +11,8 @@ from services.chassis.errors import Duplicate, InvalidData, NotFound
 from services.chassis.ids import new_id
 from services.chassis.operations import delete, post
 
-INSERT = "insert into product_options (id, product_id, title) values ($1, $2, $3)"
-# Variants that are there already have something, until they are told apart. $3: as many ids as there are variants.
+INSERT_OPTION = "insert into product_options (id, product_id, title) values ($1, $2, $3)"
+# Variants that are there already have something, until somebody says what. $3: as many ids as there are variants.
 FILL = """
 insert into product_option_values (id, option_id, variant_id, value)
 select x.id, $1, v.id, 'Default Value'
@@ -49,10 +49,10 @@ async def create_option(db: Db, product_id: str, title: str) -> None:
     await access_product(db, product_id)
     option_id = new_id("opt")
     with refusals():
-        await db.execute(INSERT, option_id, product_id, title)
+        await db.execute(INSERT_OPTION, option_id, product_id, title)
     ids = sorted(new_id("optval") for _ in range(await db.fetchval(COUNT, product_id)))
     await db.execute(FILL, option_id, product_id, ids)
-    await announce(db, "product.updated", product_id)
+    await emit_changes(db, "product.updated", product_id)
 
 
 async def rename_option(db: Db, product_id: str, option_id: str, title: str) -> None:
@@ -64,11 +64,11 @@ async def rename_option(db: Db, product_id: str, option_id: str, title: str) -> 
     if any(other != option_id and name.lower() == title.lower() for other, name in held.items()):
         raise NotFound(f"The product has another option with the title {title}.")
     await db.execute(RENAME, product_id, option_id, title)
-    await announce(db, "product.updated", product_id)
+    await emit_changes(db, "product.updated", product_id)
 
 
 async def remove_option(db: Db, product_id: str, option_id: str) -> None:
-    """Take an option away that does not tell variants apart. Quiet about an unknown one."""
+    """Take an option away that variants do not differ in. An unknown one is no error."""
     await access_product(db, product_id)
     if option_id not in await titles(db, product_id):
         return
@@ -76,18 +76,18 @@ async def remove_option(db: Db, product_id: str, option_id: str) -> None:
     if row["different"] > 1 or 0 < row["having"] < await db.fetchval(COUNT, product_id):
         raise InvalidData("Variants differ in this option; delete variants first, until they have one value in common.")
     await db.execute(REMOVE, option_id)
-    await announce(db, "product.updated", product_id)
+    await emit_changes(db, "product.updated", product_id)
 
 
 # Handlers
 
 
-async def post_options(db: Db, product_id: str, body: TitleBody) -> str:
+async def post_options(db: Db, product_id: str, body: OptionBody) -> str:
     await create_option(db, product_id, body.title)
     return f'{{"product":{await product_json(db, product_id)}}}'
 
 
-async def post_option(db: Db, product_id: str, option_id: str, body: TitleBody) -> str:
+async def post_option(db: Db, product_id: str, option_id: str, body: OptionBody) -> str:
     await rename_option(db, product_id, option_id, body.title)
     return f'{{"product":{await product_json(db, product_id)}}}'
 
@@ -104,7 +104,7 @@ OPERATIONS = [
         post_options,
         "Add an option to a product",
         description="Variants that are there already get the value `Default Value` for it.",
-        body=TitleBody,
+        body=OptionBody,
         example={"title": "Size"},
         answer={"product": WRITTEN},
         errors=(NotFound, Duplicate),
@@ -114,7 +114,7 @@ OPERATIONS = [
         post_option,
         "Rename an option of a product",
         description="Refused with 404 for a title that another option of the product has.",
-        body=TitleBody,
+        body=OptionBody,
         example={"title": "Length"},
         answer={"product": WRITTEN},
         errors=(NotFound, Duplicate),

@@ -219,10 +219,29 @@ PRODUCT_TREE: Tree = tree(
 WHOLE_PRODUCT = Selection(tuple(PRODUCT_COLUMNS), PRODUCT_TREE)
 
 
-# The product in the answer to a change.
-WRITTEN = Rows(
-    (product_resource(priced=True, counted=False), product_resource(priced=False, counted=False)), PRODUCT_TREE
+# What the documentation shows: variants with whatever any of their faces has. No key but the id is always there.
+CALCULATED = {
+    "original_price": "null::bigint",
+    "calculated_price": "null::bigint",
+    "calculated_price_type": "null::text",
+    "original_price_includes_tax": "null::boolean",
+    "calculated_price_includes_tax": "null::boolean",
+    "original_price_incl_tax": "null::bigint",
+    "calculated_price_incl_tax": "null::bigint",
+    "original_tax": "null::bigint",
+    "calculated_tax": "null::bigint",
+    "tax_rates": "null::json",
+    "purchasable": "null::boolean",
+}
+ANY_VARIANT = Resource("product_variants", VARIANT_COLUMNS | CALCULATED, VARIANT.relations, shape="{row}")
+ANY_PRODUCT = Resource(
+    PRODUCT.table,
+    PRODUCT_COLUMNS,
+    {**PRODUCT.relations, "variants": Many(ANY_VARIANT, VARIANTS_ON, order=VARIANTS_ORDER)},
 )
+# A product as a request chooses it, and the one in the answer to a change.
+SHOWN = Rows((ANY_PRODUCT,), PRODUCT_TREE, narrowed=True)
+WRITTEN = Rows((ANY_PRODUCT,), PRODUCT_TREE)
 
 
 async def product_json(db: Db, product_id: str, *, priced: bool = True) -> str:

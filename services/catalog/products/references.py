@@ -21,6 +21,10 @@ class UnknownReferences(InvalidData):
         return {"errors": self.errors, "message": self.message}
 
 
+# For the documentation: what it looks like.
+UNKNOWN_REFERENCES = {"errors": [str], "message": str}
+
+
 def duplicate(what: str) -> Callable[[str], ApiError]:
     """The refusal for a value that another row has."""
     return lambda detail: Duplicate(f"{what} is taken by another one ({detail}).")
@@ -51,10 +55,10 @@ def refusals() -> Iterator[None]:
     try:
         yield
     except asyncpg.IntegrityConstraintViolationError as error:
-        made = CONSTRAINTS.get(error.constraint_name or "")
-        if made is None:
+        refusal = CONSTRAINTS.get(error.constraint_name or "")
+        if refusal is None:
             raise
-        raise made(error.detail or error.constraint_name or "") from None
+        raise refusal(error.detail or error.constraint_name or "") from None
 
 
 @contextmanager

@@ -25,20 +25,20 @@ VARIANTS = """{{t}}.id = any(array(
 ))"""
 
 
-def found_products(name: str, value: Any, bind: Bind) -> str:
+def products_with(name: str, value: Any, bind: Bind) -> str:
     """Products whose title or description, or a variant's title or SKU, or whose collection's title says it."""
-    asked = word(name, value)
+    phrase = word(name, value)
     return PRODUCTS.format(
-        products=contains(bind, asked, "s.title s.description", "s.title || ' ' || coalesce(s.description, '')"),
-        variants=contains(bind, asked, "s.title s.sku", "s.title || ' ' || coalesce(s.sku, '')"),
-        collections=contains(bind, asked, "c.title"),
+        products=contains(bind, phrase, "s.title s.description", "s.title || ' ' || coalesce(s.description, '')"),
+        variants=contains(bind, phrase, "s.title s.sku", "s.title || ' ' || coalesce(s.sku, '')"),
+        collections=contains(bind, phrase, "c.title"),
     )
 
 
-def found_variants(name: str, value: Any, bind: Bind) -> str:
+def variants_with(name: str, value: Any, bind: Bind) -> str:
     """Variants whose title or SKU, or whose product's title says it."""
-    asked = word(name, value)
+    phrase = word(name, value)
     return VARIANTS.format(
-        variants=contains(bind, asked, "s.title s.sku", "s.title || ' ' || coalesce(s.sku, '')"),
-        products=contains(bind, asked, "p.title", "p.title || ' ' || coalesce(p.description, '')"),
+        variants=contains(bind, phrase, "s.title s.sku", "s.title || ' ' || coalesce(s.sku, '')"),
+        products=contains(bind, phrase, "p.title", "p.title || ' ' || coalesce(p.description, '')"),
     )

@@ -1,4 +1,4 @@
-"""Stock as far as the catalog shows it: told to us by the inventory, which we tell of new variants.
+"""Stock as far as the catalog shows it, from the inventory, which is notified of new variants.
 
 `variant_availability` says per variant whether anything counts it, and how much is available over the locations of all
 sales channels (docs/behaviour/inventory.md, "Availability"), and which item counts it. It is a copy: `purchasable`
@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from services.catalog import remote
-from services.catalog.products.documents import News
+from services.catalog.products.documents import Changes
 from services.chassis.consumers import Event
 from services.chassis.db import Db
 from services.chassis.jsons import json_text
@@ -46,11 +46,11 @@ async def on_availability(db: Db, event: Event) -> None:
     await store_availability(db, event.data)
 
 
-async def notify_inventory(app: web.Application, news: News) -> None:
+async def notify_inventory(app: web.Application, changes: Changes) -> None:
     """Have the inventory make items for new variants, and show what has changed, before the client asks for them."""
-    managed = [variant for variant in news.variants if variant["manage_inventory"]]
-    if managed or news.copies:
-        reply = await remote.notify_variants(app, managed, news.copies)
+    managed = [variant for variant in changes.variants if variant["manage_inventory"]]
+    if managed or changes.copies:
+        reply = await remote.notify_variants(app, managed, changes.copies)
         if reply.get("variants"):
             async with app[POOL].acquire() as db, db.transaction():
                 await store_availability(db, reply)

@@ -4,14 +4,14 @@ from services.catalog.products.conditions import named_in_condition
 from services.catalog.products.reads import TAG
 from services.chassis.db import Db
 from services.chassis.operations import get, listing
-from services.chassis.params import dates, search, texts
+from services.chassis.params import dates, described, search, texts
 from services.chassis.queries import page
 
 LISTED = ("id", "created_at", "updated_at", "value")
 FILTERS = {
     "id": texts("{t}.id"),
     "value": texts("{t}.value"),
-    "q": search("lower({t}.value) like {q}"),
+    "q": described(search("lower({t}.value) like {q}"), "A part of the value."),
     "discount_condition_id": named_in_condition,
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),

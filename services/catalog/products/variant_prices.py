@@ -53,5 +53,5 @@ async def set_prices(db: Db, prices: Mapping[str, Sequence[PriceBody]]) -> None:
         for variant_id, variant in prices.items()
         for price in variant
     ]
-    given = [row | {"id": id_} for row, id_ in zip(rows, ids, strict=True)]
-    await db.execute(REPLACE, list(prices), json_text(given))
+    priced = [row | {"id": id_} for row, id_ in zip(rows, ids, strict=True)]
+    await db.execute(REPLACE, list(prices), json_text(priced))

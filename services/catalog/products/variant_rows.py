@@ -21,17 +21,17 @@ COLUMNS = (
     " origin_country, mid_code, material, weight, length, height, width"
 )
 # The inventory makes an item for each managed variant, without stock; until it says more, that is what is known.
-INSERT = f"""
-with made as (
+INSERT_VARIANTS = f"""
+with added as (
     insert into product_variants (id, product_id, {COLUMNS}, metadata)
     select id, $1, {COLUMNS}, metadata from jsonb_populate_recordset(null::product_variants, $2::text::jsonb)
     returning id, manage_inventory
 )
 insert into variant_availability (variant_id, available, has_item)
-select id, 0, true from made where manage_inventory
+select id, 0, true from added where manage_inventory
 on conflict do nothing
 """  # noqa: S608 - constants
-UPDATE = f"""
+UPDATE_VARIANTS = f"""
 update product_variants v set
     ({COLUMNS}) = (select {COLUMNS} from jsonb_populate_record(v, d.doc - 'metadata') n),
     metadata = updated_metadata(v.metadata, d.doc),
@@ -45,7 +45,7 @@ insert into product_option_values (id, variant_id, option_id, value)
 select * from unnest($1::text[], $2::text[], $3::text[], $4::text[])
 on conflict (variant_id, option_id) where deleted_at is null do update set value = excluded.value, updated_at = now()
 """
-REMOVE = """
+REMOVE_VARIANTS = """
 with gone as (
     update product_variants set deleted_at = now()
     where product_id = $1 and id = any($2::text[]) and deleted_at is null returning id
@@ -84,12 +84,12 @@ def check_values(options: Sequence[str], values: Sequence[tuple[str, str]], titl
 
 async def check_combinations(db: Db, product_id: str, added: Iterable[Addition]) -> None:
     """Raises InvalidData when a variant of the product has the same values already."""
-    held = {
+    titles = {
         tuple(sorted(orjson.loads(row["combination"]).items())): row["title"]
         for row in await db.fetch(COMBINATIONS, product_id)
     }
     for addition in added:
-        if title := held.get(tuple(sorted(addition.values))):
+        if title := titles.get(tuple(sorted(addition.values))):
             raise InvalidData(f"The variant {title} has the same option values as {addition.body.title}.")
 
 
@@ -103,7 +103,7 @@ async def add_variants(db: Db, product_id: str, additions: Sequence[Addition]) -
         for id_, addition in zip(ids, additions, strict=True)
     ]
     with invalid_variants():
-        await db.execute(INSERT, product_id, json_text(rows))
+        await db.execute(INSERT_VARIANTS, product_id, json_text(rows))
         await set_values(db, {id_: addition.values for id_, addition in zip(ids, additions, strict=True)})
         await set_prices(db, {i: a.body.prices for i, a in zip(ids, additions, strict=True) if a.body.prices})
     return ids
@@ -125,8 +125,8 @@ async def change_variants(
         for id_, body in changes.items()
     ]
     with refusals():
-        found = await db.fetch(UPDATE, product_id, json_text(rows))
-        if missing := sorted(changes.keys() - {row["id"] for row in found}):
+        updated = await db.fetch(UPDATE_VARIANTS, product_id, json_text(rows))
+        if missing := sorted(changes.keys() - {row["id"] for row in updated}):
             raise NotFound(f"The product has no variant {', '.join(missing)}.")
         values = {id_: pairs(body.options) for id_, body in changes.items() if body.options}
         await check_options(db, product_id, values)
@@ -141,8 +141,8 @@ def pairs(options: Sequence[VariantOptionBody]) -> list[tuple[str, str]]:
 
 async def check_options(db: Db, product_id: str, values: Mapping[str, Sequence[tuple[str, str]]]) -> None:
     """Raises NotFound for an option that the product does not have."""
-    asked = {option for of_variant in values.values() for option, _ in of_variant}
-    if asked and (unknown := sorted(asked - set(await option_ids(db, product_id)))):
+    named = {option for of_variant in values.values() for option, _ in of_variant}
+    if named and (unknown := sorted(named - set(await option_ids(db, product_id)))):
         raise NotFound(f"The product has no option {', '.join(unknown)}.")
 
 
@@ -156,4 +156,4 @@ async def set_values(db: Db, values: Mapping[str, Sequence[tuple[str, str]]]) ->
 
 async def remove_variants(db: Db, product_id: str, ids: Sequence[str]) -> list[str]:
     """The variants are gone for the API. Returns those that were there."""
-    return [row["id"] for row in await db.fetch(REMOVE, product_id, ids)] if ids else []
+    return [row["id"] for row in await db.fetch(REMOVE_VARIANTS, product_id, ids)] if ids else []

@@ -55,8 +55,8 @@ def test_what_is_written_can_be_read(rows: list[list[str]]) -> None:
             sheet._file.seek(0)
             return read(sheet._file.read())
 
-    found = asyncio.run(written())
-    assert found == [dict(zip(names, row, strict=False)) for row in rows if any(row)]
+    rows_read = asyncio.run(written())
+    assert rows_read == [dict(zip(names, row, strict=False)) for row in rows if any(row)]
 
 
 def test_the_only_column_may_have_commas() -> None:
@@ -161,9 +161,9 @@ def test_lists_as_people_write_them(text: str, values: list[str]) -> None:
 
 def test_ids_rise() -> None:
     ids = Ids()
-    made = [ids.new("x") for _ in range(1000)]
-    assert made == sorted(set(made))
-    assert len(made[0]) == len("x_") + 26
+    new_ids = [ids.new("x") for _ in range(1000)]
+    assert new_ids == sorted(set(new_ids))
+    assert len(new_ids[0]) == len("x_") + 26
 
 
 def test_a_column_twice() -> None:

@@ -86,11 +86,11 @@ async def test_nothing_to_export(catalog: Client, folder: Path, uid: str) -> Non
 
 
 async def test_which_products(catalog: Client, folder: Path, uid: str) -> None:
-    made = [
+    shirts = [
         await make(catalog, shirt(f"{uid}{n}", title=f"Shirt {uid} {n}", status="draft" if n == 2 else "published"))
         for n in range(3)
     ]
-    ids = [product["id"] for product in made]
+    ids = [product["id"] for product in shirts]
 
     async def handles(**context: Any) -> list[str]:
         fields = {"id": ids} | context.pop("filterable_fields", {})

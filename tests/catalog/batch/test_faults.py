@@ -60,7 +60,7 @@ async def no_files(folder: Path) -> bool:
     return not names(folder)
 
 
-async def made(stack: Stack, uid: str) -> int:
+async def imported_lines(stack: Stack, uid: str) -> int:
     """How many products of the file there are."""
     count = "select count(*) from products where handle like $1 and deleted_at is null"
     return int(await stack.pool("catalog").fetchval(count, f"boot-{uid}-%"))
@@ -73,8 +73,8 @@ async def expire(stack: Stack, job_id: str) -> None:
 
 async def events(stack: Stack, job_id: str) -> int:
     """How many events there were: created, pre_processed, and what became of it."""
-    said = "select sequence from event_sequences where aggregate = $1"
-    return int(await stack.pool("catalog").fetchval(said, job_id))
+    sequence = "select sequence from event_sequences where aggregate = $1"
+    return int(await stack.pool("catalog").fetchval(sequence, job_id))
 
 
 # Death
@@ -92,12 +92,12 @@ async def test_kill_while_importing(
         assert (await get(catalog, job_id))["status"] == status
         process.send_signal(signal.SIGKILL)
         await process.wait()
-    assert await made(stack, uid) == 0
+    assert await imported_lines(stack, uid) == 0
     here()
     await expire(stack, job_id)
     job = await reached(catalog, job_id, "completed", "failed")
     assert (job["status"], job["result"]["advancement_count"]) == ("completed", 2 * LINES), job
-    assert await made(stack, uid) == LINES
+    assert await imported_lines(stack, uid) == LINES
     await until(partial(no_files, folder))
 
 
@@ -134,7 +134,7 @@ async def test_a_process_that_stops_lets_go(
     assert (row["attempts"], row["leased_by"]) == (0, None)
     here()
     assert (await reached(catalog, job_id, "completed", "failed"))["status"] == "completed"
-    assert await made(stack, uid) == LINES
+    assert await imported_lines(stack, uid) == LINES
 
 
 async def test_a_job_that_kills_is_given_up(catalog: Client, stack: Stack, uid: str) -> None:
@@ -158,7 +158,7 @@ async def test_two_processes(catalog: Client, stack: Stack, folder: Path, uid: s
         ids = await asyncio.gather(*(create(catalog, "product-import", {"fileKey": key}) for key in keys))
         jobs = [await reached(catalog, job_id, "completed", "failed") for job_id in ids]
     assert {job["status"] for job in jobs} == {"completed"}
-    assert [await made(stack, f"{uid}{n}") for n in range(8)] == [LINES] * 8
+    assert [await imported_lines(stack, f"{uid}{n}") for n in range(8)] == [LINES] * 8
     assert [await events(stack, job_id) for job_id in ids] == [3] * 8
     await until(partial(no_files, folder))
 
@@ -170,7 +170,7 @@ async def test_the_same_file_at_once(catalog: Client, stack: Stack, uid: str) ->
     jobs = [await reached(catalog, job_id, "completed", "failed") for job_id in ids]
     assert sorted(job["status"] for job in jobs) == ["completed", "failed", "failed"]
     assert all("taken by another" in job["result"]["errors"][0] for job in jobs if job["status"] == "failed")
-    assert await made(stack, uid) == LINES
+    assert await imported_lines(stack, uid) == LINES
 
 
 async def test_who_lost_the_job_changes_nothing(catalog: Client, stack: Stack, uid: str) -> None:
@@ -186,10 +186,10 @@ async def test_who_lost_the_job_changes_nothing(catalog: Client, stack: Stack, u
 
         await until(given_up)
     assert (await get(catalog, job_id))["status"] == "processing"
-    assert await made(stack, uid) == 0
+    assert await imported_lines(stack, uid) == 0
     await expire(stack, job_id)
     assert (await reached(catalog, job_id, "completed", "failed"))["status"] == "completed"
-    assert await made(stack, uid) == LINES
+    assert await imported_lines(stack, uid) == LINES
 
 
 # Cancelled
@@ -208,7 +208,7 @@ async def test_cancel_while_importing(catalog: Client, stack: Stack, uid: str) -
 
         await until(stopped)
     assert (await get(catalog, job_id))["status"] == "canceled"
-    assert await made(stack, uid) == 0
+    assert await imported_lines(stack, uid) == 0
     left = "select count(*) from batch_import_lines where job_id = $1"
     assert await stack.pool("catalog").fetchval(left, job_id) == 0
 
@@ -253,7 +253,7 @@ async def test_cancel_at_the_last_moment(
         return bool(await stack.pool("catalog").fetchval(held) == 0)
 
     await until(free)
-    assert await made(stack, uid) == 0
+    assert await imported_lines(stack, uid) == 0
 
 
 # Trouble
@@ -264,7 +264,7 @@ async def test_orders_cannot_be_reached(api: Client, monkeypatch: pytest.MonkeyP
         raise Unavailable("Nobody listens to orders right now; try again later.")
 
     monkeypatch.setattr(remote, "count_orders", nobody)
-    monkeypatch.setattr(batch_runner, "MOST_ATTEMPTS", 1)
+    monkeypatch.setattr(batch_runner, "MAX_ATTEMPTS", 1)
     job = await done(api, "order-export", {})
     assert (job["status"], job["result"]["errors"]) == (
         "failed",
@@ -304,4 +304,4 @@ async def test_what_nobody_foresaw(catalog: Client, stack: Stack, monkeypatch: p
         "failed",
         ["Something went wrong here; it was logged under the id of the job."],
     )
-    assert await made(stack, uid) == 0
+    assert await imported_lines(stack, uid) == 0

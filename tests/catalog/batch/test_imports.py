@@ -23,7 +23,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield path
 
 
-async def found(catalog: Client, handle: str) -> dict[str, Any]:
+async def product_of(catalog: Client, handle: str) -> dict[str, Any]:
     (product,) = (await catalog.ok("GET", "/admin/products", query={"handle": handle}))["products"]
     return dict(product)
 
@@ -93,7 +93,7 @@ async def test_a_new_product(catalog: Client, stack: Stack, folder: Path, uid: s
             }
         ],
     }
-    product = await one(catalog, (await found(catalog, f"boot-{uid}"))["id"])
+    product = await one(catalog, (await product_of(catalog, f"boot-{uid}"))["id"])
     assert {
         name: product[name]
         for name in [
@@ -175,16 +175,16 @@ async def test_a_new_product(catalog: Client, stack: Stack, folder: Path, uid: s
 
 async def test_variants_from_imports_have_no_inventory_item(catalog: Client, stack: Stack, uid: str) -> None:
     await imported(catalog, table(boot(uid, **{"Variant Manage Inventory": "TRUE"})))
-    (made,) = (await found(catalog, f"boot-{uid}"))["variants"]
-    assert "inventory_quantity" not in made
+    (variant,) = (await product_of(catalog, f"boot-{uid}"))["variants"]
+    assert "inventory_quantity" not in variant
     known = "select count(*) from variant_availability where variant_id = $1"
-    assert await stack.pool("catalog").fetchval(known, made["id"]) == 0
+    assert await stack.pool("catalog").fetchval(known, variant["id"]) == 0
 
 
 async def test_little_is_needed(catalog: Client, uid: str) -> None:
     file = f"Product Handle,Product Title,Variant Title\nbare-{uid},Bare,One\n"
     assert (await imported(catalog, file))["status"] == "completed"
-    product = await found(catalog, f"bare-{uid}")
+    product = await product_of(catalog, f"bare-{uid}")
     assert (product["status"], product["discountable"], product["sales_channels"]) == ("draft", True, [])
     assert [(v["title"], v["sku"], v["prices"]) for v in product["variants"]] == [("One", None, [])]
 
@@ -202,7 +202,7 @@ async def test_little_is_needed(catalog: Client, uid: str) -> None:
 async def test_files_of_all_kinds(catalog: Client, uid: str, file: str) -> None:
     job = await imported(catalog, file.replace("{h}", f"kind-{uid}"))
     assert job["status"] == "completed", job
-    assert (await found(catalog, f"kind-{uid}"))["title"] == 'A; b"c"'
+    assert (await product_of(catalog, f"kind-{uid}"))["title"] == 'A; b"c"'
 
 
 @pytest.mark.parametrize("file", ["", "Product Handle,Product Title\n", "\n\n"])
@@ -221,7 +221,7 @@ async def test_a_dry_run_changes_nothing(catalog: Client, folder: Path, uid: str
     await catalog.ok("POST", f"/admin/batch-jobs/{job['id']}/confirm")
     job = await reached(catalog, job["id"], "completed", "failed")
     assert (job["status"], job["result"]["advancement_count"]) == ("completed", 2)
-    assert (await found(catalog, f"boot-{uid}"))["title"] == f"Boot {uid}"
+    assert (await product_of(catalog, f"boot-{uid}"))["title"] == f"Boot {uid}"
 
 
 async def test_a_dry_run_says_what_is_wrong_now(catalog: Client, uid: str) -> None:
@@ -258,8 +258,8 @@ async def test_a_dry_run_is_confirmed_in_time_or_not_at_all(
         await done(catalog, "order-export", {"filterable_fields": {"email": f"{uid}@example.com"}})
         job = await reached(catalog, late["id"], "failed")
         await until(lambda: asyncio.sleep(0, [e["data"] for e in events if e["data"] == {"id": late["id"]}]))
-    said = [*late["result"]["errors"], "The dry run was not confirmed within 7 days."]
-    assert job["result"] == late["result"] | {"errors": said}
+    errors = [*late["result"]["errors"], "The dry run was not confirmed within 7 days."]
+    assert job["result"] == late["result"] | {"errors": errors}
     status, answer = await catalog.post(f"/admin/batch-jobs/{late['id']}/confirm")
     assert (status, answer["type"]) == (400, "not_allowed")
     lines = "select count(*) from batch_import_lines where job_id = $1"
@@ -446,9 +446,9 @@ async def test_a_file_of_another_shop(catalog: Client, folder: Path, uid: str) -
     for id_ in (product["id"], *(v["id"] for v in product["variants"])):
         again = again.replace(id_, "")
     assert (await imported(catalog, again))["status"] == "completed"
-    made = await found(catalog, product["handle"])
-    assert made["id"] != product["id"]
-    assert [(v["title"], v["sku"], prices(v)) for v in made["variants"]] == [
+    copy = await product_of(catalog, product["handle"])
+    assert copy["id"] != product["id"]
+    assert [(v["title"], v["sku"], prices(v)) for v in copy["variants"]] == [
         (v["title"], v["sku"], prices(v)) for v in product["variants"]
     ]
 
@@ -473,30 +473,30 @@ async def test_events(catalog: Client, stack: Stack, uid: str) -> None:
         try:
             job = await imported(catalog, table(changed, new, boot(uid)))
             assert job["status"] == "completed", job
-            made = await found(catalog, f"boot-{uid}")
-            noted = await db.fetch("select * from noted where aggregate = any($1)", [product["id"], made["id"]])
+            boot_product = await product_of(catalog, f"boot-{uid}")
+            noted = await db.fetch("select * from noted where aggregate = any($1)", [product["id"], boot_product["id"]])
         finally:
             await db.execute("drop trigger note on outbox; drop function note_event; drop table noted")
     after = await one(catalog, product["id"])
     added = after["variants"][2]["id"]
     assert [(row["name"], row["aggregate"], row["sequence"]) for row in noted] == [
-        ("product.created", made["id"], 1),
+        ("product.created", boot_product["id"], 1),
         ("product.updated", product["id"], 2),
         ("product-variant.created", product["id"], 3),
     ]
     data = [orjson.loads(row["data"]) for row in noted]
     assert [(d["id"], d.get("product_id"), d["variants"]) for d in data] == [
-        (made["id"], None, []),
+        (boot_product["id"], None, []),
         (product["id"], None, []),
         (added, product["id"], []),
     ]
     assert [[doc["id"] for doc in d["copies"]["product"]] for d in data] == [
-        [made["id"]],
+        [boot_product["id"]],
         [product["id"]],
         [product["id"]],
     ]
     assert [sorted(doc["id"] for doc in d["copies"]["variant"]) for d in data] == [
-        [made["variants"][0]["id"]],
+        [boot_product["variants"][0]["id"]],
         sorted([product["variants"][0]["id"], added]),
         [added],
     ]

@@ -218,8 +218,8 @@ async def test_a_job_is_its_creators(catalog: Client, other: Client, uid: str) -
     path = f"/admin/batch-jobs/{job['id']}"
     for answer in (await other.get(path), await other.post(f"{path}/confirm"), await other.post(f"{path}/cancel")):
         assert (answer[0], answer[1]["type"]) == (400, "not_allowed")
-    found = await other.ok("GET", "/admin/batch-jobs", query={"id[]": job["id"]})
-    assert found == {"batch_jobs": [], "count": 0, "offset": 0, "limit": 10}
+    listed = await other.ok("GET", "/admin/batch-jobs", query={"id[]": job["id"]})
+    assert listed == {"batch_jobs": [], "count": 0, "offset": 0, "limit": 10}
     assert await get(catalog, job["id"]) == job
 
 
@@ -307,8 +307,8 @@ async def test_the_same_request_is_answered_again(catalog: Client, stack: Stack,
     answers = await asyncio.gather(*(catalog.post("/admin/batch-jobs", body, headers=headers) for _ in range(4)))
     assert len({answer["batch_job"]["id"] for _, answer in answers}) == 1
     assert {status for status, _ in answers} == {201}
-    made = "select count(*) from batch_jobs where context #>> '{filterable_fields,title}' = $1"
-    assert await stack.pool("catalog").fetchval(made, f"None {uid}") == 1
+    counted = "select count(*) from batch_jobs where context #>> '{filterable_fields,title}' = $1"
+    assert await stack.pool("catalog").fetchval(counted, f"None {uid}") == 1
 
 
 async def test_events(catalog: Client, stack: Stack, uid: str) -> None:
@@ -316,7 +316,7 @@ async def test_events(catalog: Client, stack: Stack, uid: str) -> None:
     job = await done(catalog, "product-export", {"filterable_fields": {"title": f"Shirt {uid}"}})
 
     async def sequence() -> bool:
-        said = "select sequence from event_sequences where aggregate = $1"
-        return bool(await stack.pool("catalog").fetchval(said, job["id"]) == 3)  # created, pre_processed, completed
+        sequence = "select sequence from event_sequences where aggregate = $1"
+        return bool(await stack.pool("catalog").fetchval(sequence, job["id"]) == 3)  # created, pre_processed, completed
 
     await until(sequence)

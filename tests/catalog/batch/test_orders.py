@@ -47,15 +47,15 @@ async def test_the_file(api: Client, folder: Path, shop: Shop, uid: str) -> None
         "Shipping Region ID;Fulfillment Status;Payment Status;Subtotal;Shipping Total;Discount Total;Gift Card Total;"
         "Refunded Total;Tax Total;Total;Currency Code;Sales channel name;Sales channel description"
     )
-    ((found,), channel) = (
+    ((cells,), channel) = (
         rows(text),
         (await api.ok("GET", f"/admin/sales-channels/{shop.channel}"))["sales_channel"],
     )
-    date = parsedate_to_datetime(found["Date"])
-    assert found["Date"].endswith(" GMT")
+    date = parsedate_to_datetime(cells["Date"])
+    assert cells["Date"].endswith(" GMT")
     assert date.isoformat().replace("+00:00", "") == order["created_at"][:19]
     assert line == (
-        f"{order['id']};{order['display_id']};pending;{found['Date']};;;buyer-{uid}@example.com;{order['customer_id']};"
+        f"{order['id']};{order['display_id']};pending;{cells['Date']};;;buyer-{uid}@example.com;{order['customer_id']};"
         f'\'=1+1;"b; ""c""";de;Berlin;10115;{shop.region};not_fulfilled;captured;2000;500;0;0;0;0;2500;eur;'
         f"{channel['name']};{channel['description']}"
     )
@@ -76,19 +76,19 @@ async def test_which_orders(api: Client, folder: Path, shop: Shop, uid: str, mon
     """In pages by key: no order is left out or there twice, whatever the order."""
     monkeypatch.setattr(batch_order_export, "PAGE", 2)
     emails = [f"{n}-{uid}@example.com" for n in range(5)]
-    made = [(await place(api, shop, email=email))["id"] for email in emails]
+    order_ids = [(await place(api, shop, email=email))["id"] for email in emails]
     here = {"region_id": shop.region}
 
     async def ids(**context: Any) -> list[int]:
         filters = here | context.pop("filterable_fields", {})
         job, lines = await handled(api, folder, filterable_fields=filters, fields="id", **context)
         assert job["result"].get("count", 0) == len(lines)
-        return [made.index(line["Order_ID"]) for line in lines]
+        return [order_ids.index(line["Order_ID"]) for line in lines]
 
     assert await ids() == [4, 3, 2, 1, 0]
     assert await ids(order="created_at") == [0, 1, 2, 3, 4]
     assert await ids(order="-email") == [4, 3, 2, 1, 0]
-    assert await ids(order="total") == sorted(range(5), key=lambda n: made[n])  # all the same: by id
+    assert await ids(order="total") == sorted(range(5), key=lambda n: order_ids[n])  # all the same: by id
     assert await ids(order="display_id", offset=1) == [1, 2, 3, 4]
     assert await ids(offset=1, batch_size=3, limit=1) == [3, 2, 1]
     assert await ids(filterable_fields={"email": emails[2]}) == [2]

@@ -34,8 +34,8 @@ async def price_list(catalog: Client, product: dict[str, Any], uid: str) -> str:
 
 async def prices(catalog: Client, list_id: str) -> list[tuple[str, str, int, str | None]]:
     """(variant, currency, amount, region) of each."""
-    found = (await catalog.ok("GET", f"/admin/price-lists/{list_id}"))["price_list"]["prices"]
-    return [(p["variant_id"], p["currency_code"], p["amount"], p["region_id"]) for p in found]
+    list_prices = (await catalog.ok("GET", f"/admin/price-lists/{list_id}"))["price_list"]["prices"]
+    return [(p["variant_id"], p["currency_code"], p["amount"], p["region_id"]) for p in list_prices]
 
 
 async def run(catalog: Client, list_id: str, file: str, *, dry_run: bool = False) -> dict[str, Any]:

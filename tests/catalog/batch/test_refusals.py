@@ -113,8 +113,8 @@ async def test_a_line_with_too_many_cells(catalog: Client, uid: str) -> None:
     ],
 )
 async def test_what_is_no_csv(catalog: Client, file: bytes, error: str) -> None:
-    (said,) = await unreadable(catalog, file)
-    assert said.startswith(error)
+    (message,) = await unreadable(catalog, file)
+    assert message.startswith(error)
 
 
 async def test_regions(catalog: Client, uid: str) -> None:
@@ -122,8 +122,8 @@ async def test_regions(catalog: Client, uid: str) -> None:
     await another_region(catalog, name=f"EU {uid}", countries=["fr"])
 
     async def error(column: str) -> str:
-        (said,) = await unreadable(catalog, table(boot(uid, **{column: "1"})))
-        return said
+        (message,) = await unreadable(catalog, table(boot(uid, **{column: "1"})))
+        return message
 
     assert await error("Price Atlantis [EUR]") == "Price Atlantis [EUR]: there is no region Atlantis."
     assert await error(f"Price EU {uid} [EUR]") == f"Price EU {uid} [EUR]: there are several regions EU {uid}."
@@ -299,5 +299,5 @@ async def test_what_a_constraint_refuses(
     monkeypatch.setattr("services.catalog.batch.product_import.check", nothing_wrong)
     job = await imported(catalog, table(boot(f"first{uid}"), boot(uid, **{"Variant SKU": f"S-{uid}"})))
     assert job["status"] == "failed"
-    (said,) = job["result"]["errors"]
-    assert said.startswith("The sku is taken by another one")
+    (message,) = job["result"]["errors"]
+    assert message.startswith("The sku is taken by another one")

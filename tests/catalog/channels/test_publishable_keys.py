@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.client import Client
 from tests.support.database import statements
-from tests.support.factories.products import found
+from tests.support.factories.products import listed_ids
 from tests.support.stack import Stack
 
 PATH = "/admin/publishable-api-keys"
@@ -91,7 +91,7 @@ async def test_lists(catalog: Client, uid: str) -> None:
     await catalog.ok("POST", f"{PATH}/{first['id']}/revoke")
 
     async def ids(**query: str) -> list[str]:
-        return await found(catalog, "publishable_api_keys", PATH, {"q": uid, **query})
+        return await listed_ids(catalog, "publishable_api_keys", PATH, {"q": uid, **query})
 
     one, two = first["id"], second["id"]
     assert await ids() == [two, one]

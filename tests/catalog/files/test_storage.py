@@ -87,7 +87,7 @@ async def listed(store: Storage) -> list[str]:
     async with store._client() as client:
         objects = (await client.list_objects_v2(Bucket=BUCKET)).get("Contents", [])
         unfinished = (await client.list_multipart_uploads(Bucket=BUCKET)).get("Uploads", [])
-        return sorted(found["Key"] for found in [*objects, *unfinished])
+        return sorted(entry["Key"] for entry in [*objects, *unfinished])
 
 
 @pytest.mark.parametrize("size", [0, 1, 300_000, 5 * MEBIBYTE, 5 * MEBIBYTE + 1, 12 * MEBIBYTE])
@@ -301,9 +301,9 @@ def test_the_settings_choose_the_store(fresh: None, monkeypatch: pytest.MonkeyPa
         module.storage.cache_clear()
         return module.storage()
 
-    found = chosen(FILES_FOLDER=str(tmp_path / "own"), FILES_URL="https://shop.example/", S3_BUCKET="", FILES="")
-    assert isinstance(found, Disk)
-    assert found.folder == tmp_path / "own"
+    disk = chosen(FILES_FOLDER=str(tmp_path / "own"), FILES_URL="https://shop.example/", S3_BUCKET="", FILES="")
+    assert isinstance(disk, Disk)
+    assert disk.folder == tmp_path / "own"
     assert file_settings().files_url == "https://shop.example"
     with pytest.raises(ValueError, match="MERCER_S3_BUCKET"):
         chosen(FILES="s3")

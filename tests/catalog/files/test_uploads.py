@@ -51,11 +51,11 @@ def largest(folder: Path) -> int:
 
 
 def form(*files: tuple[str, Any], field: str = "files") -> FormData:
-    made = FormData(quote_fields=False)
+    data = FormData(quote_fields=False)
     for name, content in files:
         value = io.BytesIO(content) if isinstance(content, bytes) else content
-        made.add_field(field, value, filename=name, content_type="text/html")
-    return made
+        data.add_field(field, value, filename=name, content_type="text/html")
+    return data
 
 
 async def upload(client: Client, *files: tuple[str, Any], path: str = "/admin/uploads", **more: Any) -> tuple[int, Any]:
@@ -89,7 +89,7 @@ async def link(client: Client, key: str) -> str:
 @pytest.mark.parametrize(("path", "access"), [("/admin/uploads", "file"), ("/admin/uploads/protected", "protected")])
 async def test_upload(api: Client, folder: Path, path: str, access: str) -> None:
     status, body = await upload(api, ("a.csv", b"x,y"), ("../../b ü.txt", b"hello"), ("empty", b""), path=path)
-    keys = [found["key"] for found in body["uploads"]]
+    keys = [upload["key"] for upload in body["uploads"]]
     assert (status, body) == (
         200,
         {"uploads": [{"url": f"https://shop.example/store/uploads/{key}", "key": key} for key in keys]},
@@ -290,8 +290,8 @@ async def test_a_public_file(api: Client, name: str, content_type: str, disposit
 async def test_a_large_file_comes_out_as_it_went_in(api: Client) -> None:
     content = bytes(range(256)) * 8192
     key = await stored(api, "a.bin", content)
-    status, headers, found = await fetched(api, f"/store/uploads/{key}")
-    assert (status, headers["Content-Length"], found == content) == (200, str(len(content)), True)
+    status, headers, content_read = await fetched(api, f"/store/uploads/{key}")
+    assert (status, headers["Content-Length"], content_read == content) == (200, str(len(content)), True)
 
 
 async def test_a_protected_file_needs_a_link(api: Client) -> None:

@@ -101,9 +101,9 @@ async def test_free_shipping_makes_every_method_cost_nothing(stack: Stack, catal
 
 async def test_one_ordinary_discount_and_one_for_shipping(stack: Stack, catalog: Client, uid: str) -> None:
     region = await make_region(catalog)
-    made = {}
+    discounts = {}
     for name, rule in {"b": {}, "a": FIXED, "d": FREE, "c": FREE}.items():
-        made[name] = await make_discount(catalog, region, code=f"{name}-{uid}", rule=rule)
+        discounts[name] = await make_discount(catalog, region, code=f"{name}-{uid}", rule=rule)
     (mug,) = await lines_of(catalog, 1000)
 
     async def kept(*names: str) -> list[str]:
@@ -147,8 +147,8 @@ async def test_codes_that_a_cart_cannot_have(
 
 async def test_conditions_choose_products(stack: Stack, catalog: Client, uid: str) -> None:
     region = await make_region(catalog)
-    made = await catalog.ok("POST", "/admin/collections", {"title": f"Winter {uid}"})
-    collection = made["collection"]["id"]
+    winter = await catalog.ok("POST", "/admin/collections", {"title": f"Winter {uid}"})
+    collection = winter["collection"]["id"]
     more = {"type": {"value": f"Cup {uid}"}, "tags": [{"value": f"gift-{uid}"}], "collection_id": collection}
     (cup,), (plain,) = await lines_of(catalog, 1000, **more), await lines_of(catalog, 3000)
     cup_id, plain_id = await product_of(stack, cup), await product_of(stack, plain)
@@ -177,8 +177,8 @@ async def test_conditions_choose_products(stack: Stack, catalog: Client, uid: st
 
 async def test_conditions_choose_customers(stack: Stack, catalog: Client, orders: Client, uid: str) -> None:
     region = await make_region(catalog)
-    made = await orders.ok("POST", "/admin/customer-groups", {"name": f"VIP {uid}"})
-    group = made["customer_group"]["id"]
+    vip = await orders.ok("POST", "/admin/customer-groups", {"name": f"VIP {uid}"})
+    group = vip["customer_group"]["id"]
     inside = await make_discount(catalog, region, {"operator": "in", "customer_groups": [group]})
     outside = await make_discount(catalog, region, {"operator": "not_in", "customer_groups": [group]})
     (mug,) = await lines_of(catalog, 1000)
@@ -211,8 +211,10 @@ async def test_codes_cost_no_further_statement(stack: Stack, catalog: Client) ->
     region = await make_region(catalog)
     lines = await lines_of(catalog, 1000, 2000, 3000)
     ids = [await product_of(stack, line) for line in lines]
-    made = [await make_discount(catalog, region, {"operator": "in", "products": ids}, rule=rule) for rule in ({}, FREE)]
-    body = cart(region, *lines, discount_codes=[discount["code"] for discount in made])
+    discounts = [
+        await make_discount(catalog, region, {"operator": "in", "products": ids}, rule=rule) for rule in ({}, FREE)
+    ]
+    body = cart(region, *lines, discount_codes=[discount["code"] for discount in discounts])
     with stack.statements("catalog") as statements:
         assert taken(await priced(stack, body)) == [100, 200, 300]
     assert len([sql for sql in statements if "product_variants" in sql]) == 1

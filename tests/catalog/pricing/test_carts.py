@@ -143,8 +143,8 @@ async def test_quantities_choose_the_price(stack: Stack, catalog: Client) -> Non
     variant = await make_variant(
         catalog, euros(1000), euros(900, min_quantity=2, max_quantity=4), euros(800, min_quantity=5)
     )
-    found = await unit_prices(stack, region, variant, 1, 2, 4, 5, 1_000_000)
-    assert [amount for amount, _ in found] == [1000, 900, 900, 800, 800]
+    prices = await unit_prices(stack, region, variant, 1, 2, 4, 5, 1_000_000)
+    assert [amount for amount, _ in prices] == [1000, 900, 900, 800, 800]
 
 
 async def test_whether_a_price_includes_tax(stack: Stack, catalog: Client) -> None:

@@ -34,8 +34,8 @@ async def shown(catalog: Client, variant_id: str, **query: Any) -> Json:
     answer = await catalog.ok("GET", "/admin/variants", query={"id": variant_id} | query)
     assert answer.keys() == {"variants", "count"}
     (row,) = answer["variants"]
-    found: Json = row
-    return found
+    price: Json = row
+    return price
 
 
 def pricing(row: Json) -> tuple[Any, ...]:
@@ -116,8 +116,8 @@ async def test_quantities(stack: Stack, catalog: Client, mug: Json) -> None:
     )
     row = await shown(catalog, white, region_id=region["id"])
     assert pricing(row) == (999, 980, "sale", [800, 900, 980, 999])
-    found = [(await unit_price(stack, region, white, quantity))[0] for quantity in (1, 3, 4, 10, 11)]
-    assert found == [980, 980, 900, 900, 800]
+    amounts = [(await unit_price(stack, region, white, quantity))[0] for quantity in (1, 3, 4, 10, 11)]
+    assert amounts == [980, 980, 900, 900, 800]
     only_many = variant_of(await make_product(catalog, []))
     await make_list(catalog, euros(only_many, 5, min_quantity=2))
     row = await shown(catalog, only_many, region_id=region["id"])

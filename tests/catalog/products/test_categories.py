@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from services.chassis.ids import new_id
 from tests.support.client import Client
 from tests.support.database import statements
-from tests.support.factories.products import found, make, one
+from tests.support.factories.products import listed_ids, make, one
 from tests.support.stack import Stack
 
 PATH = "/admin/product-categories"
 
 
 async def category(catalog: Client, name: str, **more: Any) -> dict[str, Any]:
-    made: dict[str, Any] = (await catalog.ok("POST", PATH, {"name": name, **more}))["product_category"]
-    return made
+    product_category: dict[str, Any] = (await catalog.ok("POST", PATH, {"name": name, **more}))["product_category"]
+    return product_category
 
 
 async def test_create(catalog: Client, uid: str) -> None:
@@ -66,7 +66,7 @@ async def test_lists(catalog: Client, uid: str) -> None:
     a = await category(catalog, f"A {uid}", parent_category_id=root["id"], is_internal=True)
 
     async def ids(**query: str) -> list[str]:
-        return await found(catalog, "product_categories", PATH, query)
+        return await listed_ids(catalog, "product_categories", PATH, query)
 
     assert await ids(parent_category_id=root["id"]) == [b["id"], a["id"]]
     assert await ids(parent_category_id=root["id"], is_active="true") == [b["id"]]
@@ -78,11 +78,11 @@ async def test_lists(catalog: Client, uid: str) -> None:
 
 
 async def test_change(catalog: Client, uid: str) -> None:
-    made = await category(catalog, f"A {uid}", metadata={"a": 1})
+    before = await category(catalog, f"A {uid}", metadata={"a": 1})
     body = {"name": f"Bee {uid}", "description": "Buzz", "handle": f"bee-{uid}", "is_active": True, "is_internal": True}
-    changed = (await catalog.ok("POST", f"{PATH}/{made['id']}", {**body, "metadata": {"b": ""}}))["product_category"]
+    changed = (await catalog.ok("POST", f"{PATH}/{before['id']}", {**body, "metadata": {"b": ""}}))["product_category"]
     assert {key: changed[key] for key in body} == body
-    assert (changed["metadata"], changed["rank"]) == ({"b": ""}, made["rank"])
+    assert (changed["metadata"], changed["rank"]) == ({"b": ""}, before["rank"])
 
 
 async def test_an_empty_parent_is_none(catalog: Client, uid: str) -> None:
@@ -127,12 +127,12 @@ async def test_refusals(catalog: Client, uid: str) -> None:
 
 
 async def test_products_go_in_and_out(catalog: Client, uid: str) -> None:
-    made = await category(catalog, f"Sale {uid}")
+    sale = await category(catalog, f"Sale {uid}")
     product = await make(catalog, {"title": f"A {uid}"})
-    path, body = f"{PATH}/{made['id']}/products/batch", {"product_ids": [{"id": product["id"]}]}
+    path, body = f"{PATH}/{sale['id']}/products/batch", {"product_ids": [{"id": product["id"]}]}
     for _ in range(2):
-        assert (await catalog.ok("POST", path, body))["product_category"] == made
-    assert [c["id"] for c in (await one(catalog, product["id"]))["categories"]] == [made["id"]]
+        assert (await catalog.ok("POST", path, body))["product_category"] == sale
+    assert [c["id"] for c in (await one(catalog, product["id"]))["categories"]] == [sale["id"]]
     unknown = {"product_ids": [{"id": product["id"]}, {"id": "prod_missing"}]}
     for method in ("POST", "DELETE"):
         status, answer = await catalog.request(method, path, unknown)
@@ -140,20 +140,20 @@ async def test_products_go_in_and_out(catalog: Client, uid: str) -> None:
         assert (await catalog.request(method, path, {"product_ids": ["prod_missing"]}))[0] == 400
         assert (await catalog.request(method, path, {}))[0] == 400
         assert (await catalog.request(method, f"{PATH}/pcat_missing/products/batch", body))[0] == 404
-    assert [c["id"] for c in (await one(catalog, product["id"]))["categories"]] == [made["id"]]
+    assert [c["id"] for c in (await one(catalog, product["id"]))["categories"]] == [sale["id"]]
     answer = await catalog.request("DELETE", path, body, query={"fields": "name", "expand": ""})
     assert answer[1]["product_category"].keys() == {"id", "name", "category_children"}
     assert (await one(catalog, product["id"]))["categories"] == []
     await catalog.ok("POST", path, body)
-    await catalog.ok("DELETE", f"{PATH}/{made['id']}")
+    await catalog.ok("DELETE", f"{PATH}/{sale['id']}")
     assert (await one(catalog, product["id"]))["categories"] == []
 
 
 async def test_ranks_survive_concurrency(catalog: Client, uid: str) -> None:
     root = (await category(catalog, f"Root {uid}"))["id"]
-    made = await asyncio.gather(*(category(catalog, f"{n} {uid}", parent_category_id=root) for n in range(8)))
-    assert sorted(c["rank"] for c in made) == list(range(8))
-    await asyncio.gather(*(catalog.ok("POST", f"{PATH}/{c['id']}", {"rank": n % 3}) for n, c in enumerate(made)))
+    siblings = await asyncio.gather(*(category(catalog, f"{n} {uid}", parent_category_id=root) for n in range(8)))
+    assert sorted(c["rank"] for c in siblings) == list(range(8))
+    await asyncio.gather(*(catalog.ok("POST", f"{PATH}/{c['id']}", {"rank": n % 3}) for n, c in enumerate(siblings)))
     rows = (await catalog.ok("GET", PATH, query={"parent_category_id": root}))["product_categories"]
     assert [row["rank"] for row in rows] == list(range(8))
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.client import Client
 from tests.support.database import statements
-from tests.support.factories.products import found, make, one, shirt
+from tests.support.factories.products import listed_ids, make, one, shirt
 from tests.support.stack import Stack
 from tests.support.waiting import until
 
@@ -12,12 +12,14 @@ PATH = "/admin/collections"
 
 
 async def test_create_change_delete(catalog: Client, uid: str) -> None:
-    made = (await catalog.ok("POST", PATH, {"title": f"Größe {uid} 4you", "metadata": {"a": 1, "b": 2}}))["collection"]
-    assert made["handle"].startswith("grosse-")
-    assert made.keys() == {
+    collection = (await catalog.ok("POST", PATH, {"title": f"Größe {uid} 4you", "metadata": {"a": 1, "b": 2}}))[
+        "collection"
+    ]
+    assert collection["handle"].startswith("grosse-")
+    assert collection.keys() == {
         "id", "created_at", "updated_at", "deleted_at", "title", "handle", "metadata", "products"
     }  # fmt: skip
-    path = f"{PATH}/{made['id']}"
+    path = f"{PATH}/{collection['id']}"
     body = {"title": f"Easter {uid}", "handle": f"easter-{uid}", "metadata": {"a": "", "c": 3}}
     changed = (await catalog.ok("POST", path, body))["collection"]
     assert (changed["title"], changed["handle"], changed["metadata"]) == (
@@ -26,15 +28,15 @@ async def test_create_change_delete(catalog: Client, uid: str) -> None:
         {"b": 2, "c": 3},
     )
     assert (await catalog.ok("POST", path, {"metadata": None}))["collection"]["metadata"] == {"b": 2, "c": 3}
-    assert await catalog.ok("DELETE", path) == {"id": made["id"], "object": "product-collection", "deleted": True}
+    assert await catalog.ok("DELETE", path) == {"id": collection["id"], "object": "product-collection", "deleted": True}
     assert (await catalog.get(path))[0] == 404
     await catalog.ok("POST", PATH, {"title": "Again", "handle": f"easter-{uid}"})
 
 
 async def test_refusals(catalog: Client, uid: str) -> None:
-    made = (await catalog.ok("POST", PATH, {"title": f"A {uid}", "handle": f"a-{uid}"}))["collection"]
+    collection = (await catalog.ok("POST", PATH, {"title": f"A {uid}", "handle": f"a-{uid}"}))["collection"]
     await catalog.ok("POST", PATH, {"title": f"B {uid}", "handle": f"b-{uid}"})
-    path = f"{PATH}/{made['id']}"
+    path = f"{PATH}/{collection['id']}"
     for where, body, status in (
         (PATH, {"title": "x", "handle": f"a-{uid}"}, 422),
         (PATH, {"title": ""}, 400),
@@ -49,7 +51,7 @@ async def test_refusals(catalog: Client, uid: str) -> None:
         (f"{PATH}/pcol_missing/products/batch", {"product_ids": ["prod_x"]}, 404),
     ):
         assert (await catalog.post(where, body))[0] == status, (where, body)
-    assert (await catalog.ok("GET", path))["collection"] == made
+    assert (await catalog.ok("GET", path))["collection"] == collection
     assert (await catalog.delete(f"{PATH}/pcol_missing"))[0] == 404
     assert (await catalog.delete(f"{PATH}/pcol_missing/products/batch", {"product_ids": ["prod_x"]}))[0] == 404
 
@@ -68,7 +70,7 @@ async def test_products_move_between_collections(stack: Stack, catalog: Client, 
     assert (await catalog.ok("GET", f"{PATH}/{first}"))["collection"]["products"] == []
     assert (await one(catalog, a["id"]))["collection"]["id"] == second
 
-    async def told() -> bool:
+    async def emitted() -> bool:
         """Each product is announced, as one of its own changes."""
         return bool(
             await stack.pool("inventory").fetchval(
@@ -78,7 +80,7 @@ async def test_products_move_between_collections(stack: Stack, catalog: Client, 
             )
         )
 
-    await until(told)
+    await until(emitted)
     # Only those that are in it leave.
     assert await catalog.ok("DELETE", f"{PATH}/{first}/products/batch", sent) == {
         "id": first,
@@ -102,7 +104,7 @@ async def test_lists(stack: Stack, catalog: Client, uid: str) -> None:
     assert row == {key: ash[key] for key in ("id", "created_at", "updated_at", "title", "handle", "products")}
 
     async def ids(**query: str) -> list[str]:
-        return await found(catalog, "collections", PATH, query)
+        return await listed_ids(catalog, "collections", PATH, query)
 
     o, a = oak["id"], ash["id"]
     assert await ids(q=oak["handle"][1:].upper()) == [o]

@@ -85,15 +85,15 @@ async def test_queries_that_are_refused(catalog: Client, query: str) -> None:
 async def test_prices_are_complete_next_to_variants(catalog: Client, uid: str) -> None:
     product = await make(catalog, shirt(uid, variants=[variant("A", "a"), variant("B", "b", prices=[])]))
     query = {"id": product["id"], "fields": "title", "expand": "variants,variants.prices"}
-    (found,) = (await catalog.ok("GET", "/admin/products", query=query))["products"]
-    assert found.keys() == {"id", "created_at", "title", "variants"}
-    a, b = found["variants"]
+    (product,) = (await catalog.ok("GET", "/admin/products", query=query))["products"]
+    assert product.keys() == {"id", "created_at", "title", "variants"}
+    a, b = product["variants"]
     assert (a["calculated_price"], a["tax_rates"], a["prices"][0]["price_list"]) == (None, None, None)
     assert "calculated_price" not in b
     query["expand"] = "variants.prices"
-    (found,) = (await catalog.ok("GET", "/admin/products", query=query))["products"]
-    assert "calculated_price" not in found["variants"][0]
-    assert not {"variant_id", "price_list"} & found["variants"][0]["prices"][0].keys()
+    (product,) = (await catalog.ok("GET", "/admin/products", query=query))["products"]
+    assert "calculated_price" not in product["variants"][0]
+    assert not {"variant_id", "price_list"} & product["variants"][0]["prices"][0].keys()
 
 
 async def test_availability_is_what_the_inventory_says(stack: Stack, catalog: Client, uid: str) -> None:
@@ -111,20 +111,20 @@ async def test_availability_is_what_the_inventory_says(stack: Stack, catalog: Cl
         }
         return v.get("inventory_quantity"), v["purchasable"]
 
-    async def told(available: int, has_item: bool, sequence: int) -> None:
-        said = {"id": brass["id"], "available": available, "has_item": has_item, "sequence": sequence}
+    async def set_available(available: int, has_item: bool, sequence: int) -> None:
+        fact = {"id": brass["id"], "available": available, "has_item": has_item, "sequence": sequence}
         async with stack.pool("catalog").acquire() as db, db.transaction():
-            await store_availability(db, {"variants": [said]})
+            await store_availability(db, {"variants": [fact]})
 
     assert await shown() == (0, False)
     far = 10**9
-    await told(14, True, far + 1)
+    await set_available(14, True, far + 1)
     assert await shown() == (14, True)
-    await told(3, True, far)
+    await set_available(3, True, far)
     assert await shown() == (14, True)
-    await told(0, True, far + 2)
+    await set_available(0, True, far + 2)
     await catalog.ok("POST", f"/admin/products/{product['id']}/variants/{brass['id']}", {"allow_backorder": True})
     assert await shown() == (0, True)
-    await told(0, False, far + 3)
+    await set_available(0, False, far + 3)
     assert await shown() == (None, True)
     assert (await catalog.ok("GET", f"/admin/variants/{brass['id']}"))["variant"]["inventory_quantity"] == 9

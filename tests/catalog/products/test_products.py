@@ -193,16 +193,16 @@ async def test_an_update_changes_what_it_names(catalog: Client, uid: str) -> Non
 
 async def test_what_empties_a_product(catalog: Client, uid: str) -> None:
     tag, image = {"value": f"tag {uid}"}, f"https://img.example.com/{uid}.png"
-    made = await make(catalog, shirt(uid, tags=[tag], images=[image], thumbnail=""))
-    assert (made["thumbnail"], len(made["sales_channels"])) == (image, 1)
+    product = await make(catalog, shirt(uid, tags=[tag], images=[image], thumbnail=""))
+    assert (product["thumbnail"], len(product["sales_channels"])) == (image, 1)
     bare = await make(catalog, {"title": f"Bare {uid}", "thumbnail": ""})
     assert bare["thumbnail"] == ""
-    path = f"/admin/products/{made['id']}"
+    path = f"/admin/products/{product['id']}"
     body = {"sales_channels": None, "tags": None, "images": None, "categories": None, "variants": None}
     changed = (await catalog.ok("POST", path, body))["product"]
     assert changed["sales_channels"] == []
     kept = ("tags", "images", "categories", "variants", "thumbnail")
-    assert {name: changed[name] for name in kept} == {name: made[name] for name in kept}
+    assert {name: changed[name] for name in kept} == {name: product[name] for name in kept}
 
 
 async def test_updates_that_are_refused(catalog: Client, uid: str) -> None:
@@ -292,8 +292,8 @@ async def test_other_services_hear_of_products(stack: Stack, catalog: Client, ui
             " where id = any($1)",
             [product["id"], small["id"], large["id"]],
         )
-        found = {row["id"]: (row["title"], row["deleted_at"] is not None) for row in rows}
-        return found == {
+        by_id = {row["id"]: (row["title"], row["deleted_at"] is not None) for row in rows}
+        return by_id == {
             product["id"]: (f"Tee {uid}", False),
             small["id"]: ("Small", True),
             large["id"]: ("XL", False),

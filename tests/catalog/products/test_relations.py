@@ -23,33 +23,36 @@ async def expanded(catalog: Client, product_id: str, paths: str) -> dict[str, An
 
 
 async def test_the_way_back_from_options_and_values(catalog: Client, uid: str) -> None:
-    made = await make(catalog, shirt(uid))
-    product = plain(await expanded(catalog, made["id"], ""))
-    found = await expanded(catalog, made["id"], "options.product.options,options.values.variant.product")
-    options = await expanded(catalog, made["id"], "options,variants")
-    for option, bare in zip(found["options"], options["options"], strict=True):
-        assert option["product"] == product | {"options": options["options"]}
+    product = await make(catalog, shirt(uid))
+    plain_product = plain(await expanded(catalog, product["id"], ""))
+    related = await expanded(catalog, product["id"], "options.product.options,options.values.variant.product")
+    options = await expanded(catalog, product["id"], "options,variants")
+    for option, bare in zip(related["options"], options["options"], strict=True):
+        assert option["product"] == plain_product | {"options": options["options"]}
         assert plain(option) == plain(bare)
         for value in option["values"]:
             (of,) = (v for v in options["variants"] if v["id"] == value["variant_id"])
             shown = {name: part for name, part in of.items() if name != "purchasable"}
-            assert value["variant"] | {"inventory_quantity": 0} == shown | {"inventory_quantity": 0, "product": product}
-    (first, *_) = (await expanded(catalog, made["id"], "variants.options.option.values"))["variants"]
+            assert value["variant"] | {"inventory_quantity": 0} == shown | {
+                "inventory_quantity": 0,
+                "product": plain_product,
+            }
+    (first, *_) = (await expanded(catalog, product["id"], "variants.options.option.values"))["variants"]
     assert [value["option"]["title"] for value in first["options"]] == [o["title"] for o in options["options"]]
     assert all(value["id"] in {v["id"] for v in value["option"]["values"]} for value in first["options"])
-    path = f"/admin/products/{made['id']}/variants"
+    path = f"/admin/products/{product['id']}/variants"
     shown = (await catalog.ok("GET", path, query={"expand": "options.option,product.options"}))["variants"]
-    assert {value["option"]["product_id"] for v in shown for value in v["options"]} == {made["id"]}
-    assert all(v["product"] == product | {"options": options["options"]} for v in shown)
+    assert {value["option"]["product_id"] for v in shown for value in v["options"]} == {product["id"]}
+    assert all(v["product"] == plain_product | {"options": options["options"]} for v in shown)
 
 
 async def test_where_prices_hold(catalog: Client, uid: str) -> None:
     region = await make_region(catalog, name=f"EU {uid}")
     usd, here = {"currency_code": "usd", "amount": 100}, {"region_id": region["id"], "amount": 200}
-    made = await make(catalog, shirt(uid, variants=[variant("A", "a", prices=[usd, here])]))
-    (a,) = made["variants"]
+    product = await make(catalog, shirt(uid, variants=[variant("A", "a", prices=[usd, here])]))
+    (a,) = product["variants"]
     paths = "variants.prices.currency,variants.prices.region.countries,variants.prices.price_list"
-    prices = {p["amount"]: p for p in (await expanded(catalog, made["id"], paths))["variants"][0]["prices"]}
+    prices = {p["amount"]: p for p in (await expanded(catalog, product["id"], paths))["variants"][0]["prices"]}
     assert prices[100]["currency"] == {
         "code": "usd",
         "symbol": "$",
@@ -63,10 +66,10 @@ async def test_where_prices_hold(catalog: Client, uid: str) -> None:
     assert {c["iso_2"] for c in prices[200]["region"]["countries"]} == {c["iso_2"] for c in region["countries"]}
     # Complete prices are what they are: what is asked for below them is accepted and not shown.
     for paths in ("variants,variants.prices", "variants,variants.prices,variants.prices.currency"):
-        (shown,) = (await expanded(catalog, made["id"], paths))["variants"]
+        (shown,) = (await expanded(catalog, product["id"], paths))["variants"]
         assert (
             shown["prices"]
-            == (await expanded(catalog, made["id"], "variants,variants.prices"))["variants"][0]["prices"]
+            == (await expanded(catalog, product["id"], "variants,variants.prices"))["variants"][0]["prices"]
         )
         assert not {"currency", "region"} & shown["prices"][0].keys()
     listed = {}
@@ -78,40 +81,40 @@ async def test_where_prices_hold(catalog: Client, uid: str) -> None:
 
 
 async def test_prices_as_they_are_include_those_of_lists(catalog: Client, uid: str) -> None:
-    made = await make(
+    product = await make(
         catalog, shirt(uid, variants=[variant("A", "a", prices=[{"currency_code": "usd", "amount": 100}])])
     )
-    (a,) = made["variants"]
+    (a,) = product["variants"]
     price = {"currency_code": "usd", "amount": 50, "variant_id": a["id"]}
     body = {"name": f"Sale {uid}", "description": "All", "type": "sale", "prices": [price]}
     of = (await catalog.ok("POST", "/admin/price-lists", body))["price_list"]
-    (shown,) = (await expanded(catalog, made["id"], "variants.prices.price_list"))["variants"]
+    (shown,) = (await expanded(catalog, product["id"], "variants.prices.price_list"))["variants"]
     assert [(p["amount"], p["price_list"] and p["price_list"]["id"]) for p in shown["prices"]] == [
         (100, None),
         (50, of["id"]),
     ]
     for query in ({}, {"expand": "prices"}):
-        (shown,) = (await catalog.ok("GET", f"/admin/products/{made['id']}/variants", query=query))["variants"]
+        (shown,) = (await catalog.ok("GET", f"/admin/products/{product['id']}/variants", query=query))["variants"]
         assert [p["amount"] for p in shown["prices"]] == [100, 50]
     # The complete ones are the variant's own.
-    assert [p["amount"] for p in (await one(catalog, made["id"]))["variants"][0]["prices"]] == [100]
+    assert [p["amount"] for p in (await one(catalog, product["id"]))["variants"][0]["prices"]] == [100]
 
 
 async def test_categories_and_channels(catalog: Client, uid: str) -> None:
     parent = (await catalog.ok("POST", "/admin/product-categories", {"name": f"Out {uid}"}))["product_category"]
     body = {"name": f"In {uid}", "parent_category_id": parent["id"]}
     child = (await catalog.ok("POST", "/admin/product-categories", body))["product_category"]
-    made = await make(catalog, shirt(uid, categories=[{"id": parent["id"]}, {"id": child["id"]}]))
+    product = await make(catalog, shirt(uid, categories=[{"id": parent["id"]}, {"id": child["id"]}]))
     paths = "categories.parent_category,categories.category_children,categories.products,sales_channels.locations"
-    found = await expanded(catalog, made["id"], paths)
-    of = {category["id"]: category for category in found["categories"]}
+    shown = await expanded(catalog, product["id"], paths)
+    of = {category["id"]: category for category in shown["categories"]}
     assert (of[parent["id"]]["parent_category"], of[child["id"]]["category_children"]) == (None, [])
     assert of[child["id"]]["parent_category"] == {
         name: value for name, value in plain(of[parent["id"]]).items() if name != "parent_category"
     }
     assert of[parent["id"]]["category_children"] == [plain(of[child["id"]])]
-    assert [p["id"] for p in of[child["id"]]["products"]] == [made["id"]]
-    assert [channel["locations"] for channel in found["sales_channels"]] == [[]]
+    assert [p["id"] for p in of[child["id"]]["products"]] == [product["id"]]
+    assert [channel["locations"] for channel in shown["sales_channels"]] == [[]]
 
 
 async def test_the_item_that_counts_a_variant(stack: Stack, api: Client, catalog: Client, uid: str) -> None:
@@ -119,16 +122,16 @@ async def test_the_item_that_counts_a_variant(stack: Stack, api: Client, catalog
         variant("Counted", "c", sku=f"C-{uid}", manage_inventory=True),
         variant("Free", "f", manage_inventory=False),
     )
-    made = await make(api, shirt(uid, variants=[counted, free]))
-    c, f = made["variants"]
+    product = await make(api, shirt(uid, variants=[counted, free]))
+    c, f = product["variants"]
 
     async def links() -> list[Any]:
-        shown = (await expanded(catalog, made["id"], "variants.inventory_items"))["variants"]
+        shown = (await expanded(catalog, product["id"], "variants.inventory_items"))["variants"]
         for v in shown:
-            found = (await catalog.ok("GET", "/admin/variants", query={"id": v["id"], "expand": "inventory_items"}))[
+            listed = (await catalog.ok("GET", "/admin/variants", query={"id": v["id"], "expand": "inventory_items"}))[
                 "variants"
             ]
-            assert found[0]["inventory_items"] == v["inventory_items"]
+            assert listed[0]["inventory_items"] == v["inventory_items"]
         return [v["inventory_items"] for v in shown]
 
     # The inventory has answered before the client has.
@@ -143,11 +146,11 @@ async def test_the_item_that_counts_a_variant(stack: Stack, api: Client, catalog
         "deleted_at": None,
     }
     assert await links() == [[link], []]
-    (shown,) = (await expanded(catalog, made["id"], "variants.inventory_items.variant"))["variants"][0][
+    (shown,) = (await expanded(catalog, product["id"], "variants.inventory_items.variant"))["variants"][0][
         "inventory_items"
     ]
     assert shown["variant"]["id"] == c["id"]
-    assert "inventory_items" not in (await one(catalog, made["id"]))["variants"][0]
+    assert "inventory_items" not in (await one(catalog, product["id"]))["variants"][0]
     # An item that is made by hand, and one that is gone.
     other = await api.ok("POST", "/admin/inventory-items", {"variant_id": f["id"]})
     assert [row[0]["inventory_item_id"] for row in await links()] == [item["id"], other["inventory_item"]["id"]]
@@ -160,20 +163,20 @@ async def test_the_item_that_counts_a_variant(stack: Stack, api: Client, catalog
 
 
 async def test_variants_made_together_come_as_they_were_given(catalog: Client, uid: str) -> None:
-    made = await make(catalog, shirt(uid))
-    path = f"/admin/products/{made['id']}/variants"
+    product = await make(catalog, shirt(uid))
+    path = f"/admin/products/{product['id']}/variants"
     for n, title in enumerate(("Small", "Large")):
         (shown,) = (await catalog.ok("GET", path, query={"limit": "1", "offset": str(n)}))["variants"]
         assert shown["title"] == title
 
 
 async def test_relations_that_are_not_there(catalog: Client, uid: str) -> None:
-    made = await make(catalog, shirt(uid))
+    product = await make(catalog, shirt(uid))
     for paths in (
         "options.variants",
         "variants.prices.currency.region",
         "tags.products",
         "variants.inventory_items.item",
     ):
-        status, answer = await catalog.get(f"/admin/products/{made['id']}", {"expand": paths})
+        status, answer = await catalog.get(f"/admin/products/{product['id']}", {"expand": paths})
         assert (status, answer["type"]) == (400, "invalid_data")

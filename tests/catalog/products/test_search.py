@@ -6,7 +6,7 @@ import pytest
 
 from services.chassis.search import trigrams
 from tests.support.client import Client
-from tests.support.factories.products import found, ids, make, one, shirt, variant
+from tests.support.factories.products import ids, listed_ids, make, one, shirt, variant
 from tests.support.stack import Stack
 
 ODD = "50%_\\ Öko 'Käse' \N{SMILING FACE WITH SUNGLASSES}."
@@ -29,22 +29,22 @@ def texts(product: dict[str, Any]) -> list[str]:
 
 
 async def test_every_part_of_every_text_is_found(catalog: Client, uid: str) -> None:
-    made = await products(catalog, uid)
+    shirts = await products(catalog, uid)
     words = {
-        text[start : start + length] for p in made for text in texts(p) for start in (0, 3, 7) for length in (40, 9)
+        text[start : start + length] for p in shirts for text in texts(p) for start in (0, 3, 7) for length in (40, 9)
     }
     words |= {f"{ODD}{uid}".upper(), f"é {ODD} {uid}".upper(), f"{uid} e", f"Shirt {uid}50", f"zz {uid}", f"%{uid}"}
-    query = {f"id[{n}]": product["id"] for n, product in enumerate(made)}
+    query = {f"id[{n}]": product["id"] for n, product in enumerate(shirts)}
     for word in sorted(words):
-        expected = [p["id"] for p in made if any(word.lower() in text.lower() for text in texts(p))]
+        expected = [p["id"] for p in shirts if any(word.lower() in text.lower() for text in texts(p))]
         assert sorted(await ids(catalog, q=word, **query)) == sorted(expected), word
 
 
 @pytest.mark.parametrize("word", ["%", "_", "\\", "ö", "50", "'k", "zz"])
 async def test_one_and_two_characters_are_compared_with_every_row(catalog: Client, uid: str, word: str) -> None:
-    made = await products(catalog, uid)
-    query = {f"id[{n}]": product["id"] for n, product in enumerate(made)}
-    expected = [p["id"] for p in made if any(word in text.lower() for text in texts(p))]
+    shirts = await products(catalog, uid)
+    query = {f"id[{n}]": product["id"] for n, product in enumerate(shirts)}
+    expected = [p["id"] for p in shirts if any(word in text.lower() for text in texts(p))]
     assert sorted(await ids(catalog, q=word, **query)) == sorted(expected)
 
 
@@ -53,7 +53,9 @@ async def test_variants_by_their_own_and_their_products_texts(catalog: Client, u
     every = [v["id"] for p in (third, second, first) for v in reversed(p["variants"])]
 
     async def having(q: str) -> list[str]:
-        return sorted(await found(catalog, "variants", "/admin/variants", {"q": q, "fields": "id", "limit": "100"}))
+        return sorted(
+            await listed_ids(catalog, "variants", "/admin/variants", {"q": q, "fields": "id", "limit": "100"})
+        )
 
     assert await having(uid) == sorted(every)
     assert await having(f"SPADE {uid}") == sorted(v["id"] for v in second["variants"])

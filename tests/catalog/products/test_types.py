@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.client import Client
 from tests.support.database import statements
-from tests.support.factories.products import found, make
+from tests.support.factories.products import listed_ids, make
 from tests.support.stack import Stack
 
 PATH = "/admin/product-types"
@@ -19,7 +19,7 @@ async def test_lists(stack: Stack, catalog: Client, uid: str) -> None:
     assert rows == [{key: type_[key] for key in ("id", "created_at", "updated_at", "value")} for type_ in (bowl, vase)]
 
     async def ids(**query: object) -> list[str]:
-        return await found(catalog, "product_types", PATH, query)
+        return await listed_ids(catalog, "product_types", PATH, query)
 
     v, b = vase["id"], bowl["id"]
     assert await ids(q=uid) == [b, v]

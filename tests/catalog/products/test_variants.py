@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.client import Client
-from tests.support.factories.products import found, make, one, shirt
+from tests.support.factories.products import listed_ids, make, one, shirt
 from tests.support.factories.regions import make_region
 
 
@@ -174,9 +174,9 @@ async def test_lists(catalog: Client, uid: str) -> None:
     await catalog.ok("POST", f"{path}/{l}", body)
 
     async def both(**query: Any) -> list[str]:
-        own = await found(catalog, "variants", path, query)
+        own = await listed_ids(catalog, "variants", path, query)
         if not any(key.startswith(("created_at", "updated_at")) for key in query):
-            assert await found(catalog, "variants", "/admin/variants", {"id[]": [s, l]} | query) == own
+            assert await listed_ids(catalog, "variants", "/admin/variants", {"id[]": [s, l]} | query) == own
         return own
 
     assert await both(order="title") == [l, s]
@@ -190,8 +190,8 @@ async def test_lists(catalog: Client, uid: str) -> None:
     assert await both(inventory_quantity="40") == [l]
     assert await both(**{"inventory_quantity[lte]": "10"}) == [s]
     assert await both(**{"created_at[lt]": "2020-01-01"}) == []
-    assert await found(catalog, "variants", "/admin/variants", {"title": "Small", "id[]": [s, l]}) == [s]
-    assert await found(catalog, "variants", "/admin/products/prod_missing/variants", {}) == []
+    assert await listed_ids(catalog, "variants", "/admin/variants", {"title": "Small", "id[]": [s, l]}) == [s]
+    assert await listed_ids(catalog, "variants", "/admin/products/prod_missing/variants", {}) == []
 
 
 async def test_what_lists_show(catalog: Client, uid: str) -> None:

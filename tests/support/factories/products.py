@@ -39,10 +39,10 @@ async def one(catalog: Client, product_id: str) -> dict[str, Any]:
 
 async def ids(catalog: Client, **query: Any) -> list[str]:
     """Ids of the products that a list finds, in its order."""
-    return await found(catalog, "products", "/admin/products", query | {"fields": "id", "expand": ""})
+    return await listed_ids(catalog, "products", "/admin/products", query | {"fields": "id", "expand": ""})
 
 
-async def found(catalog: Client, key: str, path: str, query: dict[str, Any]) -> list[str]:
+async def listed_ids(catalog: Client, key: str, path: str, query: dict[str, Any]) -> list[str]:
     """Ids of the rows of a list, whose count has to agree."""
     answer = await catalog.ok("GET", path, query=query)
     assert answer["count"] == len(answer[key])
