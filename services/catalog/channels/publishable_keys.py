@@ -5,39 +5,50 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import Field
 
-from services.catalog.answers import chosen, deleted, get_page, one
+from services.catalog.answers import chosen, one
 from services.catalog.products.bodies import IdBody, Name
 from services.catalog.resources import SALES_CHANNEL
-from services.chassis.db import Db, reading, transaction
-from services.chassis.embed import Resource, aliases, cols, object_sql, page_query
+from services.chassis.db import Db, transaction
+from services.chassis.embed import Resource, aliases, cols, object_sql
 from services.chassis.errors import NotAllowed, NotFound
-from services.chassis.http import ABSENT, Body, actor, json_bytes, parse
+from services.chassis.http import ABSENT, Body, actor, json_bytes
 from services.chassis.ids import new_id
+from services.chassis.operations import delete, deletion, get, listing, post, showing
 from services.chassis.outbox import emit
-from services.chassis.params import Values, check_known, conditions, dates, query_of, search
+from services.chassis.params import Query, Values, check_known, conditions, dates, described, search
+from services.chassis.queries import Parameters, page
 
 KEY = Resource("publishable_api_keys", cols("id created_at@ updated_at@ created_by revoked_by revoked_at@ title"))
 WHOLE = chosen(KEY)
 ALWAYS = "{t}.id = $1"
+ANSWER = {"publishable_api_key": KEY}
 FILTERS = {
-    "q": search("lower({t}.title) like {q}"),
+    "q": described(search("lower({t}.title) like {q}"), "A part of the title, in any case."),
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),
     "revoked_at": dates("{t}.revoked_at"),
 }
-CHANNEL_FILTERS = {"q": search("lower(s.name) like {q} or lower(s.description) like {q}")}
+CHANNEL_FILTERS = {
+    "q": described(
+        search("lower(s.name) like {q} or lower(s.description) like {q}"),
+        "A part of the channel's name or description, in any case.",
+    )
+}
 
 
 class TitleBody(Body):
     title: Name
+    """What people call the key."""
 
 
 class TitleUpdate(Body):
     title: Name = ABSENT
+    """What people call the key."""
 
 
 class ChannelIdsBody(Body):
     sales_channel_ids: Annotated[list[IdBody], Field(max_length=1000)]
+    """Ids of sales channels, each as `{"id": ...}`."""
 
 
 ACCESS = "select revoked_at is not null as revoked from publishable_api_keys where id = $1 for no key update"
@@ -54,6 +65,14 @@ select json_build_object('sales_channels', coalesce(
 from sales_channels s join publishable_api_key_sales_channels l on l.sales_channel_id = s.id
 where l.key_id = $1 and s.deleted_at is null and %s
 """  # noqa: S608 - constants
+
+
+def channels_statement(query: Query, key_id: str) -> tuple[str, list[object]]:
+    """The statement that lists the key's channels, and its arguments. Raises InvalidData."""
+    check_known(query, CHANNEL_FILTERS)
+    values = Values([key_id])
+    where = " and ".join(["true", *conditions(query, CHANNEL_FILTERS, values)])
+    return CHANNELS % where, values.args
 
 
 async def access_key(db: Db, key_id: str) -> bool:
@@ -124,78 +143,124 @@ async def remove_channels(db: Db, key_id: str, ids: list[str]) -> None:
 # Handlers
 
 
-async def get_keys(request: web.Request) -> web.Response:
-    page = page_query(KEY, query_of(request), FILTERS, limit=20)
-    return await get_page(request, "publishable_api_keys", page)
-
-
-async def post_keys(request: web.Request) -> web.Response:
-    body = await parse(request, TitleBody)
+async def post_keys(request: web.Request, body: TitleBody) -> web.Response:
     async with transaction(request) as db:
         key_id = await create_key(db, body.title, actor(request))
         return json_bytes(request, await key_json(db, key_id))
 
 
-async def get_key(request: web.Request) -> web.Response:
-    async with reading(request) as db:
-        return json_bytes(request, await key_json(db, request.match_info["id"]))
+async def post_key(db: Db, key_id: str, body: TitleUpdate) -> str:
+    await update_key(db, key_id, body)
+    return await key_json(db, key_id)
 
 
-async def post_key(request: web.Request) -> web.Response:
-    key_id, body = request.match_info["id"], await parse(request, TitleUpdate)
-    async with transaction(request) as db:
-        await update_key(db, key_id, body)
-        return json_bytes(request, await key_json(db, key_id))
-
-
-async def delete_key(request: web.Request) -> web.Response:
-    key_id = request.match_info["id"]
-    async with transaction(request) as db:
-        await remove_key(db, key_id)
-        return deleted(request, key_id, "publishable_api_key")
-
-
-async def post_revoke(request: web.Request) -> web.Response:
-    key_id = request.match_info["id"]
+async def post_revoke(request: web.Request, key_id: str) -> web.Response:
     async with transaction(request) as db:
         await revoke_key(db, key_id, actor(request))
         return json_bytes(request, await key_json(db, key_id))
 
 
-async def get_key_channels(request: web.Request) -> web.Response:
-    query, values = query_of(request), Values([request.match_info["id"]])
-    check_known(query, CHANNEL_FILTERS)
-    where = " and ".join(["true", *conditions(query, CHANNEL_FILTERS, values)])
-    async with reading(request) as db:
-        return json_bytes(request, await db.fetchval(CHANNELS % where, *values.args))
+async def get_key_channels(db: Db, _key_id: str, statement: tuple[str, list[object]]) -> str:
+    sql, args = statement
+    channels: str = await db.fetchval(sql, *args)
+    return channels
 
 
-async def post_key_channels(request: web.Request) -> web.Response:
-    key_id, body = request.match_info["id"], await parse(request, ChannelIdsBody)
-    async with transaction(request) as db:
-        await add_channels(db, key_id, [channel.id for channel in body.sales_channel_ids])
-        return json_bytes(request, await key_json(db, key_id))
+async def post_key_channels(db: Db, key_id: str, body: ChannelIdsBody) -> str:
+    await add_channels(db, key_id, [channel.id for channel in body.sales_channel_ids])
+    return await key_json(db, key_id)
 
 
-async def delete_key_channels(request: web.Request) -> web.Response:
-    key_id, body = request.match_info["id"], await parse(request, ChannelIdsBody)
-    async with transaction(request) as db:
-        await remove_channels(db, key_id, [channel.id for channel in body.sales_channel_ids])
-        return json_bytes(request, await key_json(db, key_id))
+async def delete_key_channels(db: Db, key_id: str, body: ChannelIdsBody) -> str:
+    await remove_channels(db, key_id, [channel.id for channel in body.sales_channel_ids])
+    return await key_json(db, key_id)
 
 
-# For the documentation (services/chassis/openapi.py): what the statement above makes.
-ANSWERS = {"get_key_channels": {"sales_channels": [SALES_CHANNEL]}}
-
+SOME_CHANNELS = {"sales_channel_ids": [{"id": "sc_01HZX3K8Q2V5W7Y9A1B3C5D7E9"}]}
 OPERATIONS = [
-    web.get("/admin/publishable-api-keys", get_keys),
-    web.post("/admin/publishable-api-keys", post_keys),
-    web.get("/admin/publishable-api-keys/{id}", get_key),
-    web.post("/admin/publishable-api-keys/{id}", post_key),
-    web.post("/admin/publishable-api-key/{id}", post_key),  # as Medusa 1.8 documents it
-    web.delete("/admin/publishable-api-keys/{id}", delete_key),
-    web.post("/admin/publishable-api-keys/{id}/revoke", post_revoke),
-    web.get("/admin/publishable-api-keys/{id}/sales-channels", get_key_channels),
-    web.post("/admin/publishable-api-keys/{id}/sales-channels/batch", post_key_channels),
-    web.delete("/admin/publishable-api-keys/{id}/sales-channels/batch", delete_key_channels),
+    listing(
+        "/admin/publishable-api-keys",
+        "publishable_api_keys",
+        page(KEY, FILTERS, limit=20),
+        "List publishable API keys",
+        description="The newest come first, revoked keys among them.",
+    ),
+    post(
+        "/admin/publishable-api-keys",
+        post_keys,
+        "Create a publishable API key",
+        description="The id is the key itself, which a shop's front end may show to anybody. It stands for no sales "
+        "channel until some are added.",
+        body=TitleBody,
+        example={"title": "Web shop"},
+        answer=ANSWER,
+        asks_others=True,
+    ),
+    showing("/admin/publishable-api-keys/{id}", "publishable_api_key", KEY, "Get a publishable API key"),
+    post(
+        "/admin/publishable-api-keys/{id}",
+        post_key,
+        "Rename a publishable API key",
+        description="A revoked key can be renamed, too.",
+        body=TitleUpdate,
+        example={"title": "Web shop, old design"},
+        answer=ANSWER,
+        errors=(NotFound,),
+    ),
+    post(
+        "/admin/publishable-api-key/{id}",
+        post_key,
+        "Rename a publishable API key, by its other path",
+        description="The same as `POST /admin/publishable-api-keys/{id}`, under the path that Medusa 1.8 documents.",
+        body=TitleUpdate,
+        example={"title": "Web shop, old design"},
+        answer=ANSWER,
+        errors=(NotFound,),
+    ),
+    deletion(
+        "/admin/publishable-api-keys/{id}",
+        remove_key,
+        "publishable_api_key",
+        "Delete a publishable API key",
+        description="The key is gone for good. To keep it in the list, revoke it.",
+        errors=(NotFound,),
+    ),
+    post(
+        "/admin/publishable-api-keys/{id}/revoke",
+        post_revoke,
+        "Revoke a publishable API key",
+        description="The key stays in the list, with who revoked it and when. It cannot be taken back, and the second "
+        "time is refused.",
+        answer=ANSWER,
+        errors=(NotFound, NotAllowed),
+        asks_others=True,
+    ),
+    get(
+        "/admin/publishable-api-keys/{id}/sales-channels",
+        get_key_channels,
+        "List the sales channels of a publishable API key",
+        description="All of them, the oldest first. A key that does not exist has none.",
+        query=Parameters(channels_statement, {name: of.schema for name, of in CHANNEL_FILTERS.items()}),
+        answer={"sales_channels": [SALES_CHANNEL]},
+    ),
+    post(
+        "/admin/publishable-api-keys/{id}/sales-channels/batch",
+        post_key_channels,
+        "Add sales channels to a publishable API key",
+        description="Channels that do not exist, and those that the key has, do not matter.",
+        body=ChannelIdsBody,
+        example=SOME_CHANNELS,
+        answer=ANSWER,
+        errors=(NotFound,),
+    ),
+    delete(
+        "/admin/publishable-api-keys/{id}/sales-channels/batch",
+        delete_key_channels,
+        "Remove sales channels from a publishable API key",
+        description="Channels that the key does not have do not matter.",
+        body=ChannelIdsBody,
+        example=SOME_CHANNELS,
+        answer=ANSWER,
+        errors=(NotFound,),
+    ),
 ]

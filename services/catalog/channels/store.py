@@ -1,14 +1,14 @@
 """The store: its name, its currencies, what it is preset to, and which providers it has."""
 
-from aiohttp import web
-
 from services.catalog.answers import chosen, one
 from services.catalog.bodies import Metadata, sent
 from services.catalog.resources import PROVIDER, STORE, TAX_PROVIDER
-from services.chassis.db import Db, reading, transaction
+from services.chassis.db import Db
 from services.chassis.embed import Tree, tree
 from services.chassis.errors import Duplicate, InvalidData
-from services.chassis.http import ABSENT, Body, json_bytes, parse
+from services.chassis.http import ABSENT, Body
+from services.chassis.operations import delete, get, post
+from services.chassis.schemas import Rows
 
 EVERYTHING = tree(STORE.relations)
 CURRENCIES = tree(("currencies",))
@@ -18,10 +18,15 @@ WITH_DEFAULT = tree(("currencies", "default_currency"))
 class StoreUpdate(Body):
     name: str = ABSENT
     swap_link_template: str | None = None
+    """For front ends: where customers confirm a swap, with a place for its id."""
     payment_link_template: str | None = None
+    """For front ends: where customers pay a draft order, with a place for its cart's id."""
     invite_link_template: str | None = None
+    """For front ends: where people who were invited sign up, with a place for the token."""
     default_currency_code: str | None = None
+    """Has to be one of the store's currencies. An empty code or null leaves it."""
     currencies: list[str] | None = None
+    """Codes of all currencies that the store has from now on, in any case."""
     metadata: Metadata = None
 
 
@@ -107,51 +112,85 @@ async def store_json(db: Db, expand: Tree) -> str:
     return await one(db, "store", STORE, chosen(STORE, expand), "", "$1 = ''")
 
 
-async def get_store(request: web.Request) -> web.Response:
-    async with reading(request) as db:
-        return json_bytes(request, await store_json(db, EVERYTHING))
+# Handlers
 
 
-async def post_store(request: web.Request) -> web.Response:
-    body = await parse(request, StoreUpdate)
-    async with transaction(request) as db:
-        replaced = await update_store(db, body)
-        return json_bytes(request, await store_json(db, WITH_DEFAULT if replaced else CURRENCIES))
+async def get_store(db: Db) -> str:
+    return await store_json(db, EVERYTHING)
 
 
-async def post_currency(request: web.Request) -> web.Response:
-    async with transaction(request) as db:
-        await add_currency(db, request.match_info["code"])
-        return json_bytes(request, await store_json(db, CURRENCIES))
+async def post_store(db: Db, body: StoreUpdate) -> str:
+    replaced = await update_store(db, body)
+    return await store_json(db, WITH_DEFAULT if replaced else CURRENCIES)
 
 
-async def delete_currency(request: web.Request) -> web.Response:
-    async with transaction(request) as db:
-        await remove_currency(db, request.match_info["code"])
-        return json_bytes(request, await store_json(db, CURRENCIES))
+async def post_currency(db: Db, code: str) -> str:
+    await add_currency(db, code)
+    return await store_json(db, CURRENCIES)
 
 
-async def get_payment_providers(request: web.Request) -> web.Response:
-    async with reading(request) as db:
-        return json_bytes(request, await db.fetchval(PAYMENT_PROVIDERS))
+async def delete_currency(db: Db, code: str) -> str:
+    await remove_currency(db, code)
+    return await store_json(db, CURRENCIES)
 
 
-async def get_tax_providers(request: web.Request) -> web.Response:
-    async with reading(request) as db:
-        return json_bytes(request, await db.fetchval(TAX_PROVIDERS))
+async def get_payment_providers(db: Db) -> str:
+    providers: str = await db.fetchval(PAYMENT_PROVIDERS)
+    return providers
 
 
-# For the documentation (services/chassis/openapi.py): what the statements above make.
-ANSWERS = {
-    "get_payment_providers": {"payment_providers": [PROVIDER]},
-    "get_tax_providers": {"tax_providers": [TAX_PROVIDER]},
-}
+async def get_tax_providers(db: Db) -> str:
+    providers: str = await db.fetchval(TAX_PROVIDERS)
+    return providers
 
+
+WRITTEN = {"store": Rows((STORE,), WITH_DEFAULT)}
 OPERATIONS = [
-    web.get("/admin/store", get_store),
-    web.post("/admin/store", post_store),
-    web.post("/admin/store/currencies/{code}", post_currency),
-    web.delete("/admin/store/currencies/{code}", delete_currency),
-    web.get("/admin/store/payment-providers", get_payment_providers),
-    web.get("/admin/store/tax-providers", get_tax_providers),
+    get(
+        "/admin/store",
+        get_store,
+        "Get the store",
+        description="With its currencies, its providers, and the features that a front end may ask about.",
+        answer={"store": Rows((STORE,), EVERYTHING)},
+    ),
+    post(
+        "/admin/store",
+        post_store,
+        "Update the store",
+        description="What is not sent stays. The default currency has to be one of the store's. The answer shows the "
+        "default currency only when it has changed.",
+        body=StoreUpdate,
+        example={"name": "Mercer Store", "currencies": ["usd", "eur"], "default_currency_code": "eur"},
+        answer=WRITTEN,
+    ),
+    post(
+        "/admin/store/currencies/{code}",
+        post_currency,
+        "Add a currency to the store",
+        description="Refused with 400 for a code that does not exist, with 422 for a currency that the store has.",
+        answer=WRITTEN,
+        errors=(InvalidData, Duplicate),
+    ),
+    delete(
+        "/admin/store/currencies/{code}",
+        delete_currency,
+        "Remove a currency from the store",
+        description="Refused for the default currency. One that the store does not have is no error.",
+        answer=WRITTEN,
+        errors=(InvalidData,),
+    ),
+    get(
+        "/admin/store/payment-providers",
+        get_payment_providers,
+        "List the payment providers of the store",
+        description="Those that are installed.",
+        answer={"payment_providers": [PROVIDER]},
+    ),
+    get(
+        "/admin/store/tax-providers",
+        get_tax_providers,
+        "List the tax providers of the store",
+        description="Those that are installed, beside the built-in taxes by stored rates.",
+        answer={"tax_providers": [TAX_PROVIDER]},
+    ),
 ]
