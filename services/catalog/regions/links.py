@@ -1,23 +1,26 @@
 """What belongs to a region: its countries, which belong to one region only, and its providers; and its events."""
 
-from aiohttp import web
-
 from services.catalog.answers import chosen, one
 from services.catalog.regions.documents import COUNTRIES, REGION_KINDS
 from services.catalog.resources import REGION
 from services.catalog.shipping.documents import SHIPPING_KINDS
-from services.chassis.db import Db, transaction
+from services.chassis.db import Db
 from services.chassis.documents import doc, docs, each_doc
 from services.chassis.embed import tree
 from services.chassis.errors import Duplicate, InvalidData, NotFound
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.http import Body
+from services.chassis.operations import delete, post
 from services.chassis.outbox import emit, emit_all
+from services.chassis.schemas import Rows
 
 EXPAND = tree(REGION.relations)
+# The answer to a change of a region.
+WRITTEN = {"region": Rows((REGION,), EXPAND)}
 
 
 class CountryBody(Body):
     country_code: str
+    """An ISO 3166 code of two letters, in any case."""
 
 
 class ProviderBody(Body):
@@ -145,59 +148,99 @@ async def touch(db: Db, region_id: str, countries: list[str]) -> None:
     await announce(db, "region.updated", region_id, countries)
 
 
-async def post_country(request: web.Request) -> web.Response:
-    region_id, body = request.match_info["id"], await parse(request, CountryBody)
-    async with transaction(request) as db:
-        await add_country(db, region_id, body.country_code)
-        return json_bytes(request, await region_json(db, region_id))
+# Handlers
 
 
-async def delete_country(request: web.Request) -> web.Response:
-    region_id = request.match_info["id"]
-    async with transaction(request) as db:
-        await remove_country(db, region_id, request.match_info["code"])
-        return json_bytes(request, await region_json(db, region_id))
+async def post_country(db: Db, region_id: str, body: CountryBody) -> str:
+    await add_country(db, region_id, body.country_code)
+    return await region_json(db, region_id)
 
 
-async def post_payment_provider(request: web.Request) -> web.Response:
-    region_id, body = request.match_info["id"], await parse(request, ProviderBody)
-    async with transaction(request) as db:
-        await access_region(db, region_id)
-        if not await db.fetchval("select is_installed from payment_providers where id = $1", body.provider_id):
-            raise NotFound(f"There is no payment provider {body.provider_id}.")
-        await change_provider(db, region_id, ADD_PAYMENT, body.provider_id)
-        return json_bytes(request, await region_json(db, region_id))
+async def delete_country(db: Db, region_id: str, code: str) -> str:
+    await remove_country(db, region_id, code)
+    return await region_json(db, region_id)
 
 
-async def delete_payment_provider(request: web.Request) -> web.Response:
-    region_id = request.match_info["id"]
-    async with transaction(request) as db:
-        await change_provider(db, region_id, REMOVE_PAYMENT, request.match_info["provider_id"])
-        return json_bytes(request, await region_json(db, region_id))
+async def post_payment_provider(db: Db, region_id: str, body: ProviderBody) -> str:
+    await access_region(db, region_id)
+    if not await db.fetchval("select is_installed from payment_providers where id = $1", body.provider_id):
+        raise NotFound(f"There is no payment provider {body.provider_id}.")
+    await change_provider(db, region_id, ADD_PAYMENT, body.provider_id)
+    return await region_json(db, region_id)
 
 
-async def post_fulfillment_provider(request: web.Request) -> web.Response:
-    region_id, body = request.match_info["id"], await parse(request, ProviderBody)
-    async with transaction(request) as db:
-        await access_region(db, region_id)
-        if not await db.fetchval("select true from fulfillment_providers where id = $1", body.provider_id):
-            raise NotFound(f"There is no fulfillment provider {body.provider_id}.")
-        await change_provider(db, region_id, ADD_FULFILLMENT, body.provider_id)
-        return json_bytes(request, await region_json(db, region_id))
+async def delete_payment_provider(db: Db, region_id: str, provider_id: str) -> str:
+    await change_provider(db, region_id, REMOVE_PAYMENT, provider_id)
+    return await region_json(db, region_id)
 
 
-async def delete_fulfillment_provider(request: web.Request) -> web.Response:
-    region_id = request.match_info["id"]
-    async with transaction(request) as db:
-        await change_provider(db, region_id, REMOVE_FULFILLMENT, request.match_info["provider_id"])
-        return json_bytes(request, await region_json(db, region_id))
+async def post_fulfillment_provider(db: Db, region_id: str, body: ProviderBody) -> str:
+    await access_region(db, region_id)
+    if not await db.fetchval("select true from fulfillment_providers where id = $1", body.provider_id):
+        raise NotFound(f"There is no fulfillment provider {body.provider_id}.")
+    await change_provider(db, region_id, ADD_FULFILLMENT, body.provider_id)
+    return await region_json(db, region_id)
+
+
+async def delete_fulfillment_provider(db: Db, region_id: str, provider_id: str) -> str:
+    await change_provider(db, region_id, REMOVE_FULFILLMENT, provider_id)
+    return await region_json(db, region_id)
 
 
 OPERATIONS = [
-    web.post("/admin/regions/{id}/countries", post_country),
-    web.delete("/admin/regions/{id}/countries/{code}", delete_country),
-    web.post("/admin/regions/{id}/payment-providers", post_payment_provider),
-    web.delete("/admin/regions/{id}/payment-providers/{provider_id}", delete_payment_provider),
-    web.post("/admin/regions/{id}/fulfillment-providers", post_fulfillment_provider),
-    web.delete("/admin/regions/{id}/fulfillment-providers/{provider_id}", delete_fulfillment_provider),
+    post(
+        "/admin/regions/{id}/countries",
+        post_country,
+        "Add a country to a region",
+        description="One that the region has is no error; one of another region is refused with 422, a code that does "
+        "not exist with 400.",
+        body=CountryBody,
+        example={"country_code": "at"},
+        answer=WRITTEN,
+        errors=(NotFound, InvalidData, Duplicate),
+    ),
+    delete(
+        "/admin/regions/{id}/countries/{code}",
+        delete_country,
+        "Remove a country from a region",
+        description="The code is taken in any case. A country that the region does not have is no error.",
+        answer=WRITTEN,
+        errors=(NotFound,),
+    ),
+    post(
+        "/admin/regions/{id}/payment-providers",
+        post_payment_provider,
+        "Add a payment provider to a region",
+        description="Refused unless the provider is installed. One that the region has is no error.",
+        body=ProviderBody,
+        example={"provider_id": "manual"},
+        answer=WRITTEN,
+        errors=(NotFound,),
+    ),
+    delete(
+        "/admin/regions/{id}/payment-providers/{provider_id}",
+        delete_payment_provider,
+        "Remove a payment provider from a region",
+        description="One that the region does not have is no error.",
+        answer=WRITTEN,
+        errors=(NotFound,),
+    ),
+    post(
+        "/admin/regions/{id}/fulfillment-providers",
+        post_fulfillment_provider,
+        "Add a fulfillment provider to a region",
+        description="Shipping options of the region can be made for it then. One that the region has is no error.",
+        body=ProviderBody,
+        example={"provider_id": "manual"},
+        answer=WRITTEN,
+        errors=(NotFound,),
+    ),
+    delete(
+        "/admin/regions/{id}/fulfillment-providers/{provider_id}",
+        delete_fulfillment_provider,
+        "Remove a fulfillment provider from a region",
+        description="Shipping options that are there stay. One that the region does not have is no error.",
+        answer=WRITTEN,
+        errors=(NotFound,),
+    ),
 ]
