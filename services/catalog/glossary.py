@@ -53,4 +53,13 @@ GLOSSARY: Mapping[str, str] = {
     "tax_rates.product_count": "How many products it is for. It has to be asked for in `fields`.",
     "tax_rates.product_type_count": "How many product types it is for. It has to be asked for in `fields`.",
     "tax_rates.shipping_option_count": "How many shipping options it is for. It has to be asked for in `fields`.",
+    # price lists
+    "price_lists.type": "Only a name for people: of either type, the lowest of a variant's prices holds.",
+    "price_lists.status": "The prices of a draft do not hold.",
+    "price_lists.starts_at": "When its prices begin to hold, UTC; null: they hold already.",
+    "price_lists.ends_at": "When its prices stop to hold, UTC; null: never.",
+    "price_lists.includes_tax": "Whether its prices include taxes. If not, those include them whose region or currency "
+    "says so.",
+    "price_lists.prices": "What variants cost by it; those of variants that are deleted are not shown.",
+    "price_lists.customer_groups": "Whose customers it is for; everybody when it was given none.",
 }
