@@ -84,4 +84,23 @@ GLOSSARY: Mapping[str, str] = {
     "discount_conditions.type": "What it is about: the name of the one relation that lists what it names.",
     "discount_conditions.operator": "Whether the discount is for what is named (`in`) or for all the rest (`not_in`).",
     "discount_conditions.discount_rule_id": "The rule that it is a condition of.",
+    # shipping
+    "shipping_profiles.type": "`default` for products that name no other profile, `gift_card` for gift cards, or "
+    "`custom`.",
+    "shipping_options.provider_id": "The fulfillment provider that ships.",
+    "shipping_options.price_type": "Whether it costs `amount` (`flat_rate`), or what its provider works out for a cart "
+    "(`calculated`).",
+    "shipping_options.amount": "Minor units of the region's currency.",
+    "shipping_options.is_return": "Whether it is for what comes back, not for what goes out.",
+    "shipping_options.admin_only": "Whether only users can choose it, not customers.",
+    "shipping_options.includes_tax": "Whether `amount` includes taxes.",
+    "shipping_options.data": "What the provider needs to know: one of the region's fulfillment options.",
+    "shipping_options.requirements": "Which carts can have it.",
+    "shipping_options.price_incl_tax": "What it costs with taxes, minor units.",
+    "shipping_options.tax_amount": "The taxes on it, minor units.",
+    "shipping_options.tax_rates": "The rates that it is taxed by, a list of `{rate, name, code}`; empty where taxes "
+    "are not automatic.",
+    "shipping_option_requirements.type": "Whether the cart's net subtotal has to be at least the amount "
+    "(`min_subtotal`), or below it (`max_subtotal`).",
+    "shipping_option_requirements.amount": "Minor units of the region's currency.",
 }
