@@ -20,8 +20,8 @@ GLOSSARY: Mapping[str, str] = {
     "stores.currencies": "Those that regions and prices can be in.",
     "stores.payment_providers": "Those that are installed.",
     "stores.fulfillment_providers": "Those that are installed.",
-    "stores.feature_flags": "Which pages of a front end make sense: a list of `{key, value}`.",
-    "stores.modules": "What stands in for the modules that a front end may ask for: a list of `{module, resolution}`.",
+    "stores.feature_flags": "Which pages of a front end make sense.",
+    "stores.modules": "What stands in for the modules that a front end may ask for.",
     "is_installed": "Whether the store has it.",
     # regions
     "currencies.code": "ISO 4217, in lower case.",
@@ -87,6 +87,7 @@ GLOSSARY: Mapping[str, str] = {
     # shipping
     "shipping_profiles.type": "`default` for products that name no other profile, `gift_card` for gift cards, or "
     "`custom`.",
+    "shipping_options.profile_id": "Which products it can ship.",
     "shipping_options.provider_id": "The fulfillment provider that ships.",
     "shipping_options.price_type": "Whether it costs `amount` (`flat_rate`), or what its provider works out for a cart "
     "(`calculated`).",
@@ -98,8 +99,7 @@ GLOSSARY: Mapping[str, str] = {
     "shipping_options.requirements": "Which carts can have it.",
     "shipping_options.price_incl_tax": "What it costs with taxes, minor units.",
     "shipping_options.tax_amount": "The taxes on it, minor units.",
-    "shipping_options.tax_rates": "The rates that it is taxed by, a list of `{rate, name, code}`; empty where taxes "
-    "are not automatic.",
+    "shipping_options.tax_rates": "The rates that it is taxed by, in percent; none where taxes are not automatic.",
     "shipping_option_requirements.type": "Whether the cart's net subtotal has to be at least the amount "
     "(`min_subtotal`), or below it (`max_subtotal`).",
     "shipping_option_requirements.amount": "Minor units of the region's currency.",

@@ -36,17 +36,17 @@ CHANNEL_FILTERS = {
 }
 
 
-class TitleBody(Body):
+class KeyBody(Body):
     title: Name
     """What people call the key."""
 
 
-class TitleUpdate(Body):
+class KeyUpdate(Body):
     title: Name = ABSENT
     """What people call the key."""
 
 
-class ChannelIdsBody(Body):
+class KeyChannelsBody(Body):
     sales_channel_ids: Annotated[list[IdBody], Field(max_length=1000)]
     """Ids of sales channels, each as `{"id": ...}`."""
 
@@ -100,7 +100,7 @@ async def create_key(db: Db, title: str, user_id: str) -> str:
     return key_id
 
 
-async def update_key(db: Db, key_id: str, body: TitleUpdate) -> None:
+async def update_key(db: Db, key_id: str, body: KeyUpdate) -> None:
     """Change the title, also of a revoked key."""
     await access_key(db, key_id)
     if "title" in body.model_fields_set:
@@ -143,13 +143,13 @@ async def remove_channels(db: Db, key_id: str, ids: list[str]) -> None:
 # Handlers
 
 
-async def post_keys(request: web.Request, body: TitleBody) -> web.Response:
+async def post_keys(request: web.Request, body: KeyBody) -> web.Response:
     async with transaction(request) as db:
         key_id = await create_key(db, body.title, actor(request))
         return json_bytes(request, await key_json(db, key_id))
 
 
-async def post_key(db: Db, key_id: str, body: TitleUpdate) -> str:
+async def post_key(db: Db, key_id: str, body: KeyUpdate) -> str:
     await update_key(db, key_id, body)
     return await key_json(db, key_id)
 
@@ -166,12 +166,12 @@ async def get_key_channels(db: Db, _key_id: str, statement: tuple[str, list[obje
     return channels
 
 
-async def post_key_channels(db: Db, key_id: str, body: ChannelIdsBody) -> str:
+async def post_key_channels(db: Db, key_id: str, body: KeyChannelsBody) -> str:
     await add_channels(db, key_id, [channel.id for channel in body.sales_channel_ids])
     return await key_json(db, key_id)
 
 
-async def delete_key_channels(db: Db, key_id: str, body: ChannelIdsBody) -> str:
+async def delete_key_channels(db: Db, key_id: str, body: KeyChannelsBody) -> str:
     await remove_channels(db, key_id, [channel.id for channel in body.sales_channel_ids])
     return await key_json(db, key_id)
 
@@ -191,7 +191,7 @@ OPERATIONS = [
         "Create a publishable API key",
         description="The id is the key itself, which a shop's front end may show to anybody. It stands for no sales "
         "channel until some are added.",
-        body=TitleBody,
+        body=KeyBody,
         example={"title": "Web shop"},
         answer=ANSWER,
         asks_others=True,
@@ -202,7 +202,7 @@ OPERATIONS = [
         post_key,
         "Rename a publishable API key",
         description="A revoked key can be renamed, too.",
-        body=TitleUpdate,
+        body=KeyUpdate,
         example={"title": "Web shop, old design"},
         answer=ANSWER,
         errors=(NotFound,),
@@ -212,7 +212,7 @@ OPERATIONS = [
         post_key,
         "Rename a publishable API key, by its other path",
         description="The same as `POST /admin/publishable-api-keys/{id}`, under the path that Medusa 1.8 documents.",
-        body=TitleUpdate,
+        body=KeyUpdate,
         example={"title": "Web shop, old design"},
         answer=ANSWER,
         errors=(NotFound,),
@@ -248,7 +248,7 @@ OPERATIONS = [
         post_key_channels,
         "Add sales channels to a publishable API key",
         description="Channels that do not exist, and those that the key has, do not matter.",
-        body=ChannelIdsBody,
+        body=KeyChannelsBody,
         example=SOME_CHANNELS,
         answer=ANSWER,
         errors=(NotFound,),
@@ -258,7 +258,7 @@ OPERATIONS = [
         delete_key_channels,
         "Remove sales channels from a publishable API key",
         description="Channels that the key does not have do not matter.",
-        body=ChannelIdsBody,
+        body=KeyChannelsBody,
         example=SOME_CHANNELS,
         answer=ANSWER,
         errors=(NotFound,),

@@ -67,7 +67,7 @@ class ProductId(Body):
     id: str
 
 
-class ProductsBody(Body):
+class ChannelProductsBody(Body):
     product_ids: list[ProductId]
     """Ids of products, each as `{"id": ...}`."""
 
@@ -171,12 +171,12 @@ async def delete_sales_channel(request: web.Request, channel_id: str) -> web.Res
     return answer
 
 
-async def post_products_batch(db: Db, channel_id: str, body: ProductsBody) -> str:
+async def post_products_batch(db: Db, channel_id: str, body: ChannelProductsBody) -> str:
     await add_products(db, channel_id, [product.id for product in body.product_ids])
     return await channel_json(db, channel_id)
 
 
-async def delete_products_batch(db: Db, channel_id: str, body: ProductsBody) -> str:
+async def delete_products_batch(db: Db, channel_id: str, body: ChannelProductsBody) -> str:
     await remove_products(db, channel_id, [product.id for product in body.product_ids])
     return await channel_json(db, channel_id)
 
@@ -253,7 +253,7 @@ OPERATIONS = [
         "Add products to a sales channel",
         description="Products that are in it already do not matter. When one does not exist, none is added, and the "
         "refusal lists the unknown ones in `errors`.",
-        body=ProductsBody,
+        body=ChannelProductsBody,
         example=SOME_PRODUCTS,
         answer=ANSWER,
         errors=(NotFound, UnknownReferences),
@@ -264,7 +264,7 @@ OPERATIONS = [
         delete_products_batch,
         "Remove products from a sales channel",
         description="Products that are not in it do not matter.",
-        body=ProductsBody,
+        body=ChannelProductsBody,
         example=SOME_PRODUCTS,
         answer=ANSWER,
         errors=(NotFound,),

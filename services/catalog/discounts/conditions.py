@@ -35,8 +35,9 @@ Operator = Literal["in", "not_in"]
 
 
 class ConditionUpdate(Body):
+    """What a condition names: one of the lists is sent, with one id or more."""
+
     products: list[str] | None = None
-    """Ids of what the condition names: one of the lists is sent, with one id or more."""
     product_types: list[str] | None = None
     product_collections: list[str] | None = None
     product_tags: list[str] | None = None
@@ -65,6 +66,8 @@ class ConditionUpdate(Body):
 
 
 class ConditionBody(ConditionUpdate):
+    """A new condition: one of the lists is sent, with one id or more."""
+
     operator: Operator
     """Whether the discount is for what is named, or for all the rest."""
 
@@ -74,6 +77,7 @@ class RuleCondition(ConditionBody):
 
     id: str | None = None
     operator: Operator | None = None  # type: ignore[assignment]  # says more
+    """Whether the discount is for what is named, or for all the rest."""
 
     @model_validator(mode="after")
     def new_ones_have_an_operator(self) -> Self:

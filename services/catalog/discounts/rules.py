@@ -15,6 +15,7 @@ from services.chassis.http import ABSENT, Body
 class RuleBody(Body):
     description: str | None = None
     type: Literal["fixed", "percentage", "free_shipping"]
+    """It cannot change later."""
     value: Amount
     """Minor units for a `fixed` rule, percent for a `percentage`, at most 100; of no effect for `free_shipping`."""
     allocation: Literal["total", "item"]

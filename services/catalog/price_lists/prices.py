@@ -38,7 +38,7 @@ class ListPriceEntry(ListPriceBody):
         return self
 
 
-class BatchBody(Body):
+class ListPricesBody(Body):
     prices: list[ListPriceEntry]
     override: bool | None = None
     """Whether the list has no other prices from now on."""
@@ -151,7 +151,7 @@ async def remove_prices(db: Db, list_id: str, statement: str, named: str | list[
 # Handlers
 
 
-async def post_prices_batch(db: Db, list_id: str, body: BatchBody) -> str:
+async def post_prices_batch(db: Db, list_id: str, body: ListPricesBody) -> str:
     await access_list(db, list_id)
     await set_prices(db, list_id, body.prices, override=bool(body.override))
     return await price_list_json(db, list_id)
@@ -184,7 +184,7 @@ OPERATIONS = [
         "Add or change prices of a price list",
         description="Prices with an id are changed, the others added. With `override` all that are not named go. "
         "Amounts are in minor units. A variant, currency or region that does not exist is refused with 404.",
-        body=BatchBody,
+        body=ListPricesBody,
         example={
             "prices": [
                 {"variant_id": "variant_01HZX3R6V8X0Z2C4E6G8J0M2P4", "currency_code": "eur", "amount": 1900},

@@ -15,7 +15,7 @@ from services.catalog.products.reads import (
 )
 from services.chassis.embed import Many, One, Page, Resource, tree
 from services.chassis.operations import listing
-from services.chassis.params import Filter, Query, choices, texts
+from services.chassis.params import Filter, Query, choices, described, texts
 from services.chassis.queries import Parameters, page
 
 # $1 is the list.
@@ -67,7 +67,7 @@ KNOWN = (
 FILTERS: dict[str, Filter] = {
     **{name: PRODUCT_FILTERS[name] for name in KNOWN},
     "status": choices("{t}.status", STATUSES, array_only=False),
-    "type": texts("{t}.type_id"),
+    "type": described(texts("{t}.type_id"), "Ids of product types."),
 }
 
 

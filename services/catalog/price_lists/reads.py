@@ -17,7 +17,7 @@ LIST_PRICE = Resource(
         "variants": Many(
             VARIANT,
             VARIANT_ON,
-            also={"variant": One(VARIANT, VARIANT_ON), "variant_id": Value("to_json({p}.variant_id)")},
+            also={"variant": One(VARIANT, VARIANT_ON), "variant_id": Value("to_json({p}.variant_id)", str)},
         )
     },
 )

@@ -17,7 +17,7 @@ from services.chassis.queries import Parameters, page
 
 FILTERS = {
     "code": text("{t}.code"),
-    "includes_tax": flag("{t}.includes_tax"),
+    "includes_tax": described(flag("{t}.includes_tax"), "Whether prices in them include taxes."),
     "q": described(
         search("lower({t}.code) like {q} or lower({t}.name) like {q}"), "A part of the code or the name, in any case."
     ),

@@ -52,17 +52,17 @@ CHOICES = {
 RATE_ROWS = Rows((RATE,), narrowed=True)
 
 
-class ProductsBody(Body):
+class RateProductsBody(Body):
     products: list[str]
     """Ids of products."""
 
 
-class TypesBody(Body):
+class RateTypesBody(Body):
     product_types: list[str]
     """Ids of product types."""
 
 
-class OptionsBody(Body):
+class RateOptionsBody(Body):
     shipping_options: list[str]
     """Ids of shipping options."""
 
@@ -180,37 +180,37 @@ async def rate_json(db: Db, rate_id: str, chosen: Selection) -> str:
 # Handlers
 
 
-async def post_products(db: Db, rate_id: str, chosen: Selection, body: ProductsBody) -> str:
+async def post_products(db: Db, rate_id: str, chosen: Selection, body: RateProductsBody) -> str:
     await access_rate(db, rate_id)
     await add_links(db, rate_id, Links(products=body.products))
     return await rate_json(db, rate_id, chosen)
 
 
-async def delete_products(db: Db, rate_id: str, chosen: Selection, body: ProductsBody) -> str:
+async def delete_products(db: Db, rate_id: str, chosen: Selection, body: RateProductsBody) -> str:
     await access_rate(db, rate_id)
     await remove_links(db, rate_id, Links(products=body.products))
     return await rate_json(db, rate_id, chosen)
 
 
-async def post_types(db: Db, rate_id: str, chosen: Selection, body: TypesBody) -> str:
+async def post_types(db: Db, rate_id: str, chosen: Selection, body: RateTypesBody) -> str:
     await access_rate(db, rate_id)
     await add_links(db, rate_id, Links(types=body.product_types))
     return await rate_json(db, rate_id, chosen)
 
 
-async def delete_types(db: Db, rate_id: str, chosen: Selection, body: TypesBody) -> str:
+async def delete_types(db: Db, rate_id: str, chosen: Selection, body: RateTypesBody) -> str:
     await access_rate(db, rate_id)
     await remove_links(db, rate_id, Links(types=body.product_types))
     return await rate_json(db, rate_id, chosen)
 
 
-async def post_options(db: Db, rate_id: str, chosen: Selection, body: OptionsBody) -> str:
+async def post_options(db: Db, rate_id: str, chosen: Selection, body: RateOptionsBody) -> str:
     await access_rate(db, rate_id)
     await add_links(db, rate_id, Links(options=body.shipping_options))
     return await rate_json(db, rate_id, chosen)
 
 
-async def delete_options(db: Db, rate_id: str, chosen: Selection, body: OptionsBody) -> str:
+async def delete_options(db: Db, rate_id: str, chosen: Selection, body: RateOptionsBody) -> str:
     await access_rate(db, rate_id)
     await remove_links(db, rate_id, Links(options=body.shipping_options))
     return await rate_json(db, rate_id, chosen)
@@ -223,7 +223,7 @@ OPERATIONS = [
         "Add products to a tax rate",
         description="They are taxed by this rate from now on, in place of the region's own.",
         query=SHOWN,
-        body=ProductsBody,
+        body=RateProductsBody,
         example={"products": ["prod_01HZX3N5R7T9V1X3Z5B7D9F1H3"]},
         answer=ANSWER,
         errors=(NotFound,),
@@ -234,7 +234,7 @@ OPERATIONS = [
         "Remove products from a tax rate",
         description="What the rate is not for does not matter.",
         query=SHOWN,
-        body=ProductsBody,
+        body=RateProductsBody,
         example={"products": ["prod_01HZX3N5R7T9V1X3Z5B7D9F1H3"]},
         answer=ANSWER,
         errors=(NotFound,),
@@ -245,7 +245,7 @@ OPERATIONS = [
         "Add product types to a tax rate",
         description="They are taxed by this rate from now on, in place of the region's own.",
         query=SHOWN,
-        body=TypesBody,
+        body=RateTypesBody,
         example={"product_types": ["ptyp_01HZX3P4S6V8X0Z2B4D6F8H0K2"]},
         answer=ANSWER,
         errors=(NotFound,),
@@ -256,7 +256,7 @@ OPERATIONS = [
         "Remove product types from a tax rate",
         description="What the rate is not for does not matter.",
         query=SHOWN,
-        body=TypesBody,
+        body=RateTypesBody,
         example={"product_types": ["ptyp_01HZX3P4S6V8X0Z2B4D6F8H0K2"]},
         answer=ANSWER,
         errors=(NotFound,),
@@ -268,7 +268,7 @@ OPERATIONS = [
         description="They are taxed by this rate from now on, in place of the region's own. Options of another region "
         "than the rate's are refused.",
         query=SHOWN,
-        body=OptionsBody,
+        body=RateOptionsBody,
         example={"shipping_options": ["so_01HZX3Q3T5W7Y9B1D3F5H7K9M1"]},
         answer=ANSWER,
         errors=(NotFound, NotAllowed),
@@ -279,7 +279,7 @@ OPERATIONS = [
         "Remove shipping options from a tax rate",
         description="What the rate is not for does not matter.",
         query=SHOWN,
-        body=OptionsBody,
+        body=RateOptionsBody,
         example={"shipping_options": ["so_01HZX3Q3T5W7Y9B1D3F5H7K9M1"]},
         answer=ANSWER,
         errors=(NotFound,),

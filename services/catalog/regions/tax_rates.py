@@ -46,7 +46,7 @@ ALL_RATES = page(RATE, FILTERS, limit=50, fields=FIELDS, knows=("limit", "offset
 Rate = Annotated[float, Field(ge=0, le=1000)]
 
 
-class RateBody(Body):
+class TaxRateBody(Body):
     code: str
     """What the tax authority, or an accounting system, calls the rate."""
     name: str
@@ -61,7 +61,7 @@ class RateBody(Body):
     """Ids of the shipping options that it is for, all of its region."""
 
 
-class RateUpdate(Body):
+class TaxRateUpdate(Body):
     code: str | None = None
     """What the tax authority, or an accounting system, calls the rate."""
     name: str = ABSENT
@@ -91,7 +91,7 @@ where id = $1
 """
 
 
-def links_of(body: RateBody | RateUpdate) -> Links:
+def links_of(body: TaxRateBody | TaxRateUpdate) -> Links:
     """What the body says that the rate is for."""
     return Links(products=body.products, types=body.product_types, options=body.shipping_options)
 
@@ -108,7 +108,7 @@ async def announce(db: Db, *region_ids: str) -> None:
     await emit_all(db, "region.updated", await each_doc(db, "region", sorted({*region_ids}), REGION_KINDS))
 
 
-async def create_rate(db: Db, body: RateBody) -> str:
+async def create_rate(db: Db, body: TaxRateBody) -> str:
     """A new rate."""
     await access_regions(db, body.region_id)
     rate_id = new_id("txr")
@@ -118,7 +118,7 @@ async def create_rate(db: Db, body: RateBody) -> str:
     return rate_id
 
 
-async def update_rate(db: Db, rate_id: str, body: RateUpdate) -> None:
+async def update_rate(db: Db, rate_id: str, body: TaxRateUpdate) -> None:
     """Change what the body names; lists replace what was there."""
     former = await access_rate(db, rate_id)
     await access_regions(db, body.region_id, former)
@@ -147,11 +147,11 @@ def read_rates(query: Query) -> Page:
     return dataclasses.replace(ALL_RATES.read(others), chosen=chosen)
 
 
-async def post_tax_rates(db: Db, chosen: Selection, body: RateBody) -> str:
+async def post_tax_rates(db: Db, chosen: Selection, body: TaxRateBody) -> str:
     return await rate_json(db, await create_rate(db, body), chosen)
 
 
-async def post_tax_rate(db: Db, rate_id: str, chosen: Selection, body: RateUpdate) -> str:
+async def post_tax_rate(db: Db, rate_id: str, chosen: Selection, body: TaxRateUpdate) -> str:
     await update_rate(db, rate_id, body)
     return await rate_json(db, rate_id, chosen)
 
@@ -171,7 +171,7 @@ OPERATIONS = [
         description="What it is for is taxed by it, in place of the region's own rate. Shipping options of another "
         "region are refused.",
         query=SHOWN,
-        body=RateBody,
+        body=TaxRateBody,
         example={
             "code": "books",
             "name": "Reduced",
@@ -190,7 +190,7 @@ OPERATIONS = [
         description="What is not sent stays; lists replace what was there. Shipping options of another region than the "
         "rate's are refused.",
         query=SHOWN,
-        body=RateUpdate,
+        body=TaxRateUpdate,
         example={"rate": 5.5, "product_types": []},
         answer=ANSWER,
         errors=(NotFound, NotAllowed),

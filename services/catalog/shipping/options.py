@@ -21,7 +21,7 @@ from services.chassis.operations import deletion, listing, post, showing
 from services.chassis.outbox import emit
 from services.chassis.params import dates, described, flag, search, text, texts
 from services.chassis.queries import page
-from services.chassis.schemas import Rows
+from services.chassis.schemas import Either, Rows
 
 EXPAND = tree(("region", "profile", "requirements"))
 WRITTEN = {"shipping_option": Rows((SHIPPING_OPTION,), EXPAND)}
@@ -72,7 +72,7 @@ TAXED = Resource(
         "profile": One(PROFILE, "{t}.id = {p}.profile_id and {t}.deleted_at is null"),
         "price_incl_tax": Value(f"coalesce({{p}}.amount, 0) + case when {{p}}.includes_tax then 0 else {TAX} end"),
         "tax_amount": Value(TAX),
-        "tax_rates": Value(RATES),
+        "tax_rates": Value(RATES, [{"rate": Either((float, None)), "name": str, "code": Either((str, None))}]),
     },
     always=tree(("price_incl_tax", "tax_amount", "tax_rates")),
 )
@@ -91,7 +91,7 @@ class RequirementUpdate(RequirementBody):
     """A requirement of the option, which changes; a new one is made without it."""
 
 
-class OptionBody(Body):
+class ShippingOptionBody(Body):
     name: str
     region_id: str
     profile_id: str | None = None
@@ -115,7 +115,7 @@ class OptionBody(Body):
     metadata: Metadata = None
 
 
-class OptionUpdate(Body):
+class ShippingOptionUpdate(Body):
     requirements: list[RequirementUpdate]
     """All that the option has from now on: one of each type at most."""
     name: str = ABSENT
@@ -200,7 +200,7 @@ async def set_requirements(db: Db, option_id: str, wanted: list[tuple[str, Requi
     await db.execute(SET_REQUIREMENTS, option_id, ids, types, [body.amount for _, body in wanted])
 
 
-async def create_option(db: Db, body: OptionBody) -> str:
+async def create_option(db: Db, body: ShippingOptionBody) -> str:
     """A new option; without a profile it is in the default one."""
     if not await db.fetchval(LOCK_REGION, body.region_id):
         raise NotFound(f"region_id: there is no region {body.region_id}.")
@@ -232,7 +232,7 @@ async def create_option(db: Db, body: OptionBody) -> str:
     return option_id
 
 
-async def update_option(db: Db, option_id: str, body: OptionUpdate) -> None:
+async def update_option(db: Db, option_id: str, body: ShippingOptionUpdate) -> None:
     """Change what the body names; its requirements are all that the option has from now on."""
     provider_id = await access_option(db, option_id)
     check_price(body.price_type, body.amount or 0, provider_id)
@@ -265,11 +265,11 @@ async def option_json(db: Db, option_id: str) -> str:
 # Handlers
 
 
-async def post_shipping_options(db: Db, body: OptionBody) -> str:
+async def post_shipping_options(db: Db, body: ShippingOptionBody) -> str:
     return await option_json(db, await create_option(db, body))
 
 
-async def post_shipping_option(db: Db, option_id: str, body: OptionUpdate) -> str:
+async def post_shipping_option(db: Db, option_id: str, body: ShippingOptionUpdate) -> str:
     await update_option(db, option_id, body)
     return await option_json(db, option_id)
 
@@ -289,7 +289,7 @@ OPERATIONS = [
         description="A region or a profile that does not exist is refused with 404; a provider that the region does "
         "not have, a `calculated` price of a provider that cannot calculate, and a `flat_rate` without an amount "
         "with 400.",
-        body=OptionBody,
+        body=ShippingOptionBody,
         example={
             "name": "Standard",
             "region_id": "reg_01HZX3M7N9Q1S3V5X7Z9B1D3F5",
@@ -317,7 +317,7 @@ OPERATIONS = [
         "Update a shipping option",
         description="Requirements have to be sent, and replace those that are there; what else is not sent stays. "
         "Shipping methods that were made of the option stay as they are.",
-        body=OptionUpdate,
+        body=ShippingOptionUpdate,
         example={"amount": 590, "requirements": []},
         answer=WRITTEN,
         errors=(NotFound, InvalidData),

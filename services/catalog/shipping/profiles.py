@@ -34,14 +34,14 @@ EXPAND = tree(("products", "shipping_options"))
 Type = Literal["default", "gift_card", "custom"]
 
 
-class ProfileBody(Body):
+class ShippingProfileBody(Body):
     name: str
     type: Type
     """`default` for products that name no other profile, `gift_card` for gift cards."""
     metadata: Metadata = None
 
 
-class ProfileUpdate(Body):
+class ShippingProfileUpdate(Body):
     name: str = ABSENT
     type: Type = ABSENT
     """`default` for products that name no other profile, `gift_card` for gift cards."""
@@ -94,7 +94,7 @@ async def access_profile(db: Db, profile_id: str) -> tuple[str, bool]:
     return types[profile_id], len(types) == 1 and types[profile_id] != "custom"
 
 
-async def create_profile(db: Db, body: ProfileBody) -> str:
+async def create_profile(db: Db, body: ShippingProfileBody) -> str:
     """A new profile without contents."""
     profile_id = new_id("sp")
     await db.execute(INSERT, profile_id, body.name, body.type, json_or_null(body.metadata))
@@ -103,7 +103,7 @@ async def create_profile(db: Db, body: ProfileBody) -> str:
     return profile_id
 
 
-async def update_profile(db: Db, profile_id: str, body: ProfileUpdate) -> None:
+async def update_profile(db: Db, profile_id: str, body: ShippingProfileUpdate) -> None:
     """Change what the body names, and move the products and options to this profile."""
     type_, needed = await access_profile(db, profile_id)
     if needed and body.type not in (None, type_):
@@ -156,12 +156,12 @@ async def get_shipping_profiles(db: Db) -> str:
     return f'{{"shipping_profiles":{rows}}}'
 
 
-async def post_shipping_profiles(db: Db, body: ProfileBody) -> str:
+async def post_shipping_profiles(db: Db, body: ShippingProfileBody) -> str:
     profile_id = await create_profile(db, body)
     return await one(db, "shipping_profile", SHIPPING_PROFILE, chosen(SHIPPING_PROFILE), profile_id)
 
 
-async def post_shipping_profile(db: Db, profile_id: str, body: ProfileUpdate) -> str:
+async def post_shipping_profile(db: Db, profile_id: str, body: ShippingProfileUpdate) -> str:
     await update_profile(db, profile_id, body)
     return await profile_json(db, profile_id)
 
@@ -179,7 +179,7 @@ OPERATIONS = [
         post_shipping_profiles,
         "Create a shipping profile",
         description="Nothing is in it yet: products and shipping options are moved to it by an update.",
-        body=ProfileBody,
+        body=ShippingProfileBody,
         example={"name": "Bulky goods", "type": "custom"},
         answer={"shipping_profile": SHIPPING_PROFILE},
     ),
@@ -197,7 +197,7 @@ OPERATIONS = [
         post_shipping_profile,
         "Update a shipping profile",
         description="What is not sent stays. The only profile of type `default` or `gift_card` keeps its type.",
-        body=ProfileUpdate,
+        body=ShippingProfileUpdate,
         example={"products": ["prod_01HZX3N5R7T9V1X3Z5B7D9F1H3"]},
         answer={"shipping_profile": Rows((WITH_CONTENTS,), EXPAND)},
         errors=(NotFound, NotAllowed),
