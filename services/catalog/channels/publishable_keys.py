@@ -1,4 +1,4 @@
-"""Publishable API keys: they tell a shop's front end, and so what it sells, by sales channels."""
+"""Publishable API keys: a shop's front end sends one, whose sales channels say what is sold there."""
 
 from typing import Annotated
 
@@ -20,7 +20,7 @@ from services.chassis.queries import Parameters, page
 
 KEY = Resource("publishable_api_keys", cols("id created_at@ updated_at@ created_by revoked_by revoked_at@ title"))
 WHOLE = chosen(KEY)
-ALWAYS = "{t}.id = $1"
+BY_ID = "{t}.id = $1"
 ANSWER = {"publishable_api_key": KEY}
 FILTERS = {
     "q": described(search("lower({t}.title) like {q}"), "A part of the title, in any case."),
@@ -51,14 +51,16 @@ class KeyChannelsBody(Body):
     """Ids of sales channels, each as `{"id": ...}`."""
 
 
-ACCESS = "select revoked_at is not null as revoked from publishable_api_keys where id = $1 for no key update"
-ADD = """
+LOCK_KEY = "select revoked_at is not null as revoked from publishable_api_keys where id = $1 for no key update"
+ADD_CHANNELS = """
 insert into publishable_api_key_sales_channels (key_id, sales_channel_id)
 select $1, id from sales_channels where id = any($2::text[]) and deleted_at is null order by id
 on conflict do nothing
 """
-REMOVE = "delete from publishable_api_key_sales_channels where key_id = $1 and sales_channel_id = any($2::text[])"
-CHANNELS = f"""
+REMOVE_CHANNELS = """
+delete from publishable_api_key_sales_channels where key_id = $1 and sales_channel_id = any($2::text[])
+"""
+CHANNELS_OF = f"""
 select json_build_object('sales_channels', coalesce(
     json_agg({object_sql(SALES_CHANNEL, (), "s", aliases())} order by s.created_at, s.id), '[]'
 ))::text
@@ -72,12 +74,12 @@ def channels_statement(query: Query, key_id: str) -> tuple[str, list[object]]:
     check_known(query, CHANNEL_FILTERS)
     values = Values([key_id])
     where = " and ".join(["true", *conditions(query, CHANNEL_FILTERS, values)])
-    return CHANNELS % where, values.args
+    return CHANNELS_OF % where, values.args
 
 
 async def access_key(db: Db, key_id: str) -> bool:
-    """Whether the key is revoked; it is locked until the commit. Raises NotFound."""
-    row = await db.fetchrow(ACCESS, key_id)
+    """Lock the key; returns whether it is revoked. Raises NotFound."""
+    row = await db.fetchrow(LOCK_KEY, key_id)
     if row is None:
         raise NotFound(f"There is no publishable API key {key_id}.")
     revoked: bool = row["revoked"]
@@ -85,7 +87,7 @@ async def access_key(db: Db, key_id: str) -> bool:
 
 
 async def key_json(db: Db, key_id: str) -> str:
-    return await one(db, "publishable_api_key", KEY, WHOLE, key_id, ALWAYS)
+    return await one(db, "publishable_api_key", KEY, WHOLE, key_id, BY_ID)
 
 
 # Actions
@@ -101,7 +103,7 @@ async def create_key(db: Db, title: str, user_id: str) -> str:
 
 
 async def update_key(db: Db, key_id: str, body: KeyUpdate) -> None:
-    """Change the title, also of a revoked key."""
+    """Change the title, also of a revoked key. Raises NotFound."""
     await access_key(db, key_id)
     if "title" in body.model_fields_set:
         await db.execute(
@@ -110,7 +112,7 @@ async def update_key(db: Db, key_id: str, body: KeyUpdate) -> None:
 
 
 async def revoke_key(db: Db, key_id: str, user_id: str) -> None:
-    """The key is no longer good for anything. Raises NotAllowed the second time."""
+    """Revoke the key, for good. Raises NotFound, or NotAllowed the second time."""
     if await access_key(db, key_id):
         raise NotAllowed("The publishable API key is revoked already.")
     await db.execute(
@@ -122,22 +124,22 @@ async def revoke_key(db: Db, key_id: str, user_id: str) -> None:
 
 
 async def remove_key(db: Db, key_id: str) -> None:
-    """The key is gone for good."""
+    """Delete the key. Raises NotFound."""
     await access_key(db, key_id)
     await db.execute("delete from publishable_api_keys where id = $1", key_id)
     await emit(db, "publishable_api_key.deleted", key_id, {"id": key_id})
 
 
 async def add_channels(db: Db, key_id: str, ids: list[str]) -> None:
-    """Let the key stand for these channels, too; those that do not exist do not matter."""
+    """Let the key stand for these channels, too; those that do not exist do not matter. Raises NotFound."""
     await access_key(db, key_id)
-    await db.execute(ADD, key_id, ids)
+    await db.execute(ADD_CHANNELS, key_id, ids)
 
 
 async def remove_channels(db: Db, key_id: str, ids: list[str]) -> None:
-    """Take channels from the key; those that it does not have do not matter."""
+    """Take channels from the key; those that it does not have do not matter. Raises NotFound."""
     await access_key(db, key_id)
-    await db.execute(REMOVE, key_id, ids)
+    await db.execute(REMOVE_CHANNELS, key_id, ids)
 
 
 # Handlers

@@ -72,10 +72,10 @@ class ChannelProductsBody(Body):
     """Ids of products, each as `{"id": ...}`."""
 
 
-LOCK = "select id from sales_channels where id = $1 and deleted_at is null for no key update"
-INSERT = "insert into sales_channels (id, name, description, is_disabled) values ($1, $2, $3, $4)"
+LOCK_CHANNEL = "select id from sales_channels where id = $1 and deleted_at is null for no key update"
+INSERT_CHANNEL = "insert into sales_channels (id, name, description, is_disabled) values ($1, $2, $3, $4)"
 # $2: the body as JSON; what it does not name stays.
-UPDATE = """
+UPDATE_CHANNEL = """
 update sales_channels t set
     (name, description, is_disabled) = (
         select n.name, n.description, n.is_disabled from jsonb_populate_record(t, $2::text::jsonb) n
@@ -83,57 +83,57 @@ update sales_channels t set
     updated_at = now()
 where id = $1
 """
-DELETE = "update sales_channels set deleted_at = now() where id = $1 and deleted_at is null returning id"
-UNKNOWN = "select unnest($1::text[]) as id except select id from products where deleted_at is null"
-ADD = """
+DELETE_CHANNEL = "update sales_channels set deleted_at = now() where id = $1 and deleted_at is null returning id"
+UNKNOWN_PRODUCTS = "select unnest($1::text[]) as id except select id from products where deleted_at is null"
+ADD_PRODUCTS = """
 insert into product_sales_channels (product_id, sales_channel_id)
 select distinct id, $1 from unnest($2::text[]) id order by id on conflict do nothing
 """
-REMOVE = "delete from product_sales_channels where sales_channel_id = $1 and product_id = any($2::text[])"
+REMOVE_PRODUCTS = "delete from product_sales_channels where sales_channel_id = $1 and product_id = any($2::text[])"
 
 
 async def access_channel(db: Db, channel_id: str) -> None:
     """Lock the channel. Raises NotFound."""
-    if not await db.fetchval(LOCK, channel_id):
+    if not await db.fetchval(LOCK_CHANNEL, channel_id):
         raise NotFound(f"There is no sales channel {channel_id}.")
 
 
 async def create_channel(db: Db, body: ChannelBody) -> str:
-    """A new channel, which offers nothing yet."""
+    """Returns the id of a new channel, which offers nothing yet."""
     channel_id = new_id("sc")
-    await db.execute(INSERT, channel_id, body.name, body.description, body.is_disabled)
+    await db.execute(INSERT_CHANNEL, channel_id, body.name, body.description, body.is_disabled)
     await emit(db, "sales_channel.created", channel_id, await doc(db, "sales_channel", channel_id, CHANNEL_KINDS))
     return channel_id
 
 
 async def update_channel(db: Db, channel_id: str, body: ChannelUpdate) -> None:
-    """Change what the body names."""
+    """Change what the body names. Raises NotFound."""
     await access_channel(db, channel_id)
-    await db.execute(UPDATE, channel_id, body.model_dump_json(exclude_unset=True))
+    await db.execute(UPDATE_CHANNEL, channel_id, body.model_dump_json(exclude_unset=True))
     await emit(db, "sales_channel.updated", channel_id, await doc(db, "sales_channel", channel_id, CHANNEL_KINDS))
 
 
 async def remove_channel(db: Db, channel_id: str) -> None:
-    """The channel is gone for the API. Nothing happens when there is none. Raises NotAllowed for the store's own."""
+    """Delete the channel, if it is there. Raises NotAllowed for the store's own."""
     if await db.fetchval("select true from stores where default_sales_channel_id = $1", channel_id):
         raise NotAllowed("This is the store's default sales channel; orders without another one need it.")
-    if await db.fetchval(DELETE, channel_id):
+    if await db.fetchval(DELETE_CHANNEL, channel_id):
         await emit(db, "sales_channel.deleted", channel_id, await doc(db, "sales_channel", channel_id, CHANNEL_KINDS))
 
 
 async def add_products(db: Db, channel_id: str, product_ids: list[str]) -> None:
-    """The channel offers these, too. Raises UnknownReferences."""
+    """Put products into the channel. Raises NotFound or UnknownReferences."""
     await access_channel(db, channel_id)
-    unknown = sorted(row["id"] for row in await db.fetch(UNKNOWN, product_ids))
+    unknown = sorted(row["id"] for row in await db.fetch(UNKNOWN_PRODUCTS, product_ids))
     if unknown:
         raise UnknownReferences("Products", unknown)
-    await db.execute(ADD, channel_id, product_ids)
+    await db.execute(ADD_PRODUCTS, channel_id, product_ids)
 
 
 async def remove_products(db: Db, channel_id: str, product_ids: list[str]) -> None:
-    """The channel does not offer these."""
+    """Take products out of the channel. Raises NotFound."""
     await access_channel(db, channel_id)
-    await db.execute(REMOVE, channel_id, product_ids)
+    await db.execute(REMOVE_PRODUCTS, channel_id, product_ids)
 
 
 # Handlers
@@ -144,11 +144,10 @@ ANSWER = {"sales_channel": SALES_CHANNEL}
 
 def read_channels(query: Query) -> Page:
     """With a search, whole rows come, whatever `fields` says, the oldest ones first. Raises InvalidData."""
-    wanted = {name: value for name, value in query.items() if name != "fields" or "q" not in query}
-    channels = ALL_CHANNELS.read(wanted)
-    if "q" in query and "order" not in query:
-        return replace(channels, order="{t}.created_at, {t}.id")
-    return channels
+    if "q" not in query:
+        return ALL_CHANNELS.read(query)
+    channels = ALL_CHANNELS.read({name: value for name, value in query.items() if name != "fields"})
+    return channels if "order" in query else replace(channels, order="{t}.created_at, {t}.id")
 
 
 async def post_sales_channels(db: Db, body: ChannelBody) -> str:
@@ -182,12 +181,12 @@ async def delete_products_batch(db: Db, channel_id: str, body: ChannelProductsBo
 
 
 async def channel_json(db: Db, channel_id: str) -> str:
-    """`{"sales_channel": ...}`."""
+    """`{"sales_channel": ...}` without its locations. Raises NotFound."""
     return await one(db, "sales_channel", SALES_CHANNEL, chosen(SALES_CHANNEL), channel_id)
 
 
 async def notify_inventory(app: web.Application, channel_id: str) -> None:
-    """After the commit: stock locations show the channel as it is, and products what is left for sale."""
+    """Send the inventory the channel as it is, after the commit, and keep what it answers about stock."""
     async with app[POOL].acquire() as db:
         changed = await doc(db, "sales_channel", channel_id, CHANNEL_KINDS)
     reply = await remote.notify_sales_channel(app, changed) if changed["copies"]["sales_channel"] else {}
@@ -197,7 +196,7 @@ async def notify_inventory(app: web.Application, channel_id: str) -> None:
 
 
 async def keep_locations(db: Db, body: dict[str, Any]) -> dict[str, Any]:
-    """The command `sales_channel_locations`: {copies: {kind: [document]}} -> {}. What the event brings, at once."""
+    """The command `sales_channel_locations` {copies: {kind: [document]}} -> {}: stores what its event brings later."""
     await copies.store(db, "sales_channel_location", body["copies"]["sales_channel_location"])
     return {}
 

@@ -11,7 +11,7 @@ from services.chassis.operations import delete, get, post
 from services.chassis.schemas import Rows
 
 EVERYTHING = tree(STORE.relations)
-CURRENCIES = tree(("currencies",))
+WITH_CURRENCIES = tree(("currencies",))
 WITH_DEFAULT = tree(("currencies", "default_currency"))
 
 
@@ -30,9 +30,9 @@ class StoreUpdate(Body):
     metadata: Metadata = None
 
 
-LOCK = "select id, default_currency_code from stores for update"
+LOCK_STORE = "select id, default_currency_code from stores for update"
 # $2: the body as JSON; what it does not name stays.
-UPDATE = """
+UPDATE_STORE = """
 update stores t set
     (name, swap_link_template, payment_link_template, invite_link_template, default_currency_code) = (
         select n.name, n.swap_link_template, n.payment_link_template, n.invite_link_template, n.default_currency_code
@@ -42,8 +42,8 @@ update stores t set
     updated_at = now()
 where id = $1
 """
-HELD = "select currency_code from store_currencies where store_id = $1"
-UNKNOWN = "select unnest($1::text[]) as code except select code from currencies"
+CURRENCIES_OF = "select currency_code from store_currencies where store_id = $1"
+UNKNOWN_CURRENCIES = "select unnest($1::text[]) as code except select code from currencies"
 SET_CURRENCIES = """
 with gone as (
     delete from store_currencies where store_id = $1 and not currency_code = any($2::text[])
@@ -62,49 +62,49 @@ TAX_PROVIDERS = """
 select json_build_object('tax_providers', coalesce(json_agg(p order by id), '[]'))::text
 from tax_providers p where is_installed
 """
-TOUCH = "update stores set updated_at = now() where id = $1"
+TOUCH_STORE = "update stores set updated_at = now() where id = $1"
 
 
 async def update_store(db: Db, body: StoreUpdate) -> bool:
     """Change what the body names; returns whether the default currency is another one now."""
-    store_id, former = await db.fetchrow(LOCK)
+    store_id, former = await db.fetchrow(LOCK_STORE)
     # An empty code says nothing.
     body.default_currency_code = body.default_currency_code.lower() if body.default_currency_code else None
     default = body.default_currency_code or former
     if body.currencies is not None:
         body.currencies = [code.lower() for code in body.currencies]
-        unknown = sorted(row["code"] for row in await db.fetch(UNKNOWN, body.currencies))
+        unknown = sorted(row["code"] for row in await db.fetch(UNKNOWN_CURRENCIES, body.currencies))
         if unknown:
             raise InvalidData(f"currencies: there is no currency {', '.join(unknown)}.")
-        held = set(body.currencies)
+        codes = set(body.currencies)
     else:
-        held = {row["currency_code"] for row in await db.fetch(HELD, store_id)}
-    if default not in held:
+        codes = {row["currency_code"] for row in await db.fetch(CURRENCIES_OF, store_id)}
+    if default not in codes:
         raise InvalidData(f"The default currency {default} must be one of the store's currencies.")
     if body.currencies is not None:
         await db.execute(SET_CURRENCIES, store_id, body.currencies)
-    await db.execute(UPDATE, store_id, sent(body, "default_currency_code", without=("currencies",)))
+    await db.execute(UPDATE_STORE, store_id, sent(body, "default_currency_code", without=("currencies",)))
     return bool(default != former)
 
 
 async def add_currency(db: Db, code: str) -> None:
-    """One more currency for the store. Raises InvalidData, or Duplicate when the store has it."""
-    store_id, _ = await db.fetchrow(LOCK)
+    """Give the store one more currency. Raises InvalidData, or Duplicate when the store has it."""
+    store_id, _ = await db.fetchrow(LOCK_STORE)
     if not await db.fetchval(ADD_CURRENCY, store_id, code.lower()):
         if await db.fetchval("select true from currencies where code = $1", code.lower()):
             raise Duplicate(f"The store has {code.lower()} already.")
         raise InvalidData(f"There is no currency {code}.")
-    await db.execute(TOUCH, store_id)
+    await db.execute(TOUCH_STORE, store_id)
 
 
 async def remove_currency(db: Db, code: str) -> None:
-    """The store no longer has the currency. Raises InvalidData for the default one."""
-    store_id, default = await db.fetchrow(LOCK)
+    """Take the currency from the store, if it has it. Raises InvalidData for the default one."""
+    store_id, default = await db.fetchrow(LOCK_STORE)
     if code.lower() == default:
         raise InvalidData(f"{default} is the default currency; make another one the default first.")
-    gone = "delete from store_currencies where store_id = $1 and currency_code = $2 returning true"
-    if await db.fetchval(gone, store_id, code.lower()):
-        await db.execute(TOUCH, store_id)
+    statement = "delete from store_currencies where store_id = $1 and currency_code = $2 returning true"
+    if await db.fetchval(statement, store_id, code.lower()):
+        await db.execute(TOUCH_STORE, store_id)
 
 
 async def store_json(db: Db, expand: Tree) -> str:
@@ -121,17 +121,17 @@ async def get_store(db: Db) -> str:
 
 async def post_store(db: Db, body: StoreUpdate) -> str:
     replaced = await update_store(db, body)
-    return await store_json(db, WITH_DEFAULT if replaced else CURRENCIES)
+    return await store_json(db, WITH_DEFAULT if replaced else WITH_CURRENCIES)
 
 
 async def post_currency(db: Db, code: str) -> str:
     await add_currency(db, code)
-    return await store_json(db, CURRENCIES)
+    return await store_json(db, WITH_CURRENCIES)
 
 
 async def delete_currency(db: Db, code: str) -> str:
     await remove_currency(db, code)
-    return await store_json(db, CURRENCIES)
+    return await store_json(db, WITH_CURRENCIES)
 
 
 async def get_payment_providers(db: Db) -> str:

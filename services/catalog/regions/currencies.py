@@ -44,7 +44,7 @@ async def update_currency(db: Db, code: str, body: CurrencyUpdate) -> str:
 
 
 def read_currencies(query: Query) -> Page:
-    """Lists break ties by id; a currency's is its code. Raises InvalidData."""
+    """A page of currencies. Lists break ties by id; a currency's is its code. Raises InvalidData."""
     currencies = ALL_CURRENCIES.read(query)
     return replace(currencies, order=currencies.order.replace("{t}.id", "{t}.code"))
 

@@ -1,4 +1,4 @@
-"""What belongs to a region: its countries, which belong to one region only, and its providers; and its events."""
+"""What belongs to a region: its countries, which belong to one region only, and its providers. Its events, too."""
 
 from services.catalog.answers import chosen, one
 from services.catalog.regions.documents import COUNTRIES, REGION_KINDS
@@ -32,7 +32,7 @@ LOCK_COUNTRIES = """
 select iso_2, region_id, display_name from countries
 where iso_2 = any($2::text[]) or ($3 and region_id = $1) order by iso_2 for no key update
 """
-CLAIM = """
+CLAIM_COUNTRIES = """
 update countries set region_id = case when iso_2 = any($2::text[]) then $1 end
 where (iso_2 = any($2::text[]) or ($3 and region_id = $1))
   and region_id is distinct from case when iso_2 = any($2::text[]) then $1 end
@@ -62,7 +62,7 @@ ADD_FULFILLMENT = (
 )
 REMOVE_PAYMENT = "delete from region_payment_providers where region_id = $1 and provider_id = $2"
 REMOVE_FULFILLMENT = "delete from region_fulfillment_providers where region_id = $1 and provider_id = $2"
-TOUCH = "update regions set updated_at = now() where id = $1"
+TOUCH_REGION = "update regions set updated_at = now() where id = $1"
 # Options show their region, so they change with it. Locked in the order of their ids, after the region.
 OPTIONS_OF = "select id from shipping_options where region_id = $1 order by id for no key update"
 
@@ -94,19 +94,19 @@ async def claim_countries(db: Db, region_id: str, codes: list[str], *, replace: 
 
     Raises InvalidData for an unknown country, Duplicate for one of another region.
     """
-    wanted = [code.lower() for code in codes]
-    found = {row["iso_2"]: row for row in await db.fetch(LOCK_COUNTRIES, region_id, wanted, replace)}
-    unknown = sorted(set(wanted) - found.keys())
+    codes = [code.lower() for code in codes]
+    countries = {row["iso_2"]: row for row in await db.fetch(LOCK_COUNTRIES, region_id, codes, replace)}
+    unknown = sorted(set(codes) - countries.keys())
     if unknown:
         raise InvalidData(f"countries: there is no country {', '.join(unknown)}; use ISO 3166 codes of two letters.")
-    for code in wanted:
-        if found[code]["region_id"] not in (None, region_id):
-            raise Duplicate(f"{found[code]['display_name']} is in region {found[code]['region_id']} already.")
-    return [row["iso_2"] for row in await db.fetch(CLAIM, region_id, wanted, replace)]
+    for country in (countries[code] for code in codes):
+        if country["region_id"] not in (None, region_id):
+            raise Duplicate(f"{country['display_name']} is in region {country['region_id']} already.")
+    return [row["iso_2"] for row in await db.fetch(CLAIM_COUNTRIES, region_id, codes, replace)]
 
 
-async def announce(db: Db, event: str, region_id: str, countries: list[str]) -> None:
-    """Emit what happened to the region, and to all that shows it."""
+async def emit_region_changes(db: Db, event: str, region_id: str, countries: list[str]) -> None:
+    """Emit what happened to the region, and that what shows it has changed: its shipping options, and `countries`."""
     options = [row["id"] for row in await db.fetch(OPTIONS_OF, region_id)]
     await emit(db, event, region_id, await doc(db, "region", region_id, REGION_KINDS))
     await emit_all(db, "shipping_option.updated", await each_doc(db, "shipping_option", options, SHIPPING_KINDS))
@@ -116,36 +116,36 @@ async def announce(db: Db, event: str, region_id: str, countries: list[str]) -> 
 
 
 async def region_json(db: Db, region_id: str) -> str:
-    """`{"region": ...}` with its relations."""
+    """`{"region": ...}` with its relations. Raises NotFound."""
     return await one(db, "region", REGION, chosen(REGION, EXPAND), region_id)
 
 
 async def add_country(db: Db, region_id: str, code: str) -> None:
-    """The country joins the region, unless it is there."""
+    """Give the region a country, unless it has it. Raises NotFound, InvalidData or Duplicate."""
     await access_region(db, region_id)
     if changed := await claim_countries(db, region_id, [code], replace=False):
         await touch(db, region_id, changed)
 
 
 async def remove_country(db: Db, region_id: str, code: str) -> None:
-    """The country leaves the region, if it is there."""
+    """Take the country from the region, if it has it. Raises NotFound."""
     await access_region(db, region_id)
-    left = "update countries set region_id = null where iso_2 = $2 and region_id = $1 returning iso_2"
-    if changed := await db.fetchval(left, region_id, code.lower()):
+    statement = "update countries set region_id = null where iso_2 = $2 and region_id = $1 returning iso_2"
+    if changed := await db.fetchval(statement, region_id, code.lower()):
         await touch(db, region_id, [changed])
 
 
 async def change_provider(db: Db, region_id: str, statement: str, provider_id: str) -> None:
-    """Add or remove one provider."""
+    """Add or remove one provider. Raises NotFound."""
     await access_region(db, region_id)
     if not (await db.execute(statement, region_id, provider_id)).endswith(" 0"):
         await touch(db, region_id, [])
 
 
 async def touch(db: Db, region_id: str, countries: list[str]) -> None:
-    """What belongs to the region has changed."""
-    await db.execute(TOUCH, region_id)
-    await announce(db, "region.updated", region_id, countries)
+    """Record and emit that what belongs to the region has changed."""
+    await db.execute(TOUCH_REGION, region_id)
+    await emit_region_changes(db, "region.updated", region_id, countries)
 
 
 # Handlers

@@ -6,9 +6,9 @@ from services.catalog.regions.links import (
     EXPAND,
     WRITTEN,
     access_region,
-    announce,
     check_providers,
     claim_countries,
+    emit_region_changes,
     region_json,
     set_providers,
 )
@@ -75,12 +75,12 @@ class RegionUpdate(Body):
     metadata: Metadata = None
 
 
-INSERT = """
+INSERT_REGION = """
 insert into regions (id, name, currency_code, tax_rate, tax_code, includes_tax, metadata)
 values ($1, $2, $3, $4, $5, $6, $7::text::jsonb)
 """
 # $2: the body as JSON; what it does not name stays.
-UPDATE = """
+UPDATE_REGION = """
 update regions t set
     (name, currency_code, tax_rate, tax_code, tax_provider_id, automatic_taxes, gift_cards_taxable, includes_tax) = (
         select n.name, n.currency_code, n.tax_rate, n.tax_code, n.tax_provider_id, n.automatic_taxes,
@@ -92,7 +92,7 @@ update regions t set
 where id = $1
 """
 
-OF_REGION_PROVIDERS = """
+FULFILLMENT_PROVIDERS_OF = """
 select array(
     select rp.provider_id from region_fulfillment_providers rp join fulfillment_providers p on p.id = rp.provider_id
     where rp.region_id = r.id and p.is_installed order by 1
@@ -101,19 +101,19 @@ select array(
 
 
 async def check_currency(db: Db, code: str) -> str:
-    """The code as stored. Raises InvalidData unless it is one of the store's currencies."""
+    """Returns the code as stored. Raises InvalidData unless it is one of the store's currencies."""
     if not await db.fetchval("select true from store_currencies where currency_code = $1", code.lower()):
         raise InvalidData(f"currency_code: {code} is not a currency of the store; add it there first.")
     return code.lower()
 
 
 async def create_region(db: Db, body: RegionBody) -> str:
-    """A new region with its countries and providers."""
+    """Returns the id of a new region. Raises InvalidData, or Duplicate for a country of another one."""
     currency = await check_currency(db, body.currency_code)
     await check_providers(db, body.payment_providers, body.fulfillment_providers)
     region_id = new_id("reg")
     await db.execute(
-        INSERT,
+        INSERT_REGION,
         region_id,
         body.name,
         currency,
@@ -124,12 +124,12 @@ async def create_region(db: Db, body: RegionBody) -> str:
     )
     changed = await claim_countries(db, region_id, body.countries, replace=False)
     await set_providers(db, region_id, payment=body.payment_providers, fulfillment=body.fulfillment_providers)
-    await announce(db, "region.created", region_id, changed)
+    await emit_region_changes(db, "region.created", region_id, changed)
     return region_id
 
 
 async def update_region(db: Db, region_id: str, body: RegionUpdate) -> None:
-    """Change what the body names; lists replace what was there."""
+    """Change what the body names; lists replace what was there. Raises NotFound, InvalidData or Duplicate."""
     await access_region(db, region_id)
     if body.currency_code is not None:
         body.currency_code = await check_currency(db, body.currency_code)
@@ -139,18 +139,18 @@ async def update_region(db: Db, region_id: str, body: RegionUpdate) -> None:
         raise InvalidData(f"tax_provider_id: there is no tax provider {body.tax_provider_id}.")
     payment, fulfillment, countries = body.payment_providers, body.fulfillment_providers, body.countries
     await check_providers(db, payment or [], fulfillment or [])
-    await db.execute(UPDATE, region_id, sent(body, "currency_code"))
+    await db.execute(UPDATE_REGION, region_id, sent(body, "currency_code"))
     changed = [] if countries is None else await claim_countries(db, region_id, countries, replace=True)
     await set_providers(db, region_id, payment=payment, fulfillment=fulfillment)
-    await announce(db, "region.updated", region_id, changed)
+    await emit_region_changes(db, "region.updated", region_id, changed)
 
 
 async def remove_region(db: Db, region_id: str) -> None:
-    """The region is gone for the API; its countries are free."""
+    """Delete the region; its countries are free. Raises NotFound."""
     await access_region(db, region_id)
     changed = await claim_countries(db, region_id, [], replace=True)
     await db.execute("update regions set deleted_at = now() where id = $1", region_id)
-    await announce(db, "region.deleted", region_id, changed)
+    await emit_region_changes(db, "region.deleted", region_id, changed)
 
 
 # Handlers
@@ -166,7 +166,7 @@ async def post_region(db: Db, region_id: str, body: RegionUpdate) -> str:
 
 
 async def get_fulfillment_options(db: Db, region_id: str) -> str:
-    providers = await db.fetchval(OF_REGION_PROVIDERS, region_id)
+    providers = await db.fetchval(FULFILLMENT_PROVIDERS_OF, region_id)
     if providers is None:
         raise NotFound(f"There is no region {region_id}.")
     options = await options_of(db, providers)

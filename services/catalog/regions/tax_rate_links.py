@@ -1,4 +1,4 @@
-"""What a tax rate is for: products, product types, shipping options of its region. How its answers are chosen, too."""
+"""What a tax rate is for: products, product types and shipping options of its region. Also what its answers show."""
 
 from typing import NamedTuple
 
@@ -75,7 +75,7 @@ class Links(NamedTuple):
     options: list[str] | None = None
 
 
-LOCK = "select region_id from tax_rates where id = $1 for no key update"
+LOCK_RATE = "select region_id from tax_rates where id = $1 for no key update"
 # The following take the rate as $1 and the three kinds of links as $2, $3, $4. A null in an array condition holds for
 # no row, so a kind that is null is left alone.
 MISSING = """
@@ -84,7 +84,7 @@ select
     array(select unnest($2::text[]) except select id from product_types where deleted_at is null order by 1),
     array(select unnest($3::text[]) except select id from shipping_options where deleted_at is null order by 1)
 """
-ADD = """
+ADD_LINKS = """
 with new_products as (
     insert into product_tax_rates (rate_id, product_id) select $1, id from unnest($2::text[]) id order by id
     on conflict do nothing
@@ -95,7 +95,7 @@ with new_products as (
 insert into shipping_tax_rates (rate_id, shipping_option_id) select $1, id from unnest($4::text[]) id order by id
 on conflict do nothing
 """
-REMOVE = """
+REMOVE_LINKS = """
 with gone_products as (
     delete from product_tax_rates where rate_id = $1 and product_id = any($2::text[])
 ), gone_types as (
@@ -103,7 +103,7 @@ with gone_products as (
 )
 delete from shipping_tax_rates where rate_id = $1 and shipping_option_id = any($4::text[])
 """
-KEEP = """
+KEEP_LINKS = """
 with gone_products as (
     delete from product_tax_rates where rate_id = $1 and not product_id = any($2::text[])
 ), gone_types as (
@@ -111,7 +111,7 @@ with gone_products as (
 )
 delete from shipping_tax_rates where rate_id = $1 and not shipping_option_id = any($4::text[])
 """
-OF_OTHER_REGIONS = """
+OPTIONS_OF_OTHER_REGIONS = """
 select s.id from shipping_tax_rates l join shipping_options s on s.id = l.shipping_option_id
 join tax_rates r on r.id = l.rate_id where r.id = $1 and s.region_id <> r.region_id
 """
@@ -138,38 +138,38 @@ ANSWER = {"tax_rate": RATE_ROWS}
 
 async def access_rate(db: Db, rate_id: str) -> str:
     """Lock the rate; returns its region. Raises NotFound."""
-    region: str | None = await db.fetchval(LOCK, rate_id)
+    region: str | None = await db.fetchval(LOCK_RATE, rate_id)
     if region is None:
         raise NotFound(f"There is no tax rate {rate_id}.")
     return region
 
 
 async def add_links(db: Db, rate_id: str, links: Links) -> None:
-    """The rate is for these, too. Raises NotFound for what does not exist, NotAllowed for another region's options."""
+    """Add what the rate is for. Raises NotFound for what does not exist, NotAllowed for another region's options."""
     missing = await db.fetchrow(MISSING, *links)
     for kind, ids in zip(("product", "product type", "shipping option"), missing, strict=True):
         if ids:
             raise NotFound(f"There is no {kind} {', '.join(ids)}.")
-    await db.execute(ADD, rate_id, *links)
+    await db.execute(ADD_LINKS, rate_id, *links)
     await check_options(db, rate_id)
 
 
 async def remove_links(db: Db, rate_id: str, links: Links) -> None:
-    """The rate is not for these."""
-    await db.execute(REMOVE, rate_id, *links)
+    """Remove what the rate is for; what it is not for does not matter."""
+    await db.execute(REMOVE_LINKS, rate_id, *links)
 
 
 async def replace_links(db: Db, rate_id: str, links: Links) -> None:
-    """The rate is for these, and for nothing else of their kinds. Raises as `add_links` does."""
-    await db.execute(KEEP, rate_id, *links)
+    """Let the rate be for these, and for nothing else of their kinds. Raises as `add_links` does."""
+    await db.execute(KEEP_LINKS, rate_id, *links)
     await add_links(db, rate_id, links)
 
 
 async def check_options(db: Db, rate_id: str) -> None:
     """Raises NotAllowed for shipping options of another region."""
-    others = [row["id"] for row in await db.fetch(OF_OTHER_REGIONS, rate_id)]
-    if others:
-        raise NotAllowed(f"shipping_options: {', '.join(others)} of another region than the tax rate.")
+    option_ids = [row["id"] for row in await db.fetch(OPTIONS_OF_OTHER_REGIONS, rate_id)]
+    if option_ids:
+        raise NotAllowed(f"shipping_options: {', '.join(option_ids)} of another region than the tax rate.")
 
 
 async def rate_json(db: Db, rate_id: str, chosen: Selection) -> str:

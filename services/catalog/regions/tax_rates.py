@@ -10,7 +10,7 @@ from services.catalog.regions.tax_rate_links import (
     ANSWER,
     CHOICES,
     FIELDS,
-    LOCK,
+    LOCK_RATE,
     RATE,
     RATE_ROWS,
     SHOWN,
@@ -79,9 +79,9 @@ class TaxRateUpdate(Body):
 LOCK_REGIONS = """
 select id, deleted_at is null as alive from regions where id = any($1::text[]) order by id for no key update
 """
-INSERT = "insert into tax_rates (id, code, name, region_id, rate) values ($1, $2, $3, $4, $5)"
+INSERT_RATE = "insert into tax_rates (id, code, name, region_id, rate) values ($1, $2, $3, $4, $5)"
 # $2: the body as JSON; what it does not name stays.
-UPDATE = """
+UPDATE_RATE = """
 update tax_rates t set
     (code, name, region_id, rate) = (
         select n.code, n.name, n.region_id, n.rate from jsonb_populate_record(t, $2::text::jsonb) n
@@ -92,49 +92,49 @@ where id = $1
 
 
 def links_of(body: TaxRateBody | TaxRateUpdate) -> Links:
-    """What the body says that the rate is for."""
+    """Returns what the body says that the rate is for."""
     return Links(products=body.products, types=body.product_types, options=body.shipping_options)
 
 
-async def access_regions(db: Db, wanted: str | None, *others: str) -> None:
-    """Lock the regions. Raises NotFound unless the one that is wanted exists."""
-    rows = await db.fetch(LOCK_REGIONS, [wanted, *others])
-    if wanted is not None and not any(row["alive"] for row in rows if row["id"] == wanted):
-        raise NotFound(f"region_id: there is no region {wanted}.")
+async def access_regions(db: Db, region_id: str | None, *former: str) -> None:
+    """Lock the region that a rate gets, and those that it was of. Raises NotFound unless the first exists."""
+    rows = await db.fetch(LOCK_REGIONS, [region_id, *former])
+    if region_id is not None and not any(row["alive"] for row in rows if row["id"] == region_id):
+        raise NotFound(f"region_id: there is no region {region_id}.")
 
 
-async def announce(db: Db, *region_ids: str) -> None:
-    """Regions show their rates, and so have changed."""
+async def emit_regions_updated(db: Db, *region_ids: str) -> None:
+    """Emit that regions have changed: they show their rates."""
     await emit_all(db, "region.updated", await each_doc(db, "region", sorted({*region_ids}), REGION_KINDS))
 
 
 async def create_rate(db: Db, body: TaxRateBody) -> str:
-    """A new rate."""
+    """Returns the id of a new rate. Raises NotFound or NotAllowed."""
     await access_regions(db, body.region_id)
     rate_id = new_id("txr")
-    await db.execute(INSERT, rate_id, body.code, body.name, body.region_id, body.rate)
+    await db.execute(INSERT_RATE, rate_id, body.code, body.name, body.region_id, body.rate)
     await replace_links(db, rate_id, links_of(body))
-    await announce(db, body.region_id)
+    await emit_regions_updated(db, body.region_id)
     return rate_id
 
 
 async def update_rate(db: Db, rate_id: str, body: TaxRateUpdate) -> None:
-    """Change what the body names; lists replace what was there."""
+    """Change what the body names; lists replace what was there. Raises NotFound or NotAllowed."""
     former = await access_rate(db, rate_id)
     await access_regions(db, body.region_id, former)
-    await db.execute(UPDATE, rate_id, body.model_dump_json(exclude_unset=True))
+    await db.execute(UPDATE_RATE, rate_id, body.model_dump_json(exclude_unset=True))
     await replace_links(db, rate_id, links_of(body))
-    await announce(db, former, body.region_id or former)
+    await emit_regions_updated(db, former, body.region_id or former)
 
 
 async def remove_rate(db: Db, rate_id: str) -> None:
-    """The rate is gone for good. Nothing happens when there is none."""
-    region_id = await db.fetchval(LOCK, rate_id)
+    """Delete the rate, if it is there."""
+    region_id = await db.fetchval(LOCK_RATE, rate_id)
     if region_id is None:
         return
     await access_regions(db, None, region_id)
     await db.execute("delete from tax_rates where id = $1", rate_id)
-    await announce(db, region_id)
+    await emit_regions_updated(db, region_id)
 
 
 # Handlers
