@@ -97,9 +97,9 @@ SHIPPING_OPTION.relations.update(
 )
 
 
-def constant(value: object) -> Value:
+def constant(value: object, shows: object) -> Value:
     """A relation that is the same in every answer."""
-    return Value(f"'{json.dumps(value)}'::json".replace("{", "{{").replace("}", "}}"))
+    return Value(f"'{json.dumps(value)}'::json".replace("{", "{{").replace("}", "}}"), shows)
 
 
 # What an admin front end asks the store to know which of its pages make sense.
@@ -131,7 +131,12 @@ STORE = Resource(
         "default_sales_channel": One(SALES_CHANNEL, "{t}.id = {p}.default_sales_channel_id"),
         "payment_providers": Many(PROVIDER, "{t}.is_installed", order="{t}.id"),
         "fulfillment_providers": Many(FULFILLMENT_PROVIDER, "{t}.is_installed", order="{t}.id"),
-        "feature_flags": constant([{"key": key, "value": value} for key, value in FEATURE_FLAGS.items()]),
-        "modules": constant([{"module": key, "resolution": value} for key, value in MODULES.items()]),
+        "feature_flags": constant(
+            [{"key": key, "value": value} for key, value in FEATURE_FLAGS.items()], [{"key": str, "value": bool}]
+        ),
+        "modules": constant(
+            [{"module": key, "resolution": value} for key, value in MODULES.items()],
+            [{"module": str, "resolution": str}],
+        ),
     },
 )

@@ -81,9 +81,11 @@ class One:
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """Any JSON expression over the parent `{p}`."""
+    """Any expression over the parent `{p}`. Where its type in Postgres does not tell what the JSON looks like, `shows`
+    does, as a declared answer (schemas.py)."""
 
     sql: str
+    shows: Any = None
 
 
 @dataclass(frozen=True, eq=False)

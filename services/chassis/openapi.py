@@ -170,20 +170,21 @@ def query_parameters(schemas: Mapping[str, Schema]) -> list[dict[str, Any]]:
     parameters = []
     for name, schema in schemas.items():
         line = schema.get("description")
-        plain = {key: value for key, value in schema.items() if key != "description"}
-        if plain.get("type") == "object":
-            for key, of in plain["properties"].items():
+        if schema.get("type") == "object":
+            for key, of in schema["properties"].items():
                 words = COMPARISONS.get(key, key.replace("_", " ")) if of != NUMBER else f"`{OPERATORS[key]}`"
-                parameters.append(parameter(f"{name}[{key}]", of, f"{line or name.replace('_', ' ')}: {words} this."))
-        elif plain.get("type") == "array":
-            parameters.append(parameter(f"{name}[]", plain, line) | {"style": "form", "explode": True})
+                own = of.get("description") or f"{line or name.replace('_', ' ')}: {words} this."
+                parameters.append(parameter(f"{name}[{key}]", of, own))
+        elif schema.get("type") == "array":
+            parameters.append(parameter(f"{name}[]", schema, line) | {"style": "form", "explode": True})
         else:
-            parameters.append(parameter(name, plain, line))
+            parameters.append(parameter(name, schema, line))
     return parameters
 
 
 def parameter(name: str, schema: Schema, line: str | None) -> dict[str, Any]:
-    return {"name": name, "in": "query"} | ({"description": line} if line else {}) | {"schema": schema}
+    plain = {key: value for key, value in schema.items() if key != "description"}
+    return {"name": name, "in": "query"} | ({"description": line} if line else {}) | {"schema": plain}
 
 
 def responses(operation: Operation, components: Components) -> dict[str, Any]:

@@ -332,7 +332,10 @@ class Components:
                     yield from self._relation(resource, other, also, tree, path)
             case Value():
                 column = self._types.get(id(resource), {}).get(key)
-                yield key, column_schema(resource, key, column) if column else {}
+                if relation.shows is not None:
+                    yield key, self.answer(relation.shows)
+                else:
+                    yield key, column_schema(resource, key, column) if column else {}
             case Nested():
                 for each in (key, *relation.also):
                     yield each, {}

@@ -8,22 +8,26 @@ from aiohttp import web
 from pydantic import StringConstraints
 
 from services.catalog import remote
-from services.catalog.answers import chosen, deleted, get_page, listed, one
+from services.catalog.answers import LIVE, chosen, listed, one
 from services.catalog.products.references import UnknownReferences
 from services.catalog.products.stock import store_availability
 from services.catalog.resources import LOCATED_CHANNEL, SALES_CHANNEL
 from services.chassis import copies
 from services.chassis.commands import CommandHandler
 from services.chassis.consumers import Listener
-from services.chassis.db import Db, reading, transaction
+from services.chassis.db import Db, transaction
 from services.chassis.documents import Kind, doc
-from services.chassis.embed import page_query
+from services.chassis.embed import Page
 from services.chassis.errors import NotAllowed, NotFound
-from services.chassis.http import ABSENT, Body, json_bytes, parse
+from services.chassis.http import ABSENT, Body, json_bytes
 from services.chassis.ids import new_id
+from services.chassis.jsons import json_text
 from services.chassis.keys import POOL
+from services.chassis.operations import delete, listing, post, showing
 from services.chassis.outbox import emit
-from services.chassis.params import dates, query_of, search, text
+from services.chassis.params import Query, dates, described, search, text
+from services.chassis.queries import Parameters, page
+from services.chassis.schemas import deleted
 
 Description = Annotated[str, StringConstraints(max_length=10_000)] | None
 
@@ -31,10 +35,14 @@ FILTERS = {
     "id": text("{t}.id"),
     "name": text("{t}.name"),
     "description": text("{t}.description"),
-    "q": search("lower({t}.name) like {q} or lower({t}.description) like {q}"),
+    "q": described(
+        search("lower({t}.name) like {q} or lower({t}.description) like {q}"),
+        "A part of the name or the description, in any case. Whole rows come then, whatever `fields` says, the oldest "
+        "first.",
+    ),
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),
-    "deleted_at": dates("{t}.deleted_at"),
+    "deleted_at": described(dates("{t}.deleted_at"), "Lists deleted channels in place of the others"),
 }
 
 
@@ -45,26 +53,29 @@ class ChannelBody(Body):
     name: str
     description: Description = None
     is_disabled: bool = False
+    """Whether nothing is sold here for the time being."""
 
 
 class ChannelUpdate(Body):
     name: str = ABSENT
     description: Description = None
     is_disabled: bool = ABSENT
+    """Whether nothing is sold here for the time being."""
 
 
 class ProductId(Body):
     id: str
 
 
-class ProductsBody(Body):
+class ChannelProductsBody(Body):
     product_ids: list[ProductId]
+    """Ids of products, each as `{"id": ...}`."""
 
 
-LOCK = "select id from sales_channels where id = $1 and deleted_at is null for no key update"
-INSERT = "insert into sales_channels (id, name, description, is_disabled) values ($1, $2, $3, $4)"
+LOCK_CHANNEL = "select id from sales_channels where id = $1 and deleted_at is null for no key update"
+INSERT_CHANNEL = "insert into sales_channels (id, name, description, is_disabled) values ($1, $2, $3, $4)"
 # $2: the body as JSON; what it does not name stays.
-UPDATE = """
+UPDATE_CHANNEL = """
 update sales_channels t set
     (name, description, is_disabled) = (
         select n.name, n.description, n.is_disabled from jsonb_populate_record(t, $2::text::jsonb) n
@@ -72,84 +83,78 @@ update sales_channels t set
     updated_at = now()
 where id = $1
 """
-DELETE = "update sales_channels set deleted_at = now() where id = $1 and deleted_at is null returning id"
-UNKNOWN = "select unnest($1::text[]) as id except select id from products where deleted_at is null"
-ADD = """
+DELETE_CHANNEL = "update sales_channels set deleted_at = now() where id = $1 and deleted_at is null returning id"
+UNKNOWN_PRODUCTS = "select unnest($1::text[]) as id except select id from products where deleted_at is null"
+ADD_PRODUCTS = """
 insert into product_sales_channels (product_id, sales_channel_id)
 select distinct id, $1 from unnest($2::text[]) id order by id on conflict do nothing
 """
-REMOVE = "delete from product_sales_channels where sales_channel_id = $1 and product_id = any($2::text[])"
+REMOVE_PRODUCTS = "delete from product_sales_channels where sales_channel_id = $1 and product_id = any($2::text[])"
 
 
 async def access_channel(db: Db, channel_id: str) -> None:
     """Lock the channel. Raises NotFound."""
-    if not await db.fetchval(LOCK, channel_id):
+    if not await db.fetchval(LOCK_CHANNEL, channel_id):
         raise NotFound(f"There is no sales channel {channel_id}.")
 
 
 async def create_channel(db: Db, body: ChannelBody) -> str:
-    """A new channel, which offers nothing yet."""
+    """Returns the id of a new channel, which offers nothing yet."""
     channel_id = new_id("sc")
-    await db.execute(INSERT, channel_id, body.name, body.description, body.is_disabled)
+    await db.execute(INSERT_CHANNEL, channel_id, body.name, body.description, body.is_disabled)
     await emit(db, "sales_channel.created", channel_id, await doc(db, "sales_channel", channel_id, CHANNEL_KINDS))
     return channel_id
 
 
 async def update_channel(db: Db, channel_id: str, body: ChannelUpdate) -> None:
-    """Change what the body names."""
+    """Change what the body names. Raises NotFound."""
     await access_channel(db, channel_id)
-    await db.execute(UPDATE, channel_id, body.model_dump_json(exclude_unset=True))
+    await db.execute(UPDATE_CHANNEL, channel_id, body.model_dump_json(exclude_unset=True))
     await emit(db, "sales_channel.updated", channel_id, await doc(db, "sales_channel", channel_id, CHANNEL_KINDS))
 
 
 async def remove_channel(db: Db, channel_id: str) -> None:
-    """The channel is gone for the API. Nothing happens when there is none. Raises NotAllowed for the store's own."""
+    """Delete the channel, if it is there. Raises NotAllowed for the store's own."""
     if await db.fetchval("select true from stores where default_sales_channel_id = $1", channel_id):
         raise NotAllowed("This is the store's default sales channel; orders without another one need it.")
-    if await db.fetchval(DELETE, channel_id):
+    if await db.fetchval(DELETE_CHANNEL, channel_id):
         await emit(db, "sales_channel.deleted", channel_id, await doc(db, "sales_channel", channel_id, CHANNEL_KINDS))
 
 
 async def add_products(db: Db, channel_id: str, product_ids: list[str]) -> None:
-    """The channel offers these, too. Raises UnknownReferences."""
+    """Put products into the channel. Raises NotFound or UnknownReferences."""
     await access_channel(db, channel_id)
-    unknown = sorted(row["id"] for row in await db.fetch(UNKNOWN, product_ids))
+    unknown = sorted(row["id"] for row in await db.fetch(UNKNOWN_PRODUCTS, product_ids))
     if unknown:
         raise UnknownReferences("Products", unknown)
-    await db.execute(ADD, channel_id, product_ids)
+    await db.execute(ADD_PRODUCTS, channel_id, product_ids)
 
 
 async def remove_products(db: Db, channel_id: str, product_ids: list[str]) -> None:
-    """The channel does not offer these."""
+    """Take products out of the channel. Raises NotFound."""
     await access_channel(db, channel_id)
-    await db.execute(REMOVE, channel_id, product_ids)
+    await db.execute(REMOVE_PRODUCTS, channel_id, product_ids)
 
 
-async def get_sales_channels(request: web.Request) -> web.Response:
-    """With a search, whole rows come, whatever `fields` says, the oldest ones first."""
-    query = query_of(request)
-    wanted = {name: value for name, value in query.items() if name != "fields" or "q" not in query}
-    page = page_query(LOCATED_CHANNEL, wanted, FILTERS, limit=20, where=listed(query))
-    if "q" in query and "order" not in query:
-        page = replace(page, order="{t}.created_at, {t}.id")
-    return await get_page(request, "sales_channels", page)
+# Handlers
+
+ALL_CHANNELS = page(LOCATED_CHANNEL, FILTERS, limit=20, where=listed)
+ANSWER = {"sales_channel": SALES_CHANNEL}
 
 
-async def post_sales_channels(request: web.Request) -> web.Response:
-    body = await parse(request, ChannelBody)
-    async with transaction(request) as db:
-        channel_id = await create_channel(db, body)
-        return json_bytes(request, await channel_json(db, channel_id))
+def read_channels(query: Query) -> Page:
+    """With a search, whole rows come, whatever `fields` says, the oldest ones first. Raises InvalidData."""
+    if "q" not in query:
+        return ALL_CHANNELS.read(query)
+    channels = ALL_CHANNELS.read({name: value for name, value in query.items() if name != "fields"})
+    return channels if "order" in query else replace(channels, order="{t}.created_at, {t}.id")
 
 
-async def get_sales_channel(request: web.Request) -> web.Response:
-    """The whole row; parameters are not looked at."""
-    async with reading(request) as db:
-        return json_bytes(request, await channel_json(db, request.match_info["id"]))
+async def post_sales_channels(db: Db, body: ChannelBody) -> str:
+    return await channel_json(db, await create_channel(db, body))
 
 
-async def post_sales_channel(request: web.Request) -> web.Response:
-    channel_id, body = request.match_info["id"], await parse(request, ChannelUpdate)
+async def post_sales_channel(request: web.Request, channel_id: str, body: ChannelUpdate) -> web.Response:
     async with transaction(request) as db:
         await update_channel(db, channel_id, body)
         answer = json_bytes(request, await channel_json(db, channel_id))
@@ -157,36 +162,31 @@ async def post_sales_channel(request: web.Request) -> web.Response:
     return answer
 
 
-async def delete_sales_channel(request: web.Request) -> web.Response:
-    channel_id = request.match_info["id"]
+async def delete_sales_channel(request: web.Request, channel_id: str) -> web.Response:
     async with transaction(request) as db:
         await remove_channel(db, channel_id)
-        answer = deleted(request, channel_id, "sales-channel")
+        answer = json_bytes(request, json_text({"id": channel_id, "object": "sales-channel", "deleted": True}))
     await notify_inventory(request.app, channel_id)
     return answer
 
 
-async def post_products_batch(request: web.Request) -> web.Response:
-    channel_id, body = request.match_info["id"], await parse(request, ProductsBody)
-    async with transaction(request) as db:
-        await add_products(db, channel_id, [product.id for product in body.product_ids])
-        return json_bytes(request, await channel_json(db, channel_id))
+async def post_products_batch(db: Db, channel_id: str, body: ChannelProductsBody) -> str:
+    await add_products(db, channel_id, [product.id for product in body.product_ids])
+    return await channel_json(db, channel_id)
 
 
-async def delete_products_batch(request: web.Request) -> web.Response:
-    channel_id, body = request.match_info["id"], await parse(request, ProductsBody)
-    async with transaction(request) as db:
-        await remove_products(db, channel_id, [product.id for product in body.product_ids])
-        return json_bytes(request, await channel_json(db, channel_id))
+async def delete_products_batch(db: Db, channel_id: str, body: ChannelProductsBody) -> str:
+    await remove_products(db, channel_id, [product.id for product in body.product_ids])
+    return await channel_json(db, channel_id)
 
 
 async def channel_json(db: Db, channel_id: str) -> str:
-    """`{"sales_channel": ...}`."""
+    """`{"sales_channel": ...}` without its locations. Raises NotFound."""
     return await one(db, "sales_channel", SALES_CHANNEL, chosen(SALES_CHANNEL), channel_id)
 
 
 async def notify_inventory(app: web.Application, channel_id: str) -> None:
-    """After the commit: stock locations show the channel as it is, and products what is left for sale."""
+    """Send the inventory the channel as it is, after the commit, and keep what it answers about stock."""
     async with app[POOL].acquire() as db:
         changed = await doc(db, "sales_channel", channel_id, CHANNEL_KINDS)
     reply = await remote.notify_sales_channel(app, changed) if changed["copies"]["sales_channel"] else {}
@@ -196,19 +196,78 @@ async def notify_inventory(app: web.Application, channel_id: str) -> None:
 
 
 async def keep_locations(db: Db, body: dict[str, Any]) -> dict[str, Any]:
-    """The command `sales_channel_locations`: {copies: {kind: [document]}} -> {}. What the event brings, at once."""
+    """The command `sales_channel_locations` {copies: {kind: [document]}} -> {}: stores what its event brings later."""
     await copies.store(db, "sales_channel_location", body["copies"]["sales_channel_location"])
     return {}
 
 
+SOME_PRODUCTS = {"product_ids": [{"id": "prod_01HZX3N5R7T9V1X3Z5B7D9F1H3"}]}
 OPERATIONS = [
-    web.get("/admin/sales-channels", get_sales_channels),
-    web.post("/admin/sales-channels", post_sales_channels),
-    web.get("/admin/sales-channels/{id}", get_sales_channel),
-    web.post("/admin/sales-channels/{id}", post_sales_channel),
-    web.delete("/admin/sales-channels/{id}", delete_sales_channel),
-    web.post("/admin/sales-channels/{id}/products/batch", post_products_batch),
-    web.delete("/admin/sales-channels/{id}/products/batch", delete_products_batch),
+    listing(
+        "/admin/sales-channels",
+        "sales_channels",
+        Parameters(read_channels, ALL_CHANNELS.schemas, ALL_CHANNELS.rows),
+        "List sales channels",
+        description="The newest come first, unless `q` is sent.",
+    ),
+    post(
+        "/admin/sales-channels",
+        post_sales_channels,
+        "Create a sales channel",
+        description="It offers no products yet.",
+        body=ChannelBody,
+        example={"name": "Web shop", "description": "shop.example.com"},
+        answer=ANSWER,
+    ),
+    showing(
+        "/admin/sales-channels/{id}",
+        "sales_channel",
+        SALES_CHANNEL,
+        "Get a sales channel",
+        where=LIVE,
+    ),
+    post(
+        "/admin/sales-channels/{id}",
+        post_sales_channel,
+        "Update a sales channel",
+        description="What is not sent stays. Stock locations show the channel as it is from now on.",
+        body=ChannelUpdate,
+        example={"name": "Web shop", "is_disabled": True},
+        answer=ANSWER,
+        errors=(NotFound,),
+        asks_others=True,
+    ),
+    delete(
+        "/admin/sales-channels/{id}",
+        delete_sales_channel,
+        "Delete a sales channel",
+        description="Refused for the store's default channel. A channel that is not there is no error.",
+        answer=deleted("sales-channel"),
+        errors=(NotAllowed,),
+        asks_others=True,
+    ),
+    post(
+        "/admin/sales-channels/{id}/products/batch",
+        post_products_batch,
+        "Add products to a sales channel",
+        description="Products that are in it already do not matter. When one does not exist, none is added, and the "
+        "refusal lists the unknown ones in `errors`.",
+        body=ChannelProductsBody,
+        example=SOME_PRODUCTS,
+        answer=ANSWER,
+        errors=(NotFound, UnknownReferences),
+        refusal={"errors": [str], "message": str},
+    ),
+    delete(
+        "/admin/sales-channels/{id}/products/batch",
+        delete_products_batch,
+        "Remove products from a sales channel",
+        description="Products that are not in it do not matter.",
+        body=ChannelProductsBody,
+        example=SOME_PRODUCTS,
+        answer=ANSWER,
+        errors=(NotFound,),
+    ),
 ]
 COMMANDS: Mapping[str, CommandHandler] = {"sales_channel_locations": keep_locations}
 LISTENERS: Mapping[str, Listener] = {

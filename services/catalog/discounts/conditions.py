@@ -1,34 +1,32 @@
 """Conditions of discounts: the products or customer groups that a rule is for, or is not for. All have to hold."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from aiohttp import web
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from services.catalog.answers import one
-from services.catalog.discounts import customer_groups
 from services.catalog.discounts.customer_groups import keep_groups, known_groups
 from services.catalog.discounts.rows import (
     CONDITION,
-    DISCOUNT,
-    EXPAND,
     ONCE,
+    SHOWN,
+    SHOWN_ANSWER,
     Discount,
     access_discount,
     announce,
+    discount_json,
     no_discount,
     refusals,
 )
-from services.chassis.db import Db, reading, transaction
-from services.chassis.documents import Docs
-from services.chassis.embed import Selection, one_json, one_query, tree
-from services.chassis.errors import ApiError, Duplicate, InvalidData, NotFound
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.db import Db, transaction
+from services.chassis.embed import Selection, one_json, tree
+from services.chassis.errors import Duplicate, InvalidData, NotFound, Unavailable
+from services.chassis.http import Body, json_bytes
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_text
-from services.chassis.params import query_of
-from services.chassis.schemas import Rows as Row
+from services.chassis.operations import delete, get, post
+from services.chassis.queries import one
 
 FIELDS = ("id", "type", "operator", "discount_rule_id", "created_at", "updated_at")
 TYPES = ("products", "product_types", "product_collections", "product_tags", "customer_groups")
@@ -37,6 +35,8 @@ Operator = Literal["in", "not_in"]
 
 
 class ConditionUpdate(Body):
+    """What a condition names: one of the lists is sent, with one id or more."""
+
     products: list[str] | None = None
     product_types: list[str] | None = None
     product_collections: list[str] | None = None
@@ -66,7 +66,10 @@ class ConditionUpdate(Body):
 
 
 class ConditionBody(ConditionUpdate):
+    """A new condition: one of the lists is sent, with one id or more."""
+
     operator: Operator
+    """Whether the discount is for what is named, or for all the rest."""
 
 
 class RuleCondition(ConditionBody):
@@ -74,20 +77,13 @@ class RuleCondition(ConditionBody):
 
     id: str | None = None
     operator: Operator | None = None  # type: ignore[assignment]  # says more
+    """Whether the discount is for what is named, or for all the rest."""
 
     @model_validator(mode="after")
     def new_ones_have_an_operator(self) -> Self:
         if self.id is None and self.operator is None:
             raise ValueError("a new condition needs an operator")
         return self
-
-
-class ResourceRef(Body):
-    id: str
-
-
-class ResourcesBody(Body):
-    resources: Annotated[list[ResourceRef], Field(min_length=1)]
 
 
 # $1: [{type, id}]
@@ -133,10 +129,6 @@ ADD = """
 with touched as (update discount_conditions set updated_at = now() where id = $1)
 insert into discount_condition_resources (condition_id, resource_id)
 select $1, id from unnest($2::text[]) id order by id on conflict do nothing
-"""
-REMOVE = """
-with touched as (update discount_conditions set updated_at = now() where id = $1)
-delete from discount_condition_resources where condition_id = $1 and resource_id = any($2::text[])
 """
 
 
@@ -187,20 +179,22 @@ async def put_conditions(db: Db, rule_id: str, conditions: Sequence[RuleConditio
     await db.execute(NAME, json_text(resources))
 
 
-async def access_condition(
-    db: Db, discount_id: str, condition_id: str, foreign: type[ApiError] = InvalidData
-) -> tuple[Discount, Any]:
+async def access_condition(db: Db, discount_id: str, condition_id: str) -> tuple[Discount, Any]:
     """Lock the discount, and find the condition: {id, type}.
 
-    Raises NotFound, and `foreign` for a condition of another discount.
+    Raises NotFound, and InvalidData for a condition of another discount.
     """
     found = await access_discount(db, discount_id)
     row = await db.fetchrow(CONDITION_ROW, condition_id)
     if row is None:
         raise no_condition(condition_id)
     if row["discount_rule_id"] != found.rule_id:
-        raise foreign(f"The condition {condition_id} is not one of discount {discount_id}.")
+        raise not_of_discount(condition_id, discount_id)
     return found, row
+
+
+def not_of_discount(condition_id: str, discount_id: str) -> InvalidData:
+    return InvalidData(f"The condition {condition_id} is not one of discount {discount_id}.")
 
 
 def no_condition(condition_id: str) -> NotFound:
@@ -226,21 +220,6 @@ async def update_condition(db: Db, discount_id: str, condition_id: str, body: Co
     await announce(db, found)
 
 
-async def add_resources(db: Db, discount_id: str, condition_id: str, ids: list[str]) -> None:
-    """The condition names these, too. Raises NotFound or InvalidData."""
-    found, condition = await access_condition(db, discount_id, condition_id)
-    await check_resources(db, condition["type"], ids)
-    await db.execute(ADD, condition_id, ids)
-    await announce(db, found)
-
-
-async def remove_resources(db: Db, discount_id: str, condition_id: str, ids: list[str]) -> None:
-    """The condition does not name these. Raises NotFound or InvalidData."""
-    found, _ = await access_condition(db, discount_id, condition_id)
-    await db.execute(REMOVE, condition_id, ids)
-    await announce(db, found)
-
-
 async def remove_condition(db: Db, discount_id: str, condition_id: str) -> None:
     """The condition is gone for good, if it was there. Raises NotFound for one of another discount."""
     found = await access_discount(db, discount_id)
@@ -253,101 +232,98 @@ async def remove_condition(db: Db, discount_id: str, condition_id: str) -> None:
     await announce(db, found, gone=[condition_id])
 
 
-def shown_by(request: web.Request) -> Selection:
-    """How the request wants to see the discount."""
-    return one_query(DISCOUNT, query_of(request), expand=EXPAND)
-
-
-async def groups_named(request: web.Request, ids: list[str]) -> Docs:
-    """The customer groups among what a batch adds to a condition: the condition tells what the ids are of."""
-    async with reading(request) as db:
-        row = await db.fetchrow(CONDITION_ROW, request.match_info["condition_id"])
-    return await known_groups(request.app, ids) if row and row["type"] == customer_groups.KIND + "s" else []
-
-
-async def post_conditions(request: web.Request) -> web.Response:
-    what, body = shown_by(request), await parse(request, ConditionBody)
-    discount_id = request.match_info["id"]
-    groups = await known_groups(request.app, groups_of([body]))
-    async with transaction(request) as db:
-        await keep_groups(db, groups)
-        await add_condition(db, discount_id, body)
-        return json_bytes(request, await one(db, "discount", DISCOUNT, what, discount_id))
-
-
-async def get_condition(request: web.Request) -> web.Response:
-    what = one_query(CONDITION, query_of(request), fields=FIELDS, expand=tree(["discount_rule"]))
-    discount_id, condition_id = request.match_info["id"], request.match_info["condition_id"]
-    async with reading(request) as db:
-        text = await one_json(db, CONDITION, what, OF_DISCOUNT, condition_id, discount_id)
-        if text is None:
-            await refuse(db, discount_id, condition_id)
-        return json_bytes(request, f'{{"discount_condition":{text}}}')
-
-
 async def refuse(db: Db, discount_id: str, condition_id: str) -> None:
     """Raises what is wrong with a pair that does not belong together."""
     if not await db.fetchval("select true from discounts where id = $1 and deleted_at is null", discount_id):
         raise no_discount(discount_id)
     if await db.fetchrow(CONDITION_ROW, condition_id) is None:
         raise no_condition(condition_id)
-    raise InvalidData(f"The condition {condition_id} is not one of discount {discount_id}.")
+    raise not_of_discount(condition_id, discount_id)
 
 
-async def post_condition(request: web.Request) -> web.Response:
-    what, body = shown_by(request), await parse(request, ConditionUpdate)
-    discount_id, condition_id = request.match_info["id"], request.match_info["condition_id"]
+# Handlers
+
+
+async def post_conditions(
+    request: web.Request, discount_id: str, chosen: Selection, body: ConditionBody
+) -> web.Response:
+    groups = await known_groups(request.app, groups_of([body]))
+    async with transaction(request) as db:
+        await keep_groups(db, groups)
+        await add_condition(db, discount_id, body)
+        return json_bytes(request, await discount_json(db, discount_id, chosen))
+
+
+async def get_condition(db: Db, discount_id: str, condition_id: str, chosen: Selection) -> str:
+    text = await one_json(db, CONDITION, chosen, OF_DISCOUNT, condition_id, discount_id)
+    if text is None:
+        await refuse(db, discount_id, condition_id)
+    return f'{{"discount_condition":{text}}}'
+
+
+async def post_condition(
+    request: web.Request, discount_id: str, condition_id: str, chosen: Selection, body: ConditionUpdate
+) -> web.Response:
     groups = await known_groups(request.app, groups_of([body]))
     async with transaction(request) as db:
         await keep_groups(db, groups)
         await update_condition(db, discount_id, condition_id, body)
-        return json_bytes(request, await one(db, "discount", DISCOUNT, what, discount_id))
+        return json_bytes(request, await discount_json(db, discount_id, chosen))
 
 
-async def delete_condition(request: web.Request) -> web.Response:
-    what = shown_by(request)
-    discount_id, condition_id = request.match_info["id"], request.match_info["condition_id"]
-    async with transaction(request) as db:
-        await remove_condition(db, discount_id, condition_id)
-        discount = await one(db, "discount", DISCOUNT, what, discount_id)
-        head = f'{{"id":{json_text(condition_id)},"object":"discount-condition","deleted":true,'
-        return json_bytes(request, head + discount[1:])
+async def delete_condition(db: Db, discount_id: str, condition_id: str, chosen: Selection) -> str:
+    await remove_condition(db, discount_id, condition_id)
+    discount = await discount_json(db, discount_id, chosen)
+    return f'{{"id":{json_text(condition_id)},"object":"discount-condition","deleted":true,' + discount[1:]
 
 
-async def post_resources(request: web.Request) -> web.Response:
-    what, body = shown_by(request), await parse(request, ResourcesBody)
-    discount_id, ids = request.match_info["id"], [resource.id for resource in body.resources]
-    groups = await groups_named(request, ids)
-    async with transaction(request) as db:
-        await keep_groups(db, groups)
-        await add_resources(db, discount_id, request.match_info["condition_id"], ids)
-        return json_bytes(request, await one(db, "discount", DISCOUNT, what, discount_id))
-
-
-async def delete_resources(request: web.Request) -> web.Response:
-    what, body = shown_by(request), await parse(request, ResourcesBody)
-    discount_id, ids = request.match_info["id"], [resource.id for resource in body.resources]
-    async with transaction(request) as db:
-        await remove_resources(db, discount_id, request.match_info["condition_id"], ids)
-        return json_bytes(request, await one(db, "discount", DISCOUNT, what, discount_id))
-
-
-CONDITIONS = "/admin/discounts/{id}/conditions"
-# For the documentation (services/chassis/openapi.py): put together from pieces of JSON.
-ANSWERS = {
-    "delete_condition": {
-        "id": str,
-        "object": "discount-condition",
-        "deleted": True,
-        "discount": Row((DISCOUNT,), narrowed=True),
-    }
-}
-
+CONDITIONS_PATH = "/admin/discounts/{id}/conditions"
+CONDITION_PATH = CONDITIONS_PATH + "/{condition_id}"
+CONDITION_SHOWN = one(CONDITION, fields=FIELDS, expand=tree(["discount_rule"]))
 OPERATIONS = [
-    web.post(CONDITIONS, post_conditions),
-    web.get(CONDITIONS + "/{condition_id}", get_condition),
-    web.post(CONDITIONS + "/{condition_id}", post_condition),
-    web.delete(CONDITIONS + "/{condition_id}", delete_condition),
-    web.post(CONDITIONS + "/{condition_id}/batch", post_resources),
-    web.delete(CONDITIONS + "/{condition_id}/batch", delete_resources),
+    post(
+        CONDITIONS_PATH,
+        post_conditions,
+        "Add a condition to a discount",
+        description="All conditions of a discount have to hold. There is one of each type and operator: another one is "
+        "refused with 422. What it names has to exist.",
+        query=SHOWN,
+        body=ConditionBody,
+        example={"operator": "in", "product_tags": ["ptag_01HZX3V5Y7A9C1E3G5J7M9P1R3"]},
+        answer=SHOWN_ANSWER,
+        errors=(NotFound, Duplicate, Unavailable),
+        asks_others=True,
+    ),
+    get(
+        CONDITION_PATH,
+        get_condition,
+        "Get a condition of a discount",
+        description="What it names has to be asked for in `expand`. A condition of another discount is refused with "
+        "400.",
+        query=CONDITION_SHOWN,
+        answer={"discount_condition": CONDITION_SHOWN.rows},
+        errors=(NotFound, InvalidData),
+    ),
+    post(
+        CONDITION_PATH,
+        post_condition,
+        "Update a condition of a discount",
+        description="Replaces what it names. Its type and its operator stay: a list of another type is refused with "
+        "400, as is a condition of another discount.",
+        query=SHOWN,
+        body=ConditionUpdate,
+        example={"product_tags": ["ptag_01HZX3V5Y7A9C1E3G5J7M9P1R3"]},
+        answer=SHOWN_ANSWER,
+        errors=(NotFound, InvalidData, Unavailable),
+        asks_others=True,
+    ),
+    delete(
+        CONDITION_PATH,
+        delete_condition,
+        "Delete a condition of a discount",
+        description="A condition that is not there is no error; one of another discount is refused with 404.",
+        query=SHOWN,
+        answer={"id": str, "object": "discount-condition", "deleted": True, **SHOWN_ANSWER},
+        errors=(NotFound,),
+    ),
 ]

@@ -1,25 +1,30 @@
 """Further codes of a dynamic discount, for example one per customer: they share its rule and regions, and run out."""
 
-from aiohttp import web
-
-from services.catalog.answers import one
 from services.catalog.bodies import Metadata
 from services.catalog.discounts.discounts import DELETE, Code
-from services.catalog.discounts.rows import DISCOUNT, DISCOUNT_KINDS, WHOLE, access_discount, normalised, refusals
-from services.chassis.db import Db, transaction
+from services.catalog.discounts.rows import (
+    DISCOUNT_KINDS,
+    WHOLE_ANSWER,
+    access_discount,
+    discount_json,
+    normalised,
+    refusals,
+)
+from services.chassis.db import Db
 from services.chassis.documents import doc
-from services.chassis.errors import NotAllowed
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.errors import Duplicate, NotAllowed, NotFound
+from services.chassis.http import Body
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_or_null
+from services.chassis.operations import delete, post
 from services.chassis.outbox import emit
 
 
 class DynamicCodeBody(Body):
-    """`usage_limit` can be any number and is not looked at: a code has the limit of its discount."""
-
     code: Code
+    """What customers enter, in any case. It is kept trimmed and in upper case."""
     usage_limit: float | None = None
+    """Any number, which is not looked at: the code has the limit of its discount."""
     metadata: Metadata = None
 
 
@@ -55,23 +60,37 @@ async def remove_code(db: Db, discount_id: str, code: str) -> None:
     await emit(db, "discount.deleted", code_id, await doc(db, "discount", code_id, DISCOUNT_KINDS))
 
 
-async def post_dynamic_codes(request: web.Request) -> web.Response:
-    """Parameters are not looked at."""
-    body = await parse(request, DynamicCodeBody)
-    async with transaction(request) as db:
-        code_id = await create_code(db, request.match_info["id"], body)
-        return json_bytes(request, await one(db, "discount", DISCOUNT, WHOLE, code_id))
+# Handlers
 
 
-async def delete_dynamic_code(request: web.Request) -> web.Response:
-    """Parameters are not looked at."""
-    discount_id = request.match_info["id"]
-    async with transaction(request) as db:
-        await remove_code(db, discount_id, normalised(request.match_info["code"]))
-        return json_bytes(request, await one(db, "discount", DISCOUNT, WHOLE, discount_id))
+async def post_dynamic_codes(db: Db, discount_id: str, body: DynamicCodeBody) -> str:
+    return await discount_json(db, await create_code(db, discount_id, body))
+
+
+async def delete_dynamic_code(db: Db, discount_id: str, code: str) -> str:
+    await remove_code(db, discount_id, normalised(code))
+    return await discount_json(db, discount_id)
 
 
 OPERATIONS = [
-    web.post("/admin/discounts/{id}/dynamic-codes", post_dynamic_codes),
-    web.delete("/admin/discounts/{id}/dynamic-codes/{code}", delete_dynamic_code),
+    post(
+        "/admin/discounts/{id}/dynamic-codes",
+        post_dynamic_codes,
+        "Make a code of a dynamic discount",
+        description="The code is a discount of its own, which the answer shows. The rule, the regions and the usage "
+        "limit of the dynamic one hold for it, and it runs out after its `valid_duration`. Refused for a discount that "
+        "is not dynamic, and with 422 for a code that another discount has.",
+        body=DynamicCodeBody,
+        example={"code": "ADA-10", "metadata": {"customer": "ada@example.com"}},
+        answer=WHOLE_ANSWER,
+        errors=(NotFound, NotAllowed, Duplicate),
+    ),
+    delete(
+        "/admin/discounts/{id}/dynamic-codes/{code}",
+        delete_dynamic_code,
+        "Delete a code of a dynamic discount",
+        description="Answers the dynamic discount. A code that is not there is no error.",
+        answer=WHOLE_ANSWER,
+        errors=(NotFound,),
+    ),
 ]

@@ -12,6 +12,7 @@ from typing import Any
 
 import asyncpg
 
+from services.catalog import answers
 from services.catalog.discounts import customer_groups
 from services.catalog.discounts.customer_groups import CUSTOMER_GROUP
 from services.catalog.products.conditions import NAMED
@@ -22,6 +23,8 @@ from services.chassis.documents import Kind, docs, each_doc
 from services.chassis.embed import Many, One, Resource, Selection, cols, tree
 from services.chassis.errors import Duplicate, NotFound
 from services.chassis.outbox import emit_all
+from services.chassis.queries import one
+from services.chassis.schemas import Rows
 
 STAMPS = "created_at@ updated_at@ deleted_at@ metadata"
 ALIVE = " and {t}.deleted_at is null"
@@ -62,6 +65,10 @@ DISCOUNT = Resource(
 DISCOUNT.relations["parent_discount"] = One(DISCOUNT, "{t}.id = {p}.parent_discount_id and {t}.deleted_at is null")
 EXPAND = tree(("parent_discount", "regions", "rule.conditions"))
 WHOLE = Selection(tuple(DISCOUNT.columns), EXPAND)
+# The query string of most operations about a discount, and what they answer; some do not look at theirs.
+SHOWN = one(DISCOUNT, expand=EXPAND)
+SHOWN_ANSWER = {"discount": SHOWN.rows}
+WHOLE_ANSWER = {"discount": Rows((DISCOUNT,), EXPAND)}
 
 # Orders look for the groups that a condition names. Its documents come in the events of the discount that the rule was
 # made for.
@@ -115,6 +122,11 @@ def normalised(code: str) -> str:
 def no_discount(id_: str) -> NotFound:
     """The refusal for a discount that is not there."""
     return NotFound(f"There is no discount {id_}.")
+
+
+async def discount_json(db: Db, discount_id: str, chosen: Selection = WHOLE) -> str:
+    """`{"discount": ...}` with what was chosen. Raises NotFound."""
+    return await answers.one(db, "discount", DISCOUNT, chosen, discount_id)
 
 
 async def access_discount(db: Db, discount_id: str) -> Discount:

@@ -10,17 +10,31 @@ from typing import Annotated, Any, Literal
 from aiohttp import web
 from pydantic import BeforeValidator
 
-from services.catalog.answers import deleted, get_page
 from services.catalog.discounts.customer_groups import KIND, keep_groups, known_groups
 from services.catalog.price_lists.prices import ListPriceBody, ListPriceEntry, set_prices
-from services.catalog.price_lists.reads import LISTED, access_list, price_list_json
+from services.catalog.price_lists.reads import EXPAND, LISTED, PRICE_LIST, WRITTEN, access_list, price_list_json
 from services.catalog.products.bodies import IdBody, Text
-from services.chassis.db import Db, reading, transaction
+from services.chassis.db import Db, transaction
 from services.chassis.documents import Docs
-from services.chassis.embed import Selection, merge, page_query, tree
-from services.chassis.http import ABSENT, Body, json_bytes, parse
+from services.chassis.embed import Page, Selection, merge, tree
+from services.chassis.errors import NotFound, Unavailable
+from services.chassis.http import ABSENT, Body, json_bytes
 from services.chassis.ids import new_id
-from services.chassis.params import TEXTS, Bind, Filter, choices, dates, moment, query_of, search, text, texts
+from services.chassis.operations import deletion, listing, post, showing
+from services.chassis.params import (
+    TEXTS,
+    Bind,
+    Filter,
+    Query,
+    choices,
+    dates,
+    described,
+    moment,
+    search,
+    text,
+    texts,
+)
+from services.chassis.queries import Parameters, page
 
 TYPES, STATUSES = ("sale", "override"), ("active", "draft")
 SEARCHED = f"""lower({{t}}.name) like {{q}} or lower({{t}}.description) like {{q}}
@@ -43,12 +57,18 @@ FILTERS: dict[str, Filter] = {
     "description": text("{t}.description"),
     "status": choices("{t}.status", STATUSES, array_only=False),
     "type": choices("{t}.type", TYPES, array_only=False),
-    "customer_groups": Filter(of_groups, TEXTS),
-    "q": search(SEARCHED),
+    "customer_groups": described(
+        Filter(of_groups, TEXTS), "Ids of customer groups: lists for one of them, shown with their groups."
+    ),
+    "q": described(
+        search(SEARCHED),
+        "A part of the name, of the description or of a customer group's name, in any case. Groups are shown, too.",
+    ),
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),
-    "deleted_at": dates("null::timestamptz"),
+    "deleted_at": described(dates("null::timestamptz"), "Finds nothing, for deleted lists are gone"),
 }
+ALL_LISTS = page(LISTED, FILTERS, limit=10)
 
 Type = Literal["sale", "override"]
 Status = Literal["active", "draft"]
@@ -59,24 +79,37 @@ class PriceListBody(Body):
     name: Text
     description: Text
     type: Type
+    """Only a name for people: of either type, the lowest of a variant's prices holds."""
     status: Status = "draft"
+    """The prices of a draft do not hold."""
     starts_at: Moment | None = None
+    """When its prices begin to hold, in UTC where no zone is given. Null: they hold already."""
     ends_at: Moment | None = None
+    """When its prices stop to hold, in UTC where no zone is given. Null: never."""
     includes_tax: bool = False
+    """Whether its prices include taxes. If not, those include them whose region or currency says so."""
     prices: list[ListPriceBody]
     customer_groups: list[IdBody] | None = None
+    """Whose customers it is for, each as `{"id": ...}`. Without any, it is for everybody."""
 
 
 class PriceListUpdate(Body):
     name: Text = ABSENT
     description: Text = ABSENT
     type: Type = ABSENT
+    """Only a name for people: of either type, the lowest of a variant's prices holds."""
     status: Status = ABSENT
+    """The prices of a draft do not hold."""
     starts_at: Moment | None = None
+    """When its prices begin to hold, in UTC where no zone is given. Null: they hold already."""
     ends_at: Moment | None = None
+    """When its prices stop to hold, in UTC where no zone is given. Null: never."""
     includes_tax: bool = ABSENT
+    """Whether its prices include taxes. If not, those include them whose region or currency says so."""
     prices: list[ListPriceEntry] | None = None
+    """Those with the id of a price of the list change it, the others are added. The prices not named stay."""
     customer_groups: list[IdBody] | None = None
+    """Whose customers it is for from now on. An empty list: everybody. Null leaves them."""
 
 
 INSERT = """
@@ -142,48 +175,91 @@ async def update_list(db: Db, list_id: str, body: PriceListUpdate, groups: Docs)
     await set_prices(db, list_id, body.prices or [])
 
 
-async def get_price_lists(request: web.Request) -> web.Response:
-    """A search, or one by customer groups, shows the groups, too."""
-    query = query_of(request)
-    page = page_query(LISTED, query, FILTERS, limit=10)
+async def remove_list(db: Db, list_id: str) -> None:
+    """Delete the list with its prices, if it is there."""
+    await db.execute("delete from price_lists where id = $1", list_id)
+
+
+# Handlers
+
+
+def read_lists(query: Query) -> Page:
+    """A search, or one by customer groups, shows the groups, too. Raises InvalidData."""
+    lists = ALL_LISTS.read(query)
     if query.get("q") or "customer_groups" in query:
-        page = replace(page, chosen=Selection(page.chosen.fields, merge(page.chosen.tree, tree(("customer_groups",)))))
-    return await get_page(request, "price_lists", page)
+        relations = merge(lists.chosen.tree, tree(("customer_groups",)))
+        return replace(lists, chosen=Selection(lists.chosen.fields, relations))
+    return lists
 
 
-async def post_price_lists(request: web.Request) -> web.Response:
-    body = await parse(request, PriceListBody)
+async def post_price_lists(request: web.Request, body: PriceListBody) -> web.Response:
     groups = await known_groups(request.app, group_ids(body))
     async with transaction(request) as db:
         return json_bytes(request, await price_list_json(db, await create_list(db, body, groups)))
 
 
-async def get_price_list(request: web.Request) -> web.Response:
-    """The whole list; parameters are not looked at."""
-    async with reading(request) as db:
-        return json_bytes(request, await price_list_json(db, request.match_info["id"]))
-
-
-async def post_price_list(request: web.Request) -> web.Response:
-    list_id, body = request.match_info["id"], await parse(request, PriceListUpdate)
+async def post_price_list(request: web.Request, list_id: str, body: PriceListUpdate) -> web.Response:
     groups = await known_groups(request.app, group_ids(body))
     async with transaction(request) as db:
         await update_list(db, list_id, body, groups)
         return json_bytes(request, await price_list_json(db, list_id))
 
 
-async def delete_price_list(request: web.Request) -> web.Response:
-    """Its prices go with it. Quiet about an unknown list."""
-    list_id = request.match_info["id"]
-    async with transaction(request) as db:
-        await db.execute("delete from price_lists where id = $1", list_id)
-        return deleted(request, list_id, "price-list")
-
-
 OPERATIONS = [
-    web.get("/admin/price-lists", get_price_lists),
-    web.post("/admin/price-lists", post_price_lists),
-    web.get("/admin/price-lists/{id}", get_price_list),
-    web.post("/admin/price-lists/{id}", post_price_list),
-    web.delete("/admin/price-lists/{id}", delete_price_list),
+    listing(
+        "/admin/price-lists",
+        "price_lists",
+        Parameters(read_lists, ALL_LISTS.schemas, ALL_LISTS.rows),
+        "List price lists",
+        description="The newest come first. Prices and customer groups have to be asked for in `expand`.",
+    ),
+    post(
+        "/admin/price-lists",
+        post_price_lists,
+        "Create a price list",
+        description="It is a draft unless `status` says otherwise. Amounts are in minor units, each in a currency or a "
+        "region. A variant, currency, region or customer group that does not exist is refused with 404.",
+        body=PriceListBody,
+        example={
+            "name": "Summer sale",
+            "description": "Mugs for less",
+            "type": "sale",
+            "status": "active",
+            "starts_at": "2027-06-01T00:00:00Z",
+            "ends_at": "2027-09-01T00:00:00Z",
+            "prices": [{"variant_id": "variant_01HZX3R6V8X0Z2C4E6G8J0M2P4", "currency_code": "eur", "amount": 1900}],
+            "customer_groups": [{"id": "cgrp_01HZX3S9W1Y3A5C7E9G1J3M5P7"}],
+        },
+        answer=WRITTEN,
+        errors=(NotFound, Unavailable),
+        asks_others=True,
+    ),
+    showing("/admin/price-lists/{id}", "price_list", PRICE_LIST, "Get a price list", expand=EXPAND),
+    post(
+        "/admin/price-lists/{id}",
+        post_price_list,
+        "Update a price list",
+        description="What is not sent stays. Prices are changed by id or added, customer groups replaced.",
+        body=PriceListUpdate,
+        example={
+            "ends_at": None,
+            "prices": [
+                {
+                    "id": "ma_01HZX3T2X4Z6B8D0F2H4K6N8Q0",
+                    "variant_id": "variant_01HZX3R6V8X0Z2C4E6G8J0M2P4",
+                    "amount": 1700,
+                }
+            ],
+        },
+        answer=WRITTEN,
+        errors=(NotFound, Unavailable),
+        asks_others=True,
+    ),
+    deletion(
+        "/admin/price-lists/{id}",
+        remove_list,
+        "price-list",
+        "Delete a price list",
+        description="Its prices go with it. A list that is not there is no error.",
+    ),
 ]

@@ -3,17 +3,16 @@
 from collections.abc import Sequence
 from typing import Annotated, Self
 
-import orjson
-from aiohttp import web
 from pydantic import Field, model_validator
 
-from services.catalog.price_lists.reads import access_list, lock_list, price_list_json
+from services.catalog.price_lists.reads import WRITTEN, access_list, lock_list, price_list_json
 from services.catalog.products.bodies import Id, PriceBody
-from services.chassis.db import Db, transaction
+from services.chassis.db import Db
 from services.chassis.errors import NotFound
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.http import Body
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_text
+from services.chassis.operations import delete, post
 
 Ids = Annotated[list[Id], Field(min_length=1)]
 
@@ -29,6 +28,7 @@ class ListPriceEntry(ListPriceBody):
     A price of a region stays there, whatever currency is sent along."""
 
     id: Id | None = None
+    """The price of the list that changes; a new one is added without it."""
 
     @model_validator(mode="after")
     def in_one_place(self) -> Self:
@@ -38,17 +38,20 @@ class ListPriceEntry(ListPriceBody):
         return self
 
 
-class BatchBody(Body):
+class ListPricesBody(Body):
     prices: list[ListPriceEntry]
     override: bool | None = None
+    """Whether the list has no other prices from now on."""
 
 
 class PriceIdsBody(Body):
     price_ids: Ids
+    """Ids of prices of the list."""
 
 
 class ProductIdsBody(Body):
     product_ids: Ids
+    """Ids of products; the list's prices of all their variants are meant."""
 
 
 # $1 variants, $2 currencies, $3 regions: those of each that do not exist.
@@ -134,53 +137,102 @@ async def set_prices(db: Db, list_id: str, entries: Sequence[ListPriceBody], *, 
         await db.execute(ADD, list_id, json_text(rows))
 
 
-def removed(request: web.Request, ids: list[str]) -> web.Response:
+def removed_json(ids: list[str]) -> str:
     """What removing prices answers."""
-    return json_bytes(request, orjson.dumps({"ids": ids, "object": "money-amount", "deleted": True}))
+    return json_text({"ids": ids, "object": "money-amount", "deleted": True})
 
 
-async def remove_found(request: web.Request, statement: str, wanted: str | list[str]) -> web.Response:
+async def remove_prices(db: Db, list_id: str, statement: str, named: str | list[str]) -> str:
     """Remove prices of the list, which need not exist, and say which they were."""
-    list_id = request.match_info["id"]
-    async with transaction(request) as db:
-        await lock_list(db, list_id)
-        return removed(request, [row["id"] for row in await db.fetch(statement, list_id, wanted)])
+    await lock_list(db, list_id)
+    return removed_json([row["id"] for row in await db.fetch(statement, list_id, named)])
 
 
-async def post_prices_batch(request: web.Request) -> web.Response:
-    list_id, body = request.match_info["id"], await parse(request, BatchBody)
-    async with transaction(request) as db:
-        await access_list(db, list_id)
-        await set_prices(db, list_id, body.prices, override=bool(body.override))
-        return json_bytes(request, await price_list_json(db, list_id))
+# Handlers
 
 
-async def delete_prices_batch(request: web.Request) -> web.Response:
+async def post_prices_batch(db: Db, list_id: str, body: ListPricesBody) -> str:
+    await access_list(db, list_id)
+    await set_prices(db, list_id, body.prices, override=bool(body.override))
+    return await price_list_json(db, list_id)
+
+
+async def delete_prices_batch(db: Db, list_id: str, body: PriceIdsBody) -> str:
     """Whatever of the ids is in the list goes; all are answered."""
-    list_id, body = request.match_info["id"], await parse(request, PriceIdsBody)
-    async with transaction(request) as db:
-        await access_list(db, list_id)
-        await db.execute(REMOVE, list_id, body.price_ids)
-        return removed(request, body.price_ids)
+    await access_list(db, list_id)
+    await db.execute(REMOVE, list_id, body.price_ids)
+    return removed_json(body.price_ids)
 
 
-async def delete_products_batch(request: web.Request) -> web.Response:
-    body = await parse(request, ProductIdsBody)
-    return await remove_found(request, REMOVE_OF_PRODUCTS, body.product_ids)
+async def delete_products_batch(db: Db, list_id: str, body: ProductIdsBody) -> str:
+    return await remove_prices(db, list_id, REMOVE_OF_PRODUCTS, body.product_ids)
 
 
-async def delete_product_prices(request: web.Request) -> web.Response:
-    return await remove_found(request, REMOVE_OF_PRODUCTS, [request.match_info["product_id"]])
+async def delete_product_prices(db: Db, list_id: str, product_id: str) -> str:
+    return await remove_prices(db, list_id, REMOVE_OF_PRODUCTS, [product_id])
 
 
-async def delete_variant_prices(request: web.Request) -> web.Response:
-    return await remove_found(request, REMOVE_OF_VARIANT, request.match_info["variant_id"])
+async def delete_variant_prices(db: Db, list_id: str, variant_id: str) -> str:
+    return await remove_prices(db, list_id, REMOVE_OF_VARIANT, variant_id)
 
 
+REMOVED = {"ids": [str], "object": "money-amount", "deleted": True}
 OPERATIONS = [
-    web.post("/admin/price-lists/{id}/prices/batch", post_prices_batch),
-    web.delete("/admin/price-lists/{id}/prices/batch", delete_prices_batch),
-    web.delete("/admin/price-lists/{id}/products/prices/batch", delete_products_batch),
-    web.delete("/admin/price-lists/{id}/products/{product_id}/prices", delete_product_prices),
-    web.delete("/admin/price-lists/{id}/variants/{variant_id}/prices", delete_variant_prices),
+    post(
+        "/admin/price-lists/{id}/prices/batch",
+        post_prices_batch,
+        "Add or change prices of a price list",
+        description="Prices with an id are changed, the others added. With `override` all that are not named go. "
+        "Amounts are in minor units. A variant, currency or region that does not exist is refused with 404.",
+        body=ListPricesBody,
+        example={
+            "prices": [
+                {"variant_id": "variant_01HZX3R6V8X0Z2C4E6G8J0M2P4", "currency_code": "eur", "amount": 1900},
+                {
+                    "variant_id": "variant_01HZX3R6V8X0Z2C4E6G8J0M2P4",
+                    "currency_code": "eur",
+                    "amount": 1700,
+                    "min_quantity": 10,
+                },
+            ],
+            "override": True,
+        },
+        answer=WRITTEN,
+        errors=(NotFound,),
+    ),
+    delete(
+        "/admin/price-lists/{id}/prices/batch",
+        delete_prices_batch,
+        "Remove prices from a price list",
+        description="The answer has all the ids that were sent; those that are no prices of the list do not matter.",
+        body=PriceIdsBody,
+        example={"price_ids": ["ma_01HZX3T2X4Z6B8D0F2H4K6N8Q0"]},
+        answer=REMOVED,
+        errors=(NotFound,),
+    ),
+    delete(
+        "/admin/price-lists/{id}/products/prices/batch",
+        delete_products_batch,
+        "Remove the prices of products from a price list",
+        description="The answer has the ids of the prices that were removed: none for a list or products that do not "
+        "exist.",
+        body=ProductIdsBody,
+        example={"product_ids": ["prod_01HZX3N5R7T9V1X3Z5B7D9F1H3"]},
+        answer=REMOVED,
+    ),
+    delete(
+        "/admin/price-lists/{id}/products/{product_id}/prices",
+        delete_product_prices,
+        "Remove the prices of a product from a price list",
+        description="The prices of all its variants. The answer has their ids: none for a list or a product that does "
+        "not exist.",
+        answer=REMOVED,
+    ),
+    delete(
+        "/admin/price-lists/{id}/variants/{variant_id}/prices",
+        delete_variant_prices,
+        "Remove the prices of a variant from a price list",
+        description="The answer has their ids: none for a list or a variant that does not exist.",
+        answer=REMOVED,
+    ),
 ]

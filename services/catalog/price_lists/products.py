@@ -2,9 +2,7 @@
 
 from dataclasses import replace
 
-from aiohttp import web
-
-from services.catalog.answers import get_page, listed
+from services.catalog.answers import listed
 from services.catalog.products.lists import FILTERS as PRODUCT_FILTERS
 from services.catalog.products.lists import STATUSES, in_place_of_key
 from services.catalog.products.reads import (
@@ -15,8 +13,10 @@ from services.catalog.products.reads import (
     product_resource,
     variant_resource,
 )
-from services.chassis.embed import Many, One, Resource, page_query, tree
-from services.chassis.params import Filter, choices, query_of, texts
+from services.chassis.embed import Many, One, Page, Resource, tree
+from services.chassis.operations import listing
+from services.chassis.params import Filter, Query, choices, described, texts
+from services.chassis.queries import Parameters, page
 
 # $1 is the list.
 PRICE = Resource(
@@ -67,30 +67,36 @@ KNOWN = (
 FILTERS: dict[str, Filter] = {
     **{name: PRODUCT_FILTERS[name] for name in KNOWN},
     "status": choices("{t}.status", STATUSES, array_only=False),
-    "type": texts("{t}.type_id"),
+    "type": described(texts("{t}.type_id"), "Ids of product types."),
 }
 
 
-async def get_price_list_products(request: web.Request) -> web.Response:
-    """An unknown list has no products, which is no error."""
-    query = query_of(request)
+ALL_PRODUCTS = page(
+    PRODUCT,
+    FILTERS,
+    limit=50,
+    fields=tuple(PRODUCT_COLUMNS),
+    expand=TREE,
+    where=lambda query: f"{IN_LIST} and {listed(query)}",
+)
+
+
+def read_products(query: Query, list_id: str) -> Page:
+    """A search shows all columns, and looks at titles and descriptions itself; an empty one is none. Raises
+    InvalidData."""
     searched = bool(query.get("q"))
-    if searched:
-        # A search shows all columns, and looks at titles and descriptions itself.
-        query = {name: value for name, value in query.items() if name not in ("fields", "title", "description")}
-    else:
-        query.pop("q", None)
-    page = page_query(
-        PRODUCT,
-        query,
-        FILTERS,
-        limit=50,
-        fields=tuple(PRODUCT_COLUMNS),
-        expand=TREE,
-        where=f"{IN_LIST} and {listed(query)}",
-        args=(request.match_info["id"],),
+    unread = ("fields", "title", "description") if searched else ("q",)
+    products = ALL_PRODUCTS.read({name: value for name, value in query.items() if name not in unread}, list_id)
+    return products if searched else replace(products, chosen=in_place_of_key(products.chosen))
+
+
+OPERATIONS = [
+    listing(
+        "/admin/price-lists/{id}/products",
+        "products",
+        Parameters(read_products, ALL_PRODUCTS.schemas, ALL_PRODUCTS.rows),
+        "List the products of a price list",
+        description="Products with a variant that has a price in the list. Each variant shows its own prices and those "
+        "of this list. A list that does not exist has no products.",
     )
-    return await get_page(request, "products", page if searched else replace(page, chosen=in_place_of_key(page.chosen)))
-
-
-OPERATIONS = [web.get("/admin/price-lists/{id}/products", get_price_list_products)]
+]

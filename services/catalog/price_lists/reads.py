@@ -6,6 +6,7 @@ from services.catalog.products.reads import PLAIN_LIST, PRICE, PRICE_COLUMNS, VA
 from services.chassis.db import Db
 from services.chassis.embed import Many, One, Resource, Selection, Value, tree
 from services.chassis.errors import NotFound
+from services.chassis.schemas import Rows
 
 COLUMNS = PLAIN_LIST.columns
 VARIANT = Resource("product_variants", VARIANT_COLUMNS)
@@ -16,7 +17,7 @@ LIST_PRICE = Resource(
         "variants": Many(
             VARIANT,
             VARIANT_ON,
-            also={"variant": One(VARIANT, VARIANT_ON), "variant_id": Value("to_json({p}.variant_id)")},
+            also={"variant": One(VARIANT, VARIANT_ON), "variant_id": Value("to_json({p}.variant_id)", str)},
         )
     },
 )
@@ -49,7 +50,10 @@ LISTED = Resource(
         ),
     },
 )
-WHOLE = Selection(tuple(COLUMNS), tree(("prices.variants", "customer_groups")))
+EXPAND = tree(("prices.variants", "customer_groups"))
+WHOLE = Selection(tuple(COLUMNS), EXPAND)
+# The answer to a change of a price list.
+WRITTEN = {"price_list": Rows((PRICE_LIST,), EXPAND)}
 BY_ID = "{t}.id = $1"
 LOCK = "select id from price_lists where id = $1 for no key update"
 

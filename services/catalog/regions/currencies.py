@@ -1,30 +1,34 @@
 """Currencies: the fixed list of those that a store can choose from, and whether prices in one include taxes."""
 
-from aiohttp import web
+from dataclasses import replace
 
-from services.catalog.answers import chosen, get_page, one
+from services.catalog.answers import chosen, one
 from services.catalog.regions.documents import REGION_KINDS
 from services.catalog.resources import CURRENCY
-from services.chassis.db import Db, transaction
+from services.chassis.db import Db
 from services.chassis.documents import each_doc
-from services.chassis.embed import Resource, page_query
+from services.chassis.embed import Page
 from services.chassis.errors import NotFound
-from services.chassis.http import ABSENT, Body, json_bytes, parse
+from services.chassis.http import ABSENT, Body
+from services.chassis.operations import listing, post
 from services.chassis.outbox import emit_all
-from services.chassis.params import flag, query_of, search, text
+from services.chassis.params import Query, described, flag, search, text
+from services.chassis.queries import Parameters, page
 
-# Lists break ties by id; a currency's is its code.
-LISTED = Resource("(select *, code as id from currencies)", CURRENCY.columns)
 FILTERS = {
     "code": text("{t}.code"),
-    "includes_tax": flag("{t}.includes_tax"),
-    "q": search("lower({t}.code) like {q} or lower({t}.name) like {q}"),
+    "includes_tax": described(flag("{t}.includes_tax"), "Whether prices in them include taxes."),
+    "q": described(
+        search("lower({t}.code) like {q} or lower({t}.name) like {q}"), "A part of the code or the name, in any case."
+    ),
 }
+ALL_CURRENCIES = page(CURRENCY, FILTERS, limit=20, order="{t}.code", knows=("limit", "offset", "order"))
 REGIONS_OF = "select id from regions where currency_code = $1 order by id for no key update"
 
 
 class CurrencyUpdate(Body):
     includes_tax: bool = ABSENT
+    """Whether prices in this currency include taxes, unless their price list or region says so itself."""
 
 
 async def update_currency(db: Db, code: str, body: CurrencyUpdate) -> str:
@@ -39,21 +43,33 @@ async def update_currency(db: Db, code: str, body: CurrencyUpdate) -> str:
     return known
 
 
-async def get_currencies(request: web.Request) -> web.Response:
-    page = page_query(
-        LISTED, query_of(request), FILTERS, limit=20, order="{t}.code", knows=("limit", "offset", "order")
-    )
-    return await get_page(request, "currencies", page)
+def read_currencies(query: Query) -> Page:
+    """A page of currencies. Lists break ties by id; a currency's is its code. Raises InvalidData."""
+    currencies = ALL_CURRENCIES.read(query)
+    return replace(currencies, order=currencies.order.replace("{t}.id", "{t}.code"))
 
 
-async def post_currency(request: web.Request) -> web.Response:
-    body = await parse(request, CurrencyUpdate)
-    async with transaction(request) as db:
-        code = await update_currency(db, request.match_info["code"], body)
-        return json_bytes(request, await one(db, "currency", CURRENCY, chosen(CURRENCY), code, "{t}.code = $1"))
+async def post_currency(db: Db, code: str, body: CurrencyUpdate) -> str:
+    known = await update_currency(db, code, body)
+    return await one(db, "currency", CURRENCY, chosen(CURRENCY), known, "{t}.code = $1")
 
 
 OPERATIONS = [
-    web.get("/admin/currencies", get_currencies),
-    web.post("/admin/currencies/{code}", post_currency),
+    listing(
+        "/admin/currencies",
+        "currencies",
+        Parameters(read_currencies, ALL_CURRENCIES.schemas, ALL_CURRENCIES.rows),
+        "List currencies",
+        description="All that there are, whether the store has them or not, by code.",
+    ),
+    post(
+        "/admin/currencies/{code}",
+        post_currency,
+        "Update a currency",
+        description="Says whether prices in it include taxes. The code is taken in any case.",
+        body=CurrencyUpdate,
+        example={"includes_tax": True},
+        answer={"currency": CURRENCY},
+        errors=(NotFound,),
+    ),
 ]

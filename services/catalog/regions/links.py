@@ -1,23 +1,26 @@
-"""What belongs to a region: its countries, which belong to one region only, and its providers; and its events."""
-
-from aiohttp import web
+"""What belongs to a region: its countries, which belong to one region only, and its providers. Its events, too."""
 
 from services.catalog.answers import chosen, one
 from services.catalog.regions.documents import COUNTRIES, REGION_KINDS
 from services.catalog.resources import REGION
 from services.catalog.shipping.documents import SHIPPING_KINDS
-from services.chassis.db import Db, transaction
+from services.chassis.db import Db
 from services.chassis.documents import doc, docs, each_doc
 from services.chassis.embed import tree
 from services.chassis.errors import Duplicate, InvalidData, NotFound
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.http import Body
+from services.chassis.operations import delete, post
 from services.chassis.outbox import emit, emit_all
+from services.chassis.schemas import Rows
 
 EXPAND = tree(REGION.relations)
+# The answer to a change of a region.
+WRITTEN = {"region": Rows((REGION,), EXPAND)}
 
 
 class CountryBody(Body):
     country_code: str
+    """An ISO 3166 code of two letters, in any case."""
 
 
 class ProviderBody(Body):
@@ -29,7 +32,7 @@ LOCK_COUNTRIES = """
 select iso_2, region_id, display_name from countries
 where iso_2 = any($2::text[]) or ($3 and region_id = $1) order by iso_2 for no key update
 """
-CLAIM = """
+CLAIM_COUNTRIES = """
 update countries set region_id = case when iso_2 = any($2::text[]) then $1 end
 where (iso_2 = any($2::text[]) or ($3 and region_id = $1))
   and region_id is distinct from case when iso_2 = any($2::text[]) then $1 end
@@ -59,7 +62,7 @@ ADD_FULFILLMENT = (
 )
 REMOVE_PAYMENT = "delete from region_payment_providers where region_id = $1 and provider_id = $2"
 REMOVE_FULFILLMENT = "delete from region_fulfillment_providers where region_id = $1 and provider_id = $2"
-TOUCH = "update regions set updated_at = now() where id = $1"
+TOUCH_REGION = "update regions set updated_at = now() where id = $1"
 # Options show their region, so they change with it. Locked in the order of their ids, after the region.
 OPTIONS_OF = "select id from shipping_options where region_id = $1 order by id for no key update"
 
@@ -91,19 +94,19 @@ async def claim_countries(db: Db, region_id: str, codes: list[str], *, replace: 
 
     Raises InvalidData for an unknown country, Duplicate for one of another region.
     """
-    wanted = [code.lower() for code in codes]
-    found = {row["iso_2"]: row for row in await db.fetch(LOCK_COUNTRIES, region_id, wanted, replace)}
-    unknown = sorted(set(wanted) - found.keys())
+    codes = [code.lower() for code in codes]
+    countries = {row["iso_2"]: row for row in await db.fetch(LOCK_COUNTRIES, region_id, codes, replace)}
+    unknown = sorted(set(codes) - countries.keys())
     if unknown:
         raise InvalidData(f"countries: there is no country {', '.join(unknown)}; use ISO 3166 codes of two letters.")
-    for code in wanted:
-        if found[code]["region_id"] not in (None, region_id):
-            raise Duplicate(f"{found[code]['display_name']} is in region {found[code]['region_id']} already.")
-    return [row["iso_2"] for row in await db.fetch(CLAIM, region_id, wanted, replace)]
+    for country in (countries[code] for code in codes):
+        if country["region_id"] not in (None, region_id):
+            raise Duplicate(f"{country['display_name']} is in region {country['region_id']} already.")
+    return [row["iso_2"] for row in await db.fetch(CLAIM_COUNTRIES, region_id, codes, replace)]
 
 
-async def announce(db: Db, event: str, region_id: str, countries: list[str]) -> None:
-    """Emit what happened to the region, and to all that shows it."""
+async def emit_region_changes(db: Db, event: str, region_id: str, countries: list[str]) -> None:
+    """Emit what happened to the region, and that what shows it has changed: its shipping options, and `countries`."""
     options = [row["id"] for row in await db.fetch(OPTIONS_OF, region_id)]
     await emit(db, event, region_id, await doc(db, "region", region_id, REGION_KINDS))
     await emit_all(db, "shipping_option.updated", await each_doc(db, "shipping_option", options, SHIPPING_KINDS))
@@ -113,91 +116,131 @@ async def announce(db: Db, event: str, region_id: str, countries: list[str]) -> 
 
 
 async def region_json(db: Db, region_id: str) -> str:
-    """`{"region": ...}` with its relations."""
+    """`{"region": ...}` with its relations. Raises NotFound."""
     return await one(db, "region", REGION, chosen(REGION, EXPAND), region_id)
 
 
 async def add_country(db: Db, region_id: str, code: str) -> None:
-    """The country joins the region, unless it is there."""
+    """Give the region a country, unless it has it. Raises NotFound, InvalidData or Duplicate."""
     await access_region(db, region_id)
     if changed := await claim_countries(db, region_id, [code], replace=False):
         await touch(db, region_id, changed)
 
 
 async def remove_country(db: Db, region_id: str, code: str) -> None:
-    """The country leaves the region, if it is there."""
+    """Take the country from the region, if it has it. Raises NotFound."""
     await access_region(db, region_id)
-    left = "update countries set region_id = null where iso_2 = $2 and region_id = $1 returning iso_2"
-    if changed := await db.fetchval(left, region_id, code.lower()):
+    statement = "update countries set region_id = null where iso_2 = $2 and region_id = $1 returning iso_2"
+    if changed := await db.fetchval(statement, region_id, code.lower()):
         await touch(db, region_id, [changed])
 
 
 async def change_provider(db: Db, region_id: str, statement: str, provider_id: str) -> None:
-    """Add or remove one provider."""
+    """Add or remove one provider. Raises NotFound."""
     await access_region(db, region_id)
     if not (await db.execute(statement, region_id, provider_id)).endswith(" 0"):
         await touch(db, region_id, [])
 
 
 async def touch(db: Db, region_id: str, countries: list[str]) -> None:
-    """What belongs to the region has changed."""
-    await db.execute(TOUCH, region_id)
-    await announce(db, "region.updated", region_id, countries)
+    """Record and emit that what belongs to the region has changed."""
+    await db.execute(TOUCH_REGION, region_id)
+    await emit_region_changes(db, "region.updated", region_id, countries)
 
 
-async def post_country(request: web.Request) -> web.Response:
-    region_id, body = request.match_info["id"], await parse(request, CountryBody)
-    async with transaction(request) as db:
-        await add_country(db, region_id, body.country_code)
-        return json_bytes(request, await region_json(db, region_id))
+# Handlers
 
 
-async def delete_country(request: web.Request) -> web.Response:
-    region_id = request.match_info["id"]
-    async with transaction(request) as db:
-        await remove_country(db, region_id, request.match_info["code"])
-        return json_bytes(request, await region_json(db, region_id))
+async def post_country(db: Db, region_id: str, body: CountryBody) -> str:
+    await add_country(db, region_id, body.country_code)
+    return await region_json(db, region_id)
 
 
-async def post_payment_provider(request: web.Request) -> web.Response:
-    region_id, body = request.match_info["id"], await parse(request, ProviderBody)
-    async with transaction(request) as db:
-        await access_region(db, region_id)
-        if not await db.fetchval("select is_installed from payment_providers where id = $1", body.provider_id):
-            raise NotFound(f"There is no payment provider {body.provider_id}.")
-        await change_provider(db, region_id, ADD_PAYMENT, body.provider_id)
-        return json_bytes(request, await region_json(db, region_id))
+async def delete_country(db: Db, region_id: str, code: str) -> str:
+    await remove_country(db, region_id, code)
+    return await region_json(db, region_id)
 
 
-async def delete_payment_provider(request: web.Request) -> web.Response:
-    region_id = request.match_info["id"]
-    async with transaction(request) as db:
-        await change_provider(db, region_id, REMOVE_PAYMENT, request.match_info["provider_id"])
-        return json_bytes(request, await region_json(db, region_id))
+async def post_payment_provider(db: Db, region_id: str, body: ProviderBody) -> str:
+    await access_region(db, region_id)
+    if not await db.fetchval("select is_installed from payment_providers where id = $1", body.provider_id):
+        raise NotFound(f"There is no payment provider {body.provider_id}.")
+    await change_provider(db, region_id, ADD_PAYMENT, body.provider_id)
+    return await region_json(db, region_id)
 
 
-async def post_fulfillment_provider(request: web.Request) -> web.Response:
-    region_id, body = request.match_info["id"], await parse(request, ProviderBody)
-    async with transaction(request) as db:
-        await access_region(db, region_id)
-        if not await db.fetchval("select true from fulfillment_providers where id = $1", body.provider_id):
-            raise NotFound(f"There is no fulfillment provider {body.provider_id}.")
-        await change_provider(db, region_id, ADD_FULFILLMENT, body.provider_id)
-        return json_bytes(request, await region_json(db, region_id))
+async def delete_payment_provider(db: Db, region_id: str, provider_id: str) -> str:
+    await change_provider(db, region_id, REMOVE_PAYMENT, provider_id)
+    return await region_json(db, region_id)
 
 
-async def delete_fulfillment_provider(request: web.Request) -> web.Response:
-    region_id = request.match_info["id"]
-    async with transaction(request) as db:
-        await change_provider(db, region_id, REMOVE_FULFILLMENT, request.match_info["provider_id"])
-        return json_bytes(request, await region_json(db, region_id))
+async def post_fulfillment_provider(db: Db, region_id: str, body: ProviderBody) -> str:
+    await access_region(db, region_id)
+    if not await db.fetchval("select true from fulfillment_providers where id = $1", body.provider_id):
+        raise NotFound(f"There is no fulfillment provider {body.provider_id}.")
+    await change_provider(db, region_id, ADD_FULFILLMENT, body.provider_id)
+    return await region_json(db, region_id)
+
+
+async def delete_fulfillment_provider(db: Db, region_id: str, provider_id: str) -> str:
+    await change_provider(db, region_id, REMOVE_FULFILLMENT, provider_id)
+    return await region_json(db, region_id)
 
 
 OPERATIONS = [
-    web.post("/admin/regions/{id}/countries", post_country),
-    web.delete("/admin/regions/{id}/countries/{code}", delete_country),
-    web.post("/admin/regions/{id}/payment-providers", post_payment_provider),
-    web.delete("/admin/regions/{id}/payment-providers/{provider_id}", delete_payment_provider),
-    web.post("/admin/regions/{id}/fulfillment-providers", post_fulfillment_provider),
-    web.delete("/admin/regions/{id}/fulfillment-providers/{provider_id}", delete_fulfillment_provider),
+    post(
+        "/admin/regions/{id}/countries",
+        post_country,
+        "Add a country to a region",
+        description="One that the region has is no error; one of another region is refused with 422, a code that does "
+        "not exist with 400.",
+        body=CountryBody,
+        example={"country_code": "at"},
+        answer=WRITTEN,
+        errors=(NotFound, InvalidData, Duplicate),
+    ),
+    delete(
+        "/admin/regions/{id}/countries/{code}",
+        delete_country,
+        "Remove a country from a region",
+        description="The code is taken in any case. A country that the region does not have is no error.",
+        answer=WRITTEN,
+        errors=(NotFound,),
+    ),
+    post(
+        "/admin/regions/{id}/payment-providers",
+        post_payment_provider,
+        "Add a payment provider to a region",
+        description="Refused unless the provider is installed. One that the region has is no error.",
+        body=ProviderBody,
+        example={"provider_id": "manual"},
+        answer=WRITTEN,
+        errors=(NotFound,),
+    ),
+    delete(
+        "/admin/regions/{id}/payment-providers/{provider_id}",
+        delete_payment_provider,
+        "Remove a payment provider from a region",
+        description="One that the region does not have is no error.",
+        answer=WRITTEN,
+        errors=(NotFound,),
+    ),
+    post(
+        "/admin/regions/{id}/fulfillment-providers",
+        post_fulfillment_provider,
+        "Add a fulfillment provider to a region",
+        description="Shipping options of the region can be made for it then. One that the region has is no error.",
+        body=ProviderBody,
+        example={"provider_id": "manual"},
+        answer=WRITTEN,
+        errors=(NotFound,),
+    ),
+    delete(
+        "/admin/regions/{id}/fulfillment-providers/{provider_id}",
+        delete_fulfillment_provider,
+        "Remove a fulfillment provider from a region",
+        description="Shipping options that are there stay. One that the region does not have is no error.",
+        answer=WRITTEN,
+        errors=(NotFound,),
+    ),
 ]

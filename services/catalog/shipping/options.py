@@ -2,36 +2,39 @@
 
 from typing import Any, Literal
 
-from aiohttp import web
 from pydantic import Field
 
-from services.catalog.answers import chosen, deleted, get_page, listed, one
+from services.catalog.answers import LIVE, chosen, listed, one
 from services.catalog.bodies import Amount, Metadata, sent
 from services.catalog.products.reads import PRODUCT
 from services.catalog.resources import SHIPPING_OPTION, SHIPPING_PROFILE
 from services.catalog.shipping.documents import SHIPPING_KINDS
 from services.catalog.shipping.providers import can_calculate
-from services.chassis.db import Db, reading, transaction
+from services.chassis.db import Db
 from services.chassis.documents import doc
-from services.chassis.embed import Many, One, Resource, Value, page_query, tree
+from services.chassis.embed import Many, One, Resource, Value, tree
 from services.chassis.errors import InvalidData, NotFound
-from services.chassis.http import ABSENT, Body, json_bytes, parse
+from services.chassis.http import ABSENT, Body
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_or_null
+from services.chassis.operations import deletion, listing, post, showing
 from services.chassis.outbox import emit
-from services.chassis.params import dates, flag, query_of, search, text, texts
+from services.chassis.params import dates, described, flag, search, text, texts
+from services.chassis.queries import page
+from services.chassis.schemas import Either, Rows
 
 EXPAND = tree(("region", "profile", "requirements"))
+WRITTEN = {"shipping_option": Rows((SHIPPING_OPTION,), EXPAND)}
 FILTERS = {
     "id": texts("{t}.id"),
     "name": text("{t}.name"),
     "region_id": text("{t}.region_id"),
-    "is_return": flag("{t}.is_return"),
-    "admin_only": flag("{t}.admin_only"),
-    "q": search("lower({t}.name) like {q}"),
+    "is_return": described(flag("{t}.is_return"), "Whether they are for what comes back, or for what goes out."),
+    "admin_only": described(flag("{t}.admin_only"), "Whether only users can choose them, or customers, too."),
+    "q": described(search("lower({t}.name) like {q}"), "A part of the name, in any case."),
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),
-    "deleted_at": dates("{t}.deleted_at"),
+    "deleted_at": described(dates("{t}.deleted_at"), "Lists deleted options in place of the others"),
 }
 
 # The option's own tax rates, or else that of its region, where taxes are automatic. {p} is the option.
@@ -67,11 +70,9 @@ TAXED = Resource(
     {
         **SHIPPING_OPTION.relations,
         "profile": One(PROFILE, "{t}.id = {p}.profile_id and {t}.deleted_at is null"),
-        "price_incl_tax": Value(
-            f"to_json(coalesce({{p}}.amount, 0) + case when {{p}}.includes_tax then 0 else {TAX} end)"
-        ),
-        "tax_amount": Value(f"to_json({TAX})"),
-        "tax_rates": Value(RATES),
+        "price_incl_tax": Value(f"coalesce({{p}}.amount, 0) + case when {{p}}.includes_tax then 0 else {TAX} end"),
+        "tax_amount": Value(TAX),
+        "tax_rates": Value(RATES, [{"rate": Either((float, None)), "name": str, "code": Either((str, None))}]),
     },
     always=tree(("price_incl_tax", "tax_amount", "tax_rates")),
 )
@@ -79,35 +80,53 @@ TAXED = Resource(
 
 class RequirementBody(Body):
     type: Literal["min_subtotal", "max_subtotal"]
+    """Whether the cart's net subtotal has to be at least the amount, or below it. Taxes count where the option's amount
+    includes them."""
     amount: Amount
+    """In minor units of the region's currency."""
 
 
 class RequirementUpdate(RequirementBody):
     id: str | None = None
+    """A requirement of the option, which changes; a new one is made without it."""
 
 
-class OptionBody(Body):
+class ShippingOptionBody(Body):
     name: str
     region_id: str
     profile_id: str | None = None
+    """Which products it can ship. Without one: those of the default profile."""
     provider_id: str
+    """A fulfillment provider of the region."""
     price_type: Literal["flat_rate", "calculated"]
+    """Whether it costs `amount`, or what its provider works out for a cart."""
     amount: Amount | None = None
+    """In minor units of the region's currency. A `flat_rate` needs it."""
     data: dict[str, Any]
+    """What the provider needs to know: one of the region's fulfillment options."""
     requirements: list[RequirementBody] = Field(default=[])
+    """Which carts can have it: one of each type at most."""
     is_return: bool = False
+    """Whether it is for what comes back, not for what goes out."""
     admin_only: bool = False
+    """Whether only users can choose it, not customers."""
     includes_tax: bool = False
+    """Whether `amount` includes taxes."""
     metadata: Metadata = None
 
 
-class OptionUpdate(Body):
+class ShippingOptionUpdate(Body):
     requirements: list[RequirementUpdate]
+    """All that the option has from now on: one of each type at most."""
     name: str = ABSENT
     price_type: Literal["flat_rate", "calculated"] = ABSENT
+    """Whether it costs `amount`, or what its provider works out for a cart."""
     amount: Amount = ABSENT
+    """In minor units of the region's currency."""
     admin_only: bool = ABSENT
+    """Whether only users can choose it, not customers."""
     includes_tax: bool = ABSENT
+    """Whether `amount` includes taxes."""
     metadata: Metadata = None
 
 
@@ -181,7 +200,7 @@ async def set_requirements(db: Db, option_id: str, wanted: list[tuple[str, Requi
     await db.execute(SET_REQUIREMENTS, option_id, ids, types, [body.amount for _, body in wanted])
 
 
-async def create_option(db: Db, body: OptionBody) -> str:
+async def create_option(db: Db, body: ShippingOptionBody) -> str:
     """A new option; without a profile it is in the default one."""
     if not await db.fetchval(LOCK_REGION, body.region_id):
         raise NotFound(f"region_id: there is no region {body.region_id}.")
@@ -213,7 +232,7 @@ async def create_option(db: Db, body: OptionBody) -> str:
     return option_id
 
 
-async def update_option(db: Db, option_id: str, body: OptionUpdate) -> None:
+async def update_option(db: Db, option_id: str, body: ShippingOptionUpdate) -> None:
     """Change what the body names; its requirements are all that the option has from now on."""
     provider_id = await access_option(db, option_id)
     check_price(body.price_type, body.amount or 0, provider_id)
@@ -238,48 +257,76 @@ async def remove_option(db: Db, option_id: str) -> None:
         await emit(db, "shipping_option.deleted", option_id, data)
 
 
-async def get_shipping_options(request: web.Request) -> web.Response:
-    query = query_of(request)
-    page = page_query(TAXED, query, FILTERS, limit=50, expand=EXPAND, where=listed(query))
-    return await get_page(request, "shipping_options", page)
-
-
-async def post_shipping_options(request: web.Request) -> web.Response:
-    body = await parse(request, OptionBody)
-    async with transaction(request) as db:
-        option_id = await create_option(db, body)
-        return json_bytes(request, await option_json(db, option_id))
-
-
-async def get_shipping_option(request: web.Request) -> web.Response:
-    """The whole option; parameters are not looked at."""
-    async with reading(request) as db:
-        return json_bytes(request, await option_json(db, request.match_info["id"]))
-
-
-async def post_shipping_option(request: web.Request) -> web.Response:
-    option_id, body = request.match_info["id"], await parse(request, OptionUpdate)
-    async with transaction(request) as db:
-        await update_option(db, option_id, body)
-        return json_bytes(request, await option_json(db, option_id))
-
-
-async def delete_shipping_option(request: web.Request) -> web.Response:
-    option_id = request.match_info["id"]
-    async with transaction(request) as db:
-        await remove_option(db, option_id)
-        return deleted(request, option_id, "shipping-option")
-
-
 async def option_json(db: Db, option_id: str) -> str:
-    """`{"shipping_option": ...}` with its relations."""
+    """`{"shipping_option": ...}` with its relations. Raises NotFound."""
     return await one(db, "shipping_option", SHIPPING_OPTION, chosen(SHIPPING_OPTION, EXPAND), option_id)
 
 
+# Handlers
+
+
+async def post_shipping_options(db: Db, body: ShippingOptionBody) -> str:
+    return await option_json(db, await create_option(db, body))
+
+
+async def post_shipping_option(db: Db, option_id: str, body: ShippingOptionUpdate) -> str:
+    await update_option(db, option_id, body)
+    return await option_json(db, option_id)
+
+
 OPERATIONS = [
-    web.get("/admin/shipping-options", get_shipping_options),
-    web.post("/admin/shipping-options", post_shipping_options),
-    web.get("/admin/shipping-options/{id}", get_shipping_option),
-    web.post("/admin/shipping-options/{id}", post_shipping_option),
-    web.delete("/admin/shipping-options/{id}", delete_shipping_option),
+    listing(
+        "/admin/shipping-options",
+        "shipping_options",
+        page(TAXED, FILTERS, limit=50, expand=EXPAND, where=listed),
+        "List shipping options",
+        description="The newest come first, each with its price and tax by the rates of this moment.",
+    ),
+    post(
+        "/admin/shipping-options",
+        post_shipping_options,
+        "Create a shipping option",
+        description="A region or a profile that does not exist is refused with 404; a provider that the region does "
+        "not have, a `calculated` price of a provider that cannot calculate, and a `flat_rate` without an amount "
+        "with 400.",
+        body=ShippingOptionBody,
+        example={
+            "name": "Standard",
+            "region_id": "reg_01HZX3M7N9Q1S3V5X7Z9B1D3F5",
+            "provider_id": "manual",
+            "price_type": "flat_rate",
+            "amount": 490,
+            "data": {"id": "manual-fulfillment"},
+            "requirements": [{"type": "max_subtotal", "amount": 5000}],
+        },
+        answer=WRITTEN,
+        errors=(NotFound, InvalidData),
+    ),
+    showing(
+        "/admin/shipping-options/{id}",
+        "shipping_option",
+        SHIPPING_OPTION,
+        "Get a shipping option",
+        description="Without the price with its tax, which lists show.",
+        expand=EXPAND,
+        where=LIVE,
+    ),
+    post(
+        "/admin/shipping-options/{id}",
+        post_shipping_option,
+        "Update a shipping option",
+        description="Requirements have to be sent, and replace those that are there; what else is not sent stays. "
+        "Shipping methods that were made of the option stay as they are.",
+        body=ShippingOptionUpdate,
+        example={"amount": 590, "requirements": []},
+        answer=WRITTEN,
+        errors=(NotFound, InvalidData),
+    ),
+    deletion(
+        "/admin/shipping-options/{id}",
+        remove_option,
+        "shipping-option",
+        "Delete a shipping option",
+        description="Shipping methods that were made of it stay. An option that is not there is no error.",
+    ),
 ]

@@ -2,22 +2,22 @@
 
 from typing import Literal
 
-from aiohttp import web
-
-from services.catalog.answers import chosen, deleted, one
+from services.catalog.answers import LIVE, chosen, one
 from services.catalog.bodies import Metadata, sent
 from services.catalog.products.documents import PRODUCT_KINDS
 from services.catalog.products.reads import PLAIN_PRODUCT
 from services.catalog.resources import SHIPPING_OPTION, SHIPPING_PROFILE
 from services.catalog.shipping.documents import SHIPPING_KINDS
-from services.chassis.db import Db, reading, transaction
+from services.chassis.db import Db
 from services.chassis.documents import doc, each_doc
 from services.chassis.embed import Many, Resource, page_sql, tree
 from services.chassis.errors import NotAllowed, NotFound
-from services.chassis.http import ABSENT, Body, json_bytes, parse
+from services.chassis.http import ABSENT, Body
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_or_null
+from services.chassis.operations import deletion, get, post, showing
 from services.chassis.outbox import emit, emit_all
+from services.chassis.schemas import Rows
 
 WITH_CONTENTS = Resource(
     SHIPPING_PROFILE.table,
@@ -34,18 +34,22 @@ EXPAND = tree(("products", "shipping_options"))
 Type = Literal["default", "gift_card", "custom"]
 
 
-class ProfileBody(Body):
+class ShippingProfileBody(Body):
     name: str
     type: Type
+    """`default` for products that name no other profile, `gift_card` for gift cards."""
     metadata: Metadata = None
 
 
-class ProfileUpdate(Body):
+class ShippingProfileUpdate(Body):
     name: str = ABSENT
     type: Type = ABSENT
+    """`default` for products that name no other profile, `gift_card` for gift cards."""
     metadata: Metadata = None
     products: list[str] | None = None
+    """Ids of products that move to this profile. Those that are in it stay."""
     shipping_options: list[str] | None = None
+    """Ids of shipping options that move to this profile. Those that are in it stay."""
 
 
 INSERT = "insert into shipping_profiles (id, name, type, metadata) values ($1, $2, $3, $4::text::jsonb)"
@@ -90,7 +94,7 @@ async def access_profile(db: Db, profile_id: str) -> tuple[str, bool]:
     return types[profile_id], len(types) == 1 and types[profile_id] != "custom"
 
 
-async def create_profile(db: Db, body: ProfileBody) -> str:
+async def create_profile(db: Db, body: ShippingProfileBody) -> str:
     """A new profile without contents."""
     profile_id = new_id("sp")
     await db.execute(INSERT, profile_id, body.name, body.type, json_or_null(body.metadata))
@@ -99,7 +103,7 @@ async def create_profile(db: Db, body: ProfileBody) -> str:
     return profile_id
 
 
-async def update_profile(db: Db, profile_id: str, body: ProfileUpdate) -> None:
+async def update_profile(db: Db, profile_id: str, body: ShippingProfileUpdate) -> None:
     """Change what the body names, and move the products and options to this profile."""
     type_, needed = await access_profile(db, profile_id)
     if needed and body.type not in (None, type_):
@@ -139,53 +143,72 @@ async def remove_profile(db: Db, profile_id: str) -> None:
     await emit(db, "shipping_profile.deleted", profile_id, data)
 
 
-async def get_shipping_profiles(request: web.Request) -> web.Response:
-    """The first ten; parameters are not looked at."""
-    async with reading(request) as db:
-        rows, _ = await db.fetchrow(FIRST)
-    return json_bytes(request, f'{{"shipping_profiles":{rows}}}')
-
-
-async def post_shipping_profiles(request: web.Request) -> web.Response:
-    body = await parse(request, ProfileBody)
-    async with transaction(request) as db:
-        profile_id = await create_profile(db, body)
-        what = chosen(SHIPPING_PROFILE)
-        return json_bytes(request, await one(db, "shipping_profile", SHIPPING_PROFILE, what, profile_id))
-
-
-async def get_shipping_profile(request: web.Request) -> web.Response:
-    """The whole profile; parameters are not looked at."""
-    async with reading(request) as db:
-        return json_bytes(request, await profile_json(db, request.match_info["id"]))
-
-
-async def post_shipping_profile(request: web.Request) -> web.Response:
-    profile_id, body = request.match_info["id"], await parse(request, ProfileUpdate)
-    async with transaction(request) as db:
-        await update_profile(db, profile_id, body)
-        return json_bytes(request, await profile_json(db, profile_id))
-
-
-async def delete_shipping_profile(request: web.Request) -> web.Response:
-    profile_id = request.match_info["id"]
-    async with transaction(request) as db:
-        await remove_profile(db, profile_id)
-        return deleted(request, profile_id, "shipping_profile")
-
-
 async def profile_json(db: Db, profile_id: str) -> str:
-    """`{"shipping_profile": ...}` with its contents."""
+    """`{"shipping_profile": ...}` with its contents. Raises NotFound."""
     return await one(db, "shipping_profile", WITH_CONTENTS, chosen(WITH_CONTENTS, EXPAND), profile_id)
 
 
-# For the documentation (services/chassis/openapi.py): what the statement above makes.
-ANSWERS = {"get_shipping_profiles": {"shipping_profiles": [SHIPPING_PROFILE]}}
+# Handlers
+
+
+async def get_shipping_profiles(db: Db) -> str:
+    rows, _ = await db.fetchrow(FIRST)
+    return f'{{"shipping_profiles":{rows}}}'
+
+
+async def post_shipping_profiles(db: Db, body: ShippingProfileBody) -> str:
+    profile_id = await create_profile(db, body)
+    return await one(db, "shipping_profile", SHIPPING_PROFILE, chosen(SHIPPING_PROFILE), profile_id)
+
+
+async def post_shipping_profile(db: Db, profile_id: str, body: ShippingProfileUpdate) -> str:
+    await update_profile(db, profile_id, body)
+    return await profile_json(db, profile_id)
+
 
 OPERATIONS = [
-    web.get("/admin/shipping-profiles", get_shipping_profiles),
-    web.post("/admin/shipping-profiles", post_shipping_profiles),
-    web.get("/admin/shipping-profiles/{id}", get_shipping_profile),
-    web.post("/admin/shipping-profiles/{id}", post_shipping_profile),
-    web.delete("/admin/shipping-profiles/{id}", delete_shipping_profile),
+    get(
+        "/admin/shipping-profiles",
+        get_shipping_profiles,
+        "List shipping profiles",
+        description="The ten oldest.",
+        answer={"shipping_profiles": [SHIPPING_PROFILE]},
+    ),
+    post(
+        "/admin/shipping-profiles",
+        post_shipping_profiles,
+        "Create a shipping profile",
+        description="Nothing is in it yet: products and shipping options are moved to it by an update.",
+        body=ShippingProfileBody,
+        example={"name": "Bulky goods", "type": "custom"},
+        answer={"shipping_profile": SHIPPING_PROFILE},
+    ),
+    showing(
+        "/admin/shipping-profiles/{id}",
+        "shipping_profile",
+        WITH_CONTENTS,
+        "Get a shipping profile",
+        description="With all its products and shipping options.",
+        expand=EXPAND,
+        where=LIVE,
+    ),
+    post(
+        "/admin/shipping-profiles/{id}",
+        post_shipping_profile,
+        "Update a shipping profile",
+        description="What is not sent stays. The only profile of type `default` or `gift_card` keeps its type.",
+        body=ShippingProfileUpdate,
+        example={"products": ["prod_01HZX3N5R7T9V1X3Z5B7D9F1H3"]},
+        answer={"shipping_profile": Rows((WITH_CONTENTS,), EXPAND)},
+        errors=(NotFound, NotAllowed),
+    ),
+    deletion(
+        "/admin/shipping-profiles/{id}",
+        remove_profile,
+        "shipping_profile",
+        "Delete a shipping profile",
+        description="Refused for the only one of type `default` or `gift_card`. What is in it keeps its id. A profile "
+        "that is not there is no error.",
+        errors=(NotAllowed,),
+    ),
 ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.catalog.discounts import discounts
+from services.catalog.discounts import discounts, regions
 from services.catalog.discounts.discounts import DiscountBody, DiscountUpdate
 from tests.support.client import Client
 from tests.support.database import events, reads, rolled_back
@@ -254,8 +254,8 @@ async def test_every_change_is_told_with_the_discount_as_it_is(stack: Stack, cat
     async with rolled_back(stack) as db:
         discount_id = await discounts.create_discount(db, DiscountBody(**discount_body(region)))
         await discounts.update_discount(db, discount_id, DiscountUpdate(is_disabled=True))
-        await discounts.remove_region(db, discount_id, region["id"])
-        await discounts.remove_region(db, discount_id, region["id"])
+        await regions.remove_region(db, discount_id, region["id"])
+        await regions.remove_region(db, discount_id, region["id"])
         await discounts.remove_discount(db, discount_id)
         await discounts.remove_discount(db, discount_id)
         told = [event for event in await events(db) if event[1] == discount_id]

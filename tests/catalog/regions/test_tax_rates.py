@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.catalog.regions import tax_rates
-from services.catalog.regions.tax_rates import RateBody, RateUpdate
+from services.catalog.regions.tax_rates import TaxRateBody, TaxRateUpdate
 from tests.support.client import Client
 from tests.support.database import events, reads, rolled_back
 from tests.support.factories.regions import another_region, make_option, make_product, make_region
@@ -262,8 +262,8 @@ async def test_regions_show_their_rates_and_are_announced(stack: Stack, catalog:
     region = await make_region(catalog)
     other = await another_region(catalog, countries=["fr"])
     async with rolled_back(stack) as db:
-        rate_id = await tax_rates.create_rate(db, RateBody(code="x", name="X", region_id=region["id"], rate=7))
-        await tax_rates.update_rate(db, rate_id, RateUpdate(region_id=other["id"]))
+        rate_id = await tax_rates.create_rate(db, TaxRateBody(code="x", name="X", region_id=region["id"], rate=7))
+        await tax_rates.update_rate(db, rate_id, TaxRateUpdate(region_id=other["id"]))
         await tax_rates.remove_rate(db, rate_id)
         sent = await events(db)
     told = [(name, id_, len(data["copies"]["region"][0]["related"]["tax_rates"])) for name, id_, data in sent]

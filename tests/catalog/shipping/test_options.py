@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.catalog.shipping import options as shipping_options
-from services.catalog.shipping.options import OptionBody, OptionUpdate
+from services.catalog.shipping.options import ShippingOptionBody, ShippingOptionUpdate
 from tests.support.client import Client
 from tests.support.database import events, reads, rolled_back
 from tests.support.factories.regions import OPTION, another_region, make_option, make_product, make_region
@@ -320,9 +320,9 @@ async def test_changes_are_announced(stack: Stack, catalog: Client) -> None:
     region = await make_region(catalog)
     async with rolled_back(stack) as db:
         id_ = await shipping_options.create_option(
-            db, OptionBody.model_validate(create(region_id=region["id"], requirements=[MIN]))
+            db, ShippingOptionBody.model_validate(create(region_id=region["id"], requirements=[MIN]))
         )
-        await shipping_options.update_option(db, id_, OptionUpdate(requirements=[], name="Slow"))
+        await shipping_options.update_option(db, id_, ShippingOptionUpdate(requirements=[], name="Slow"))
         await shipping_options.remove_option(db, id_)
         await shipping_options.remove_option(db, id_)
         sent = await events(db)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.catalog.shipping import profiles as shipping_profiles
-from services.catalog.shipping.profiles import ProfileUpdate
+from services.catalog.shipping.profiles import ShippingProfileUpdate
 from tests.support.client import Client
 from tests.support.database import events, reads, rolled_back
 from tests.support.factories.regions import make_option, make_product, make_region
@@ -181,7 +181,7 @@ async def test_changes_are_announced_with_what_shows_them(stack: Stack, catalog:
     product = await make_product(catalog, [])
     bulky = await make_profile(catalog)
     async with rolled_back(stack) as db:
-        body = ProfileUpdate(shipping_options=[option["id"]], products=[product["id"]])
+        body = ShippingProfileUpdate(shipping_options=[option["id"]], products=[product["id"]])
         await shipping_profiles.update_profile(db, bulky["id"], body)
         sent = await events(db)
     assert [(name, aggregate) for name, aggregate, _ in sent] == [
