@@ -35,7 +35,7 @@ async def post_book(db: Db, shelf_id: str, chosen: Selection, body: BookBody) ->
     if body.title == "banned":
         raise NotAllowed("This book is banned.")
     book_id = await db.fetchval(
-        "insert into books (id, shelf_id, title) values ('book_' || (select count(*) + 1 from books), $1, $2) returning id",
+        "insert into books (id, shelf_id, title) select 'book_' || count(*) + 1, $1, $2 from books returning id",
         shelf_id,
         body.title,
     )
