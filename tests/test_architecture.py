@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
 from services.chassis.settings import Settings
 
@@ -95,23 +94,3 @@ def test_other_services_are_asked_in_remote(path: Path) -> None:
             assert not ASKING & {alias.name for alias in node.names}
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             assert (node.value.id, node.attr) not in {("commands", name) for name in ASKING}
-
-
-@pytest.mark.parametrize("name", SERVICES)
-def test_handlers_are_named_for_their_method(name: str) -> None:
-    service = importlib.import_module(f"services.{name}.service").SERVICE
-    assert service.operations
-    for route in service.operations:
-        assert isinstance(route, web.RouteDef)
-        handler = getattr(route.handler, "__name__", "")
-        assert handler.startswith(f"{route.method.lower()}_"), (route.path, handler)
-        assert route.path.startswith(("/admin/", "/store/", "/webhooks/"))
-
-
-def test_every_operation_is_routed_once() -> None:
-    seen: set[tuple[str, str]] = set()
-    for name in SERVICES:
-        for route in importlib.import_module(f"services.{name}.service").SERVICE.operations:
-            key = (route.method, route.path)
-            assert key not in seen, key
-            seen.add(key)
