@@ -65,7 +65,7 @@ def reset_key(session_secret: str, password_hash: str) -> str:
 
 
 async def offer_reset(db: Db, email: str, session_secret: str, admin_url: str | None = None) -> None:
-    """Mail a token, or announce it to whoever sends mails here (emails.py); nothing when nobody has the email."""
+    """Mail a token, or emit it to whoever sends mails here (emails.py); nothing when nobody has the email."""
     user = await db.fetchrow(FIND, email)
     if user is None:
         return
