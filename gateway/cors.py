@@ -28,7 +28,8 @@ def allowed(request: web.Request, origins: frozenset[str]) -> dict[str, str]:
 
 
 def preflight(request: web.Request, origins: frozenset[str]) -> web.Response | None:
-    """The answer to a browser that asks before it sends; None when this is no such question, or he may not."""
+    """The answer to a browser that asks before it sends; None when this is no such question, or not to
+    be granted."""
     if request.method != hdrs.METH_OPTIONS or hdrs.ACCESS_CONTROL_REQUEST_METHOD not in request.headers:
         return None
     if not allowed(request, origins):

@@ -1,4 +1,4 @@
-"""Invites: a mail that lets somebody make himself a user, with a role that was chosen for him.
+"""Invites: a mail that makes somebody a user, with a role that was chosen before.
 
 The token in it is derived from the invite's row and our secret, and kept nowhere; sending it again makes a new version,
 and the old token worthless.

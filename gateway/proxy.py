@@ -44,7 +44,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "PUT", "PATCH"})
 FILE = re.compile(r"/store/uploads/[A-Za-z0-9][A-Za-z0-9._-]*")
 # The cart of a swap: whoever has its id is its customer.
 CART = re.compile(r"/store/carts/[A-Za-z0-9_]+/(?:shipping-methods|payment-sessions|complete)")
-# What payment providers tell: payments decides by the signature. None of it is large.
+# What payment providers send: payments decides by the signature. None of it is large.
 WEBHOOKS = {"/webhooks/stripe": "payments"}
 WEBHOOK_BYTES = 256 * 1024
 VISITOR = Caller("visitor", "visitor")  # services answer nothing unsigned; no user has such an id
@@ -262,8 +262,8 @@ async def returned(request: web.Request, service: str, answer: ClientResponse) -
 
 
 async def streamed(request: web.Request, answer: ClientResponse, response: web.StreamResponse) -> web.StreamResponse:
-    """Pass the answer on chunk by chunk. What breaks off here is broken off at the client, too: he must not take half
-    an answer for a whole one."""
+    """Pass the answer on chunk by chunk. What breaks off here is broken off at the client, too: half an answer
+    must not be taken for a whole one."""
     response.content_length = answer.content_length
     await response.prepare(request)
     try:

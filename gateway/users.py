@@ -71,13 +71,13 @@ class UserChanges(Body):
 
 # Actions and reads
 
-INSERT = """
+INSERT_USER = """
 insert into users (id, email, password_hash, first_name, last_name, role) values ($1, $2, $3, $4, $5, $6)
 on conflict (email) where deleted_at is null do nothing
 returning id
 """
 # $2, $4, $7: whether first_name, last_name and the API token change; $11 the keys of metadata to remove.
-UPDATE = """
+UPDATE_USER = """
 update users set
     first_name = case when $2 then $3 else first_name end,
     last_name = case when $4 then $5 else last_name end,
@@ -90,7 +90,7 @@ update users set
 where id = $1 and deleted_at is null
 returning id
 """
-DELETE = """
+DELETE_USER = """
 with gone as (
     update users set deleted_at = now(), updated_at = now(), api_token_digest = null, api_token_hint = null
     where id = $1 and deleted_at is null
@@ -127,7 +127,7 @@ async def create_user(
 ) -> str:
     """The id of the new user. Raises InvalidData when somebody has the email."""
     user_id = new_id("usr")
-    if not await db.fetchval(INSERT, user_id, email.lower(), password_hash, first_name, last_name, role):
+    if not await db.fetchval(INSERT_USER, user_id, email.lower(), password_hash, first_name, last_name, role):
         raise InvalidData("A user with this email exists already.")
     await emit_user(db, "user.created", user_id)
     return user_id
@@ -163,8 +163,8 @@ async def update_user(db: Db, user_id: str, changes: UserChanges, api_token_dige
         return
     metadata, removed = merging(changes.metadata)
     try:
-        found = await db.fetchval(
-            UPDATE,
+        updated = await db.fetchval(
+            UPDATE_USER,
             user_id,
             "first_name" in sent,
             changes.first_name,
@@ -179,14 +179,14 @@ async def update_user(db: Db, user_id: str, changes: UserChanges, api_token_dige
         )
     except asyncpg.UniqueViolationError:
         raise InvalidData("This API token cannot be used; choose another one.") from None
-    if not found:
+    if not updated:
         raise NotFound(f"There is no user {user_id}.")
     await emit_user(db, "user.updated", user_id)
 
 
 async def remove_user(db: Db, user_id: str) -> None:
-    """Sign the user out everywhere and hide him; his email is free again. Deleting nobody is fine."""
-    if await db.fetchval(DELETE, user_id):
+    """Sign the user out everywhere and hide the row; the email is free again. Deleting nobody is fine."""
+    if await db.fetchval(DELETE_USER, user_id):
         await emit_user(db, "user.deleted", user_id)
 
 
@@ -198,8 +198,8 @@ async def access_user(db: Db, user_id: str) -> None:
 
 async def user_json(db: Db, user_id: str) -> str | None:
     """`{"user": {...}}`, or None when there is no such user."""
-    found = await one_json(db, USER, one_query(USER, {}), "{t}.id = $1 and {t}.deleted_at is null", user_id)
-    return None if found is None else f'{{"user":{found}}}'
+    user = await one_json(db, USER, one_query(USER, {}), "{t}.id = $1 and {t}.deleted_at is null", user_id)
+    return None if user is None else f'{{"user":{user}}}'
 
 
 # Handlers
