@@ -1,5 +1,6 @@
 """`python -m gateway` serves; with `migrate` it brings its database up to date, makes the first user, and exits."""
 
-from gateway.app import main
+from gateway.service import SERVICE
+from services.chassis.service import main
 
-main()
+main(SERVICE)

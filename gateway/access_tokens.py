@@ -25,10 +25,10 @@ Scope = Literal["read_order", "write_order"]
 TOKEN = Resource("access_tokens", cols("id name created_by created_at@", scopes="{t}.scopes", token="{t}.hint"))  # noqa: S106
 FILTERS = {"q": search("lower({t}.name) like {q}"), "created_at": dates("{t}.created_at")}
 
-INSERT = """
+INSERT_ROW = """
 insert into access_tokens (id, name, scopes, digest, hint, created_by) values ($1, $2, $3, $4, $5, $6)
 """
-DELETE = "delete from access_tokens where id = $1"
+DELETE_ROW = "delete from access_tokens where id = $1"
 
 
 class TokenBody(Body):
@@ -43,7 +43,7 @@ async def create_token(db: Db, body: TokenBody, created_by: str) -> tuple[str, s
     if len(set(body.scopes)) < len(body.scopes):
         raise InvalidData("scopes: each of them once.")
     token_id, token = new_id("atok"), secrets.token_urlsafe(32)
-    await db.execute(INSERT, token_id, body.name, body.scopes, digest(token), f"****{token[-4:]}", created_by)
+    await db.execute(INSERT_ROW, token_id, body.name, body.scopes, digest(token), f"****{token[-4:]}", created_by)
     return token_id, token
 
 
@@ -71,7 +71,7 @@ async def delete_token(request: web.Request) -> web.Response:
     check_manager(request)
     token_id = request.match_info["id"]
     async with transaction(request) as db:
-        await db.execute(DELETE, token_id)
+        await db.execute(DELETE_ROW, token_id)
         answer = json_bytes(request, orjson.dumps({"id": token_id, "object": "access_token", "deleted": True}))
     request.app[PARTS].identity.forget_scoped(token_id)
     return answer

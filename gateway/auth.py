@@ -55,7 +55,7 @@ select $1, id, now() + make_interval(hours => $4) from users where id = $2 and d
 
 
 async def check_sign_in(request: web.Request, body: SignInBody) -> tuple[str, int]:
-    """(user's id, version of his credentials). Raises NotSignedIn or TooManyAttempts, after the same work whether or
+    """(user's id, version of their credentials). Raises NotSignedIn or TooManyAttempts, after the same work whether or
     not there is such a user."""
     parts, pool = request.app[PARTS], request.app[POOL]
     email, address = body.email.lower(), client_address(request, parts.config.trusted_proxies)
@@ -91,11 +91,11 @@ def over_tls(request: web.Request) -> bool:
 
 
 async def signed_in_json(db: Db, user_id: str) -> web.Response:
-    """`{"user": {...}}` of whoever is signed in. Raises NotSignedIn when he has been deleted meanwhile."""
-    found = await user_json(db, user_id)
-    if found is None:
+    """`{"user": {...}}` of whoever is signed in. Raises NotSignedIn when the user has been deleted meanwhile."""
+    user = await user_json(db, user_id)
+    if user is None:
         raise NotSignedIn
-    return web.Response(text=found, content_type="application/json")
+    return web.Response(text=user, content_type="application/json")
 
 
 # Handlers

@@ -3,8 +3,11 @@
 A dozen lines instead of aiohttp-cors, which wants to know each route, and most paths here belong to the services.
 """
 
+from collections.abc import AsyncIterator
+
 from aiohttp import hdrs, web
 
+from gateway.parts import PARTS
 from services.chassis.http import REQUEST_ID_HEADER
 
 METHODS = "GET, HEAD, POST, DELETE"
@@ -25,7 +28,8 @@ def allowed(request: web.Request, origins: frozenset[str]) -> dict[str, str]:
 
 
 def preflight(request: web.Request, origins: frozenset[str]) -> web.Response | None:
-    """The answer to a browser that asks before it sends; None when this is no such question, or he may not."""
+    """The answer to a browser that asks before it sends; None when this is no such question, or not to
+    be granted."""
     if request.method != hdrs.METH_OPTIONS or hdrs.ACCESS_CONTROL_REQUEST_METHOD not in request.headers:
         return None
     if not allowed(request, origins):
@@ -40,8 +44,12 @@ def preflight(request: web.Request, origins: frozenset[str]) -> web.Response | N
     )
 
 
-def let_in(app: web.Application, origins: frozenset[str]) -> None:
-    """Every answer of the application says so. Through aiohttp's signal, for streamed answers too."""
+async def let_in(app: web.Application) -> AsyncIterator[None]:
+    """Every answer of the application says so. Through aiohttp's signal, for streamed answers too.
+
+    For the service's `beside`.
+    """
+    origins = app[PARTS].config.cors_origins
 
     async def add(request: web.Request, response: web.StreamResponse) -> None:
         response.headers.add(hdrs.VARY, hdrs.ORIGIN)
@@ -49,3 +57,4 @@ def let_in(app: web.Application, origins: frozenset[str]) -> None:
 
     if origins:
         app.on_response_prepare.append(add)
+    yield

@@ -6,7 +6,7 @@ said stands; what it never said is missing, and the document says so.
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import orjson
 import structlog
 from aiohttp import ClientTimeout, web
 
-from gateway import users
+from gateway.documents import KINDS
 from gateway.identity import API_TOKEN_HEADER, COOKIE, Caller
 from gateway.parts import PARTS, Parts
 from services.chassis.http import ACTOR_HEADER
@@ -68,7 +68,7 @@ class Documentation:
         parts = request.app[PARTS]
         async with self._lock:
             if "gateway" not in self._known:
-                self._known["gateway"] = await part_of("gateway", self._own, users.KINDS, {}, request.app[POOL])
+                self._known["gateway"] = await part_of("gateway", self._own, KINDS, {}, request.app[POOL])
             now = time.monotonic()
             due = [name for name in parts.targets if self._asked.get(name, 0.0) <= now]
             found = await asyncio.gather(*(ask(parts, name) for name in due))
@@ -149,6 +149,20 @@ async def get_document(request: web.Request) -> web.Response:
 
 
 DOCUMENTATION: web.AppKey[Documentation] = web.AppKey("documentation", Documentation)
+
+
+def documenting(
+    operations: Sequence[web.RouteDef], open_paths: Iterable[tuple[str, str]]
+) -> Callable[[web.Application], AsyncIterator[None]]:
+    """The documentation of these operations, and of what the services have. For the service's `beside`."""
+
+    async def documentation(app: web.Application) -> AsyncIterator[None]:
+        app[DOCUMENTATION] = Documentation(operations, open_paths)
+        yield
+
+    return documentation
+
+
 OPERATIONS = [
     web.get(PATH, get_document),
     web.get("/docs", get_page),

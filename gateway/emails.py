@@ -44,7 +44,7 @@ Email = Annotated[str, AfterValidator(check_email)]
 # Mails
 
 Kind = Literal["invite", "reset"]
-# Subject, what is said, the page of the admin front end.
+# Subject, text, the page of the admin front end.
 TEXTS: dict[str, tuple[str, str, str]] = {
     "invite": ("You are invited", "You are invited to this shop's admin. The invite is good for seven days.", "invite"),
     "reset": (
@@ -67,11 +67,11 @@ async def send_token(db: Db, kind: Kind, to: str, token: str, admin_url: str | N
 
 def mail_of(kind: str, to: str, token: str, admin_url: str | None) -> Mail:
     """With a link where the front end's place is known, else with the bare token."""
-    subject, said, page = TEXTS[kind]
+    subject, text, page = TEXTS[kind]
     if admin_url is None:
-        return Mail(to, subject, f"{said}\n\nYour token: {token}\n", f"<p>{said}</p><p>Your token: {escape(token)}</p>")
+        return Mail(to, subject, f"{text}\n\nYour token: {token}\n", f"<p>{text}</p><p>Your token: {escape(token)}</p>")
     link = f"{admin_url.rstrip('/')}/{page}?{urlencode({'token': token})}"
-    return Mail(to, subject, f"{said}\n\n{link}\n", f'<p>{said}</p><p><a href="{escape(link)}">{escape(link)}</a></p>')
+    return Mail(to, subject, f"{text}\n\n{link}\n", f'<p>{text}</p><p><a href="{escape(link)}">{escape(link)}</a></p>')
 
 
 async def send(app: web.Application, id_: str, body: dict[str, Any]) -> None:

@@ -121,7 +121,7 @@ class Identity:
         self._scoped.drop(lambda found: found.id == token_id)
 
     def forget(self, user_id: str) -> None:
-        """Look up this user's credentials again at his next request. Call it after the commit of what changed."""
+        """Look up this user's credentials again at their next request. Call it after the commit of what changed."""
         # A look-up that read the user before the commit must not be remembered after this.
         self._forgotten += 1
         self._known.drop(lambda caller: caller.id == user_id)

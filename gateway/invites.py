@@ -1,4 +1,4 @@
-"""Invites: a mail that lets somebody make himself a user, with a role that was chosen for him.
+"""Invites: a mail that makes somebody a user, with a role that was chosen before.
 
 The token in it is derived from the invite's row and our secret, and kept nowhere; sending it again makes a new version,
 and the old token worthless.
@@ -102,8 +102,8 @@ def check_token(secret: str, token: str) -> tuple[str, int]:
         raise InvalidData("token: is not valid.") from None
 
 
-async def announce(db: Db, secret: str, invite: Any, admin_url: str | None) -> None:
-    """Mail the token, or announce it to whoever sends mails here (emails.py)."""
+async def emit_invite(db: Db, secret: str, invite: Any, admin_url: str | None) -> None:
+    """Mail the token, or emit it to whoever sends mails here (emails.py)."""
     token = invite_token(secret, invite, invite["expires_at"])
     data = {"id": invite["id"], "user_email": invite["user_email"]}
     data |= await send_token(db, "invite", invite["user_email"], token, admin_url)
@@ -116,7 +116,7 @@ async def create_invite(db: Db, secret: str, body: InviteBody, admin_url: str | 
         raise InvalidData("user: has an account already.")
     invite = await db.fetchrow(INVITE, new_id("invite"), body.user, body.role, DAYS)
     if invite is not None:
-        await announce(db, secret, invite, admin_url)
+        await emit_invite(db, secret, invite, admin_url)
 
 
 async def resend_invite(db: Db, secret: str, invite_id: str, admin_url: str | None = None) -> None:
@@ -124,7 +124,7 @@ async def resend_invite(db: Db, secret: str, invite_id: str, admin_url: str | No
     invite = await db.fetchrow(RESEND, invite_id, DAYS)
     if invite is None:
         raise InvalidData(f"There is no invite {invite_id}.")
-    await announce(db, secret, invite, admin_url)
+    await emit_invite(db, secret, invite, admin_url)
 
 
 async def accept_invite(db: Db, invite_id: str, version: int, password_hash: str, user: NewUserBody) -> None:

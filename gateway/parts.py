@@ -1,5 +1,6 @@
 """What the handlers of one gateway process share, and what they are told about a request."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from aiohttp import ClientSession, web
@@ -8,6 +9,8 @@ from gateway.attempts import Attempts
 from gateway.identity import Caller, Identity
 from gateway.passwords import Passwords
 from gateway.settings import GatewaySettings
+from gateway.upstream import upstream_session
+from services.chassis.keys import POOL, SETTINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +28,22 @@ class Parts:
 PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+
+
+async def open_parts(app: web.Application) -> AsyncIterator[None]:
+    """For the service's `beside`."""
+    settings = app[SETTINGS]
+    assert isinstance(settings, GatewaySettings), "the application was made with another service's settings"
+    async with upstream_session(settings) as upstream:
+        app[PARTS] = parts = Parts(
+            config=settings,
+            targets=settings.urls(),
+            identity=Identity(
+                app[POOL], settings.session_secret.get_secret_value(), settings.secret.get_secret_value()
+            ),
+            passwords=Passwords(),
+            attempts=Attempts(),
+            upstream=upstream,
+        )
+        yield
+        parts.passwords.close()

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Mapping
 
 import aiohttp
 import structlog
-from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, hdrs, web
+from aiohttp import ClientResponse, hdrs, web
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -44,14 +44,12 @@ METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "PUT", "PATCH"})
 FILE = re.compile(r"/store/uploads/[A-Za-z0-9][A-Za-z0-9._-]*")
 # The cart of a swap: whoever has its id is its customer.
 CART = re.compile(r"/store/carts/[A-Za-z0-9_]+/(?:shipping-methods|payment-sessions|complete)")
-# What payment providers tell: payments decides by the signature. None of it is large.
+# What payment providers send: payments decides by the signature. None of it is large.
 WEBHOOKS = {"/webhooks/stripe": "payments"}
 WEBHOOK_BYTES = 256 * 1024
 VISITOR = Caller("visitor", "visitor")  # services answer nothing unsigned; no user has such an id
 
 WHOLE_REQUEST, WHOLE_ANSWER = 64 * 1024, 256 * 1024
-CONNECT_SECONDS, QUEUE_SECONDS, IDLE_SECONDS = 3.0, 10.0, 15.0
-DNS_SECONDS = 5
 # One request in so many ends its connection, so that replicas started later get their share of a busy gateway.
 REQUESTS_PER_CONNECTION = 1000
 COUNT = itertools.count(1)
@@ -108,30 +106,6 @@ def open_service(request: web.Request) -> str | None:
     if request.method in ("GET", "HEAD") and FILE.fullmatch(request.rel_url.raw_path):
         return "catalog"
     return None
-
-
-def upstream_session(settings: GatewaySettings) -> ClientSession:
-    """Connections to the services, kept alive; several addresses of one name are used in turn.
-
-    They idle for less time than aiohttp's servers allow, so that those rarely close one under a request.
-    """
-    session = ClientSession(
-        connector=TCPConnector(
-            limit=0,
-            limit_per_host=settings.upstream_connections,
-            ttl_dns_cache=DNS_SECONDS,
-            keepalive_timeout=IDLE_SECONDS,
-        ),
-        timeout=ClientTimeout(
-            total=None, connect=QUEUE_SECONDS, sock_connect=CONNECT_SECONDS, sock_read=settings.upstream_seconds
-        ),
-        cookie_jar=DummyCookieJar(),
-        auto_decompress=False,
-        skip_auto_headers=(hdrs.USER_AGENT, hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.CONTENT_TYPE),
-    )
-    # aiohttp would send a DELETE twice as well; `forward` decides itself what may be repeated.
-    session._retry_connection = False
-    return session
 
 
 class Upload:
@@ -288,8 +262,8 @@ async def returned(request: web.Request, service: str, answer: ClientResponse) -
 
 
 async def streamed(request: web.Request, answer: ClientResponse, response: web.StreamResponse) -> web.StreamResponse:
-    """Pass the answer on chunk by chunk. What breaks off here is broken off at the client, too: he must not take half
-    an answer for a whole one."""
+    """Pass the answer on chunk by chunk. What breaks off here is broken off at the client, too: half an answer
+    must not be taken for a whole one."""
     response.content_length = answer.content_length
     await response.prepare(request)
     try:

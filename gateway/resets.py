@@ -46,7 +46,7 @@ class ResetBody(Body):
 FIND = """
 select id, email, first_name, last_name, password_hash from users where email = $1 and deleted_at is null
 """
-# Whoever is signed in by the old password is signed out: his sessions go, and his tokens have the old version.
+# Whoever is signed in by the old password is signed out: their sessions go, and their tokens have the old version.
 RESET = """
 with changed as (
     update users set password_hash = $3, credentials_version = credentials_version + 1, updated_at = now()
@@ -65,7 +65,7 @@ def reset_key(session_secret: str, password_hash: str) -> str:
 
 
 async def offer_reset(db: Db, email: str, session_secret: str, admin_url: str | None = None) -> None:
-    """Mail a token, or announce it to whoever sends mails here (emails.py); nothing when nobody has the email."""
+    """Mail a token, or emit it to whoever sends mails here (emails.py); nothing when nobody has the email."""
     user = await db.fetchrow(FIND, email)
     if user is None:
         return

@@ -12,7 +12,7 @@ OTHERS = "select id from users where role = any($1) and deleted_at is null order
 
 
 class Forbidden(ApiError):
-    """403: we know who is asking, and he may not."""
+    """403: the user is known, and may not."""
 
     status, type, code = 403, "not_allowed", None
 

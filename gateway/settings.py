@@ -60,11 +60,11 @@ class GatewaySettings(Settings):
         every page act with its visitor's session."""
         if not isinstance(value, str):
             return value
-        found = frozenset(part.strip().rstrip("/") for part in value.split(",") if part.strip())
-        for origin in found:
+        given = frozenset(part.strip().rstrip("/") for part in value.split(",") if part.strip())
+        for origin in given:
             if not ORIGIN.fullmatch(origin):
                 raise ValueError(f"{origin} is no origin; write one as https://admin.example.com")
-        return found
+        return given
 
     def urls(self) -> dict[str, str]:
         """Base URL of each service, without a slash at the end."""

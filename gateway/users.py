@@ -5,37 +5,32 @@ from typing import Annotated, Any, Literal
 
 import asyncpg
 import orjson
+import structlog
 from aiohttp import web
 from pydantic import Field
 
+from gateway.documents import KINDS, USER
 from gateway.emails import Email, check_email
 from gateway.parts import CALLER, PARTS
 from gateway.passwords import HASHER
 from gateway.roles import check_manager, check_not_last
+from gateway.settings import GatewaySettings
 from services.chassis.db import Db, reading, transaction
-from services.chassis.documents import Kind, docs
-from services.chassis.embed import Resource, cols, one_json, one_query, page_json, page_query
+from services.chassis.documents import docs
+from services.chassis.embed import one_json, one_query, page_json, page_query
 from services.chassis.errors import InvalidData, NotFound
 from services.chassis.http import Body, json_bytes, parse
 from services.chassis.ids import new_id
 from services.chassis.outbox import emit
 from services.chassis.params import choices, dates, query_of, search, text, texts
 
+log = structlog.get_logger()
+
 ROLES = ("admin", "member", "developer")
 Role = Literal["admin", "member", "developer"]
 Password = Annotated[str, Field(min_length=1, max_length=1024)]
 ApiToken = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[\x21-\x7e]+$")]
 
-# `api_token` shows the end of it: the token itself is not kept.
-USER = Resource(
-    "users",
-    cols(
-        "id email first_name last_name role metadata created_at@ updated_at@ deleted_at@",
-        api_token="{t}.api_token_hint",  # noqa: S106
-    ),
-)
-# What other services show of users: who wrote a note, for example.
-KINDS = {"user": Kind(USER)}
 FILTERS = {
     "q": search("lower({t}.email) like {q} or lower({t}.first_name) like {q} or lower({t}.last_name) like {q}"),
     "email": text("{t}.email"),
@@ -76,13 +71,13 @@ class UserChanges(Body):
 
 # Actions and reads
 
-INSERT = """
+INSERT_USER = """
 insert into users (id, email, password_hash, first_name, last_name, role) values ($1, $2, $3, $4, $5, $6)
 on conflict (email) where deleted_at is null do nothing
 returning id
 """
 # $2, $4, $7: whether first_name, last_name and the API token change; $11 the keys of metadata to remove.
-UPDATE = """
+UPDATE_USER = """
 update users set
     first_name = case when $2 then $3 else first_name end,
     last_name = case when $4 then $5 else last_name end,
@@ -95,7 +90,7 @@ update users set
 where id = $1 and deleted_at is null
 returning id
 """
-DELETE = """
+DELETE_USER = """
 with gone as (
     update users set deleted_at = now(), updated_at = now(), api_token_digest = null, api_token_hint = null
     where id = $1 and deleted_at is null
@@ -122,7 +117,7 @@ def merging(metadata: dict[str, Any] | None) -> tuple[str | None, list[str]]:
         raise InvalidData("metadata: must not contain NaN or a number too large.") from None
 
 
-async def announce(db: Db, name: str, user_id: str) -> None:
+async def emit_user(db: Db, name: str, user_id: str) -> None:
     """Emit an event about a user whose row this transaction has written."""
     await emit(db, name, user_id, {"id": user_id, "copies": await docs(db, {"user": [user_id]}, KINDS)})
 
@@ -132,14 +127,28 @@ async def create_user(
 ) -> str:
     """The id of the new user. Raises InvalidData when somebody has the email."""
     user_id = new_id("usr")
-    if not await db.fetchval(INSERT, user_id, email.lower(), password_hash, first_name, last_name, role):
+    if not await db.fetchval(INSERT_USER, user_id, email.lower(), password_hash, first_name, last_name, role):
         raise InvalidData("A user with this email exists already.")
-    await announce(db, "user.created", user_id)
+    await emit_user(db, "user.created", user_id)
     return user_id
 
 
+async def ensure_first_user(db: Db, settings: GatewaySettings) -> None:
+    """See to it that the user of the settings exists, if they name one. Raises SystemExit for settings that make no
+    sense."""
+    if settings.admin_email is None and settings.admin_password is None:
+        return
+    if settings.admin_email is None or settings.admin_password is None:
+        raise SystemExit("MERCER_ADMIN_EMAIL and MERCER_ADMIN_PASSWORD are needed together.")
+    try:
+        created = await ensure_admin(db, settings.admin_email, settings.admin_password.get_secret_value())
+    except ValueError as error:
+        raise SystemExit(f"MERCER_ADMIN_EMAIL {error}.") from None
+    log.info("admin user created" if created else "admin user exists", email=settings.admin_email)
+
+
 async def ensure_admin(db: Db, email: str, password: str) -> bool:
-    """Whether a first user had to be made; one with this email keeps his password. Raises ValueError."""
+    """Whether a first user had to be made; one with this email keeps their password. Raises ValueError."""
     check_email(email)
     if await db.fetchval("select true from users where email = $1 and deleted_at is null", email.lower()):
         return False
@@ -154,8 +163,8 @@ async def update_user(db: Db, user_id: str, changes: UserChanges, api_token_dige
         return
     metadata, removed = merging(changes.metadata)
     try:
-        found = await db.fetchval(
-            UPDATE,
+        updated = await db.fetchval(
+            UPDATE_USER,
             user_id,
             "first_name" in sent,
             changes.first_name,
@@ -170,15 +179,15 @@ async def update_user(db: Db, user_id: str, changes: UserChanges, api_token_dige
         )
     except asyncpg.UniqueViolationError:
         raise InvalidData("This API token cannot be used; choose another one.") from None
-    if not found:
+    if not updated:
         raise NotFound(f"There is no user {user_id}.")
-    await announce(db, "user.updated", user_id)
+    await emit_user(db, "user.updated", user_id)
 
 
 async def remove_user(db: Db, user_id: str) -> None:
-    """Sign the user out everywhere and hide him; his email is free again. Deleting nobody is fine."""
-    if await db.fetchval(DELETE, user_id):
-        await announce(db, "user.deleted", user_id)
+    """Sign the user out everywhere and hide the row; the email is free again. Deleting nobody is fine."""
+    if await db.fetchval(DELETE_USER, user_id):
+        await emit_user(db, "user.deleted", user_id)
 
 
 async def access_user(db: Db, user_id: str) -> None:
@@ -189,8 +198,8 @@ async def access_user(db: Db, user_id: str) -> None:
 
 async def user_json(db: Db, user_id: str) -> str | None:
     """`{"user": {...}}`, or None when there is no such user."""
-    found = await one_json(db, USER, one_query(USER, {}), "{t}.id = $1 and {t}.deleted_at is null", user_id)
-    return None if found is None else f'{{"user":{found}}}'
+    user = await one_json(db, USER, one_query(USER, {}), "{t}.id = $1 and {t}.deleted_at is null", user_id)
+    return None if user is None else f'{{"user":{user}}}'
 
 
 # Handlers

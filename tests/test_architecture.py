@@ -85,6 +85,16 @@ def test_every_service_has_the_same_files_at_its_top(name: str) -> None:
     assert service.settings.__module__ == f"services.{name}.settings"
 
 
+def test_the_gateway_has_those_that_make_sense() -> None:
+    """It hears nothing and asks nothing of others by command: it forwards."""
+    modules = {file: importlib.import_module(f"gateway.{file}") for file in ("service", "commands", "events")}
+    service = modules["service"].SERVICE
+    assert service.commands == modules["commands"].COMMANDS
+    assert service.events == modules["events"].EVENTS
+    assert service.settings.__module__ == "gateway.settings"
+    assert importlib.import_module("gateway.documents").KINDS
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_other_services_are_asked_in_remote(path: Path) -> None:
     if "chassis" in path.parts or path.name == "remote.py":

@@ -133,7 +133,7 @@ def dispatch_of(body: FulfillmentBody) -> dict[str, Any]:
 # The services
 
 
-async def asked(
+async def ask(
     request: web.Request, service: str, method: str, path: str, query: dict[str, Any], body: Any = None
 ) -> Any:
     """A service's answer. Raises the ApiError it refuses with, or Unavailable."""
@@ -155,10 +155,10 @@ async def asked(
         raise Unavailable(f"The {service} service cannot be reached right now; try again later.") from error
     except (aiohttp.ClientError, TimeoutError) as error:
         raise lost(service) from error
-    found = orjson.loads(raw)
+    answer = orjson.loads(raw)
     if status >= 400:
-        raise error_from(status, found)
-    return found
+        raise error_from(status, answer)
+    return answer
 
 
 async def location_of(request: web.Request, line_ids: list[str]) -> str | None:
@@ -167,8 +167,8 @@ async def location_of(request: web.Request, line_ids: list[str]) -> str | None:
     Raises Refused when that is more than one place: a parcel leaves from one.
     """
     query = {"line_item_id[]": line_ids, "fields": "location_id", "limit": str(MOST_LINES)}
-    found = await asked(request, "inventory", "GET", "/admin/reservations", query)
-    places = {reservation["location_id"] for reservation in found["reservations"]}
+    reply = await ask(request, "inventory", "GET", "/admin/reservations", query)
+    places = {reservation["location_id"] for reservation in reply["reservations"]}
     if len(places) > 1:
         raise Refused("line_items are reserved at several locations; fulfill those of each location by themselves")
     return places.pop() if places else None
@@ -176,8 +176,8 @@ async def location_of(request: web.Request, line_ids: list[str]) -> str | None:
 
 async def order_of(request: web.Request, order_id: str) -> Any:
     """Raises NotFound."""
-    found = await asked(request, "orders", "GET", f"/admin/orders/{order_id}", SEEN)
-    return found["order"]
+    reply = await ask(request, "orders", "GET", f"/admin/orders/{order_id}", SEEN)
+    return reply["order"]
 
 
 # Handlers
@@ -229,10 +229,10 @@ async def post_fulfillment(request: web.Request) -> web.Response:
     place = await location_of(request, [item["item_id"] for item in wanted["items"]])
     if place is not None:
         wanted["location_id"] = place
-    found = await asked(request, "orders", "POST", f"/admin/orders/{order_id}/dispatches", SEEN, wanted)
-    order = found["order"]
-    made = max(order["fulfillments"], key=lambda fulfillment: (fulfillment["created_at"], fulfillment["id"]))
-    return web.json_response({"fulfillment": fulfillment_of(order, made)})
+    reply = await ask(request, "orders", "POST", f"/admin/orders/{order_id}/dispatches", SEEN, wanted)
+    order = reply["order"]
+    newest = max(order["fulfillments"], key=lambda fulfillment: (fulfillment["created_at"], fulfillment["id"]))
+    return web.json_response({"fulfillment": fulfillment_of(order, newest)})
 
 
 @speaking("read_order", "write_order")

@@ -20,14 +20,14 @@ def installed(group: str) -> dict[str, Any]:
 
 
 async def kept_open(
-    app: web.Application, providers: Callable[[], Mapping[str, object]], announce: Callable[[Db], Awaitable[None]]
+    app: web.Application, providers: Callable[[], Mapping[str, object]], at_start: Callable[[Db], Awaitable[None]]
 ) -> AsyncIterator[None]:
-    """Announce them, in a transaction, when the process starts; close those that can be when it ends.
+    """Runs `at_start`, in a transaction, when the process starts; closes those that can be when it ends.
 
     For a service's `beside`.
     """
     async with app[POOL].acquire() as db, db.transaction():
-        await announce(db)
+        await at_start(db)
     yield
     for found in providers().values():
         if close := getattr(found, "close", None):

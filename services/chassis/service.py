@@ -30,6 +30,7 @@ from services.chassis.sagas import Step, run_resumer
 from services.chassis.settings import Settings
 
 log = structlog.get_logger()
+MAX_LINE = 16 * 1024  # lists of ids stand in the query string
 CleanupContext = Callable[[web.Application], AsyncIterator[None]]
 
 
@@ -50,6 +51,10 @@ class Service:
     beside: Sequence[CleanupContext] = ()  # what it keeps open: entered before it works, left when all work has stopped
     workers: Mapping[str, Callable[[web.Application], Awaitable[None]]] = field(default_factory=dict)  # until cancelled
     seed: Callable[[Db], Awaitable[None]] | None = None  # runs at every start; fills a database that is empty
+    after_migrations: Callable[[Db, Any], Awaitable[None]] | None = None  # gets the settings, too; runs with `migrate`
+    # What its routes become, instead of being wrapped in the middleware that lets in only who the gateway vouches for.
+    edge: Callable[[Sequence[web.RouteDef]], Sequence[web.RouteDef]] | None = None
+    server: Mapping[str, Any] = field(default_factory=dict)  # more arguments of aiohttp's server
 
     @property
     def sql(self) -> Path:
@@ -59,24 +64,42 @@ class Service:
 
 def make_app(service: Service, settings: Settings) -> web.Application:
     """The application of one process of `service`. Starting it needs a migrated database, and no broker."""
+    secret = settings.secret.get_secret_value()
     app = web.Application(
-        middlewares=[answering(settings.secret.get_secret_value(), idempotency.replay)],
+        middlewares=[] if service.edge else [answering(secret, idempotency.replay)],
         client_max_size=settings.max_body_bytes,
-        handler_args={"max_line_size": 16384, "max_field_size": 16384},  # as much as the gateway takes
+        handler_args={"max_line_size": MAX_LINE, "max_field_size": MAX_LINE, **service.server},
     )
     app[SETTINGS] = settings
     declared = [operation for operation in service.operations if isinstance(operation, Operation)]
     described = openapi.serving(service.name, declared, service.documents, service.glossary)
-    app.add_routes(
-        [
-            web.get("/health", get_health),
-            web.get("/metrics", get_metrics),
-            web.get(openapi.PATH, described),
-            *(o.route() if isinstance(o, Operation) else o for o in service.operations),
-        ]
-    )
+    own = {operation.path for operation in service.operations}
+    everywhere = [
+        web.get("/health", get_health),
+        web.get("/metrics", get_metrics),
+        web.get(openapi.PATH, described),
+    ]
+    routes = [
+        *(route for route in everywhere if route.path not in own),
+        *(o.route() if isinstance(o, Operation) else o for o in service.operations),
+    ]
+    app.add_routes(service.edge(routes) if service.edge else routes)
     app.cleanup_ctx.append(lambda app: running(service, app))
     return app
+
+
+async def prepare(service: Service, settings: Settings) -> None:
+    """Bring the database up to date, and see to what has to be in it."""
+    url = settings.database_url.get_secret_value()
+    await migrate(url, service.sql)
+    if service.after_migrations is None:
+        return
+    db = await asyncpg.connect(url)
+    try:
+        async with db.transaction():
+            await service.after_migrations(db, settings)
+    finally:
+        await db.close()
 
 
 async def running(service: Service, app: web.Application) -> AsyncIterator[None]:
@@ -184,12 +207,12 @@ async def resend_all(service: Service, settings: Settings, kinds: Sequence[str])
 
 
 def main(service: Service) -> None:
-    """`python -m services.NAME` serves; with `migrate` it brings its database up to date and exits, with `resend` and
+    """`python -m PACKAGE` serves; with `migrate` it brings its database up to date and exits, with `resend` and
     kinds of documents it sends these once more to the services that keep copies, and exits."""
     settings = service.settings()
     setup_logging(service.name, settings.log_level)
     if sys.argv[1:] == ["migrate"]:
-        asyncio.run(migrate(settings.database_url.get_secret_value(), service.sql))
+        asyncio.run(prepare(service, settings))
     elif sys.argv[1:2] == ["resend"]:
         asyncio.run(resend_all(service, settings, sys.argv[2:]))
     else:

@@ -13,15 +13,15 @@ from services.chassis.http import Body, json_bytes, parse
 from services.chassis.outbox import emit_all
 from services.inventory.ledger import Availability, availability, lock_items
 from services.inventory.links import KIND, emit_links, gone, shown
-from services.inventory.locations import ITEMS, access_location
+from services.inventory.locations import STOCKED_ITEMS, access_location
 from services.inventory.remote import check_channels, notify_availability, notify_links
 
 CHANNEL = Resource("copies", {"sales_channel": "{t}.body"})
 LOCK_LOCATION = "select id from stock_locations where id = $1 for update"
-LINK = """
+LINK_LOCATION = """
 insert into channel_locations (sales_channel_id, location_id) values ($1, $2) on conflict do nothing returning id
 """
-UNLINK = "delete from channel_locations where sales_channel_id = $1 and location_id = $2 returning id"
+UNLINK_LOCATION = "delete from channel_locations where sales_channel_id = $1 and location_id = $2 returning id"
 LOCK_CHANNEL = """
 select l.id from stock_locations l join channel_locations c on c.location_id = l.id
 where c.sales_channel_id = $1 order by l.id for update of l
@@ -46,22 +46,22 @@ class LocationOfChannel(Body):
 async def link_location(db: Db, channel_id: str, location_id: str) -> tuple[Availability, Docs]:
     """Raises NotFound for an unknown location. Returns what `notify_availability` and `notify_links` get."""
     await access_location(db, location_id)
-    link_id = await db.fetchval(LINK, channel_id, location_id)
+    link_id = await db.fetchval(LINK_LOCATION, channel_id, location_id)
     return await changed_links(db, channel_id, location_id, await shown(db, link_id)) if link_id else ([], [])
 
 
 async def unlink_location(db: Db, channel_id: str, location_id: str) -> tuple[Availability, Docs]:
     """No link: nothing happens. Returns what `notify_availability` and `notify_links` get."""
     await db.fetch(LOCK_LOCATION, location_id)
-    link_id = await db.fetchval(UNLINK, channel_id, location_id)
+    link_id = await db.fetchval(UNLINK_LOCATION, channel_id, location_id)
     return await changed_links(db, channel_id, location_id, gone([link_id])) if link_id else ([], [])
 
 
 async def changed_links(db: Db, channel_id: str, location_id: str, links: Docs) -> tuple[Availability, Docs]:
-    """Say so. What the location stocks is available to others than before."""
-    item_ids = await lock_items(db, [row["id"] for row in await db.fetch(ITEMS, location_id)])
-    told = await emit_links(db, "stock-location.updated", location_id, {"sales_channel_id": channel_id}, links)
-    return await availability(db, item_ids), told
+    """Emit it. What the location stocks is available to others than before."""
+    item_ids = await lock_items(db, [row["id"] for row in await db.fetch(STOCKED_ITEMS, location_id)])
+    numbered = await emit_links(db, "stock-location.updated", location_id, {"sales_channel_id": channel_id}, links)
+    return await availability(db, item_ids), numbered
 
 
 async def forget_channel(db: Db, channel_id: str) -> Availability:

@@ -11,7 +11,7 @@ from services.chassis.commands import CommandBody, CommandHandler, checked
 from services.chassis.db import Db
 from services.chassis.documents import Docs
 from services.chassis.embed import Page, order_by, page_json, selection
-from services.inventory import channels, items, line_marks, line_moves, moves, stock
+from services.inventory import channels, items, line_moves, line_versions, moves, stock
 from services.inventory.resources import RESERVATION
 
 Reply = dict[str, Any]
@@ -47,19 +47,19 @@ class Reserve(CommandBody):
     mode: Literal["placement", "claim"] = "placement"
 
 
-class LineMark(CommandBody):
+class LineVersion(CommandBody):
     line_item_id: Id
 
 
 class ReserveLine(CommandBody):
-    """`mark` is the line's, read before its order was asked how much is unfulfilled (line_marks.py)."""
+    """`version` is the line's, read before its order was asked how much is unfulfilled (line_versions.py)."""
 
     line_item_id: Id
     variant_id: Id
     location_id: str
     quantity: Quantity
     unfulfilled_quantity: int
-    mark: str | None = None
+    version: str | None = None
     created_by: str | None = None
 
 
@@ -125,88 +125,88 @@ def rows(lines: list[Line]) -> list[dict[str, Any]]:
 
 async def ensure_items(db: Db, body: dict[str, Any]) -> Reply:
     """{variants}: what to know of the items that were made, as `inventory.availability` says it, too."""
-    told = checked(EnsureItems, body)
-    for kind in sorted(told.copies):
-        await copies.store(db, kind, told.copies[kind])
-    return {"variants": await items.ensure_items(db, told.variants)}
+    changes = checked(EnsureItems, body)
+    for kind in sorted(changes.copies):
+        await copies.store(db, kind, changes.copies[kind])
+    return {"variants": await items.ensure_items(db, changes.variants)}
 
 
 async def sales_channel(db: Db, body: dict[str, Any]) -> Reply:
     """{"variants"}: what is available of those of which that has changed."""
-    told = checked(SalesChannel, body)
-    docs = told.copies["sales_channel"]
+    changes = checked(SalesChannel, body)
+    docs = changes.copies["sales_channel"]
     await copies.store(db, "sales_channel", docs)
     gone = any(doc["body"]["deleted_at"] for doc in docs)
-    return {"variants": await channels.forget_channel(db, told.id) if gone else []}
+    return {"variants": await channels.forget_channel(db, changes.id) if gone else []}
 
 
 async def reserve(db: Db, body: dict[str, Any]) -> Reply:
-    wanted = checked(Reserve, body)
+    command = checked(Reserve, body)
     return await stock.reserve(
         db,
-        wanted.order_id,
-        wanted.sales_channel_id,
-        wanted.created_by,
-        rows(wanted.items),
-        claim=wanted.mode == "claim",
+        command.order_id,
+        command.sales_channel_id,
+        command.created_by,
+        rows(command.items),
+        claim=command.mode == "claim",
     )
 
 
-async def line_mark(db: Db, body: dict[str, Any]) -> Reply:
-    """{"mark"}, to be given to `reserve_line`."""
-    return {"mark": await line_marks.mark_of(db, checked(LineMark, body).line_item_id)}
+async def line_version(db: Db, body: dict[str, Any]) -> Reply:
+    """{"version"}, to be given to `reserve_line`."""
+    return {"version": await line_versions.version_of(db, checked(LineVersion, body).line_item_id)}
 
 
 async def reserve_line(db: Db, body: dict[str, Any]) -> Reply:
     line = checked(ReserveLine, body)
-    room = line_marks.Room(line.line_item_id, line.unfulfilled_quantity, line.mark)
+    room = line_versions.Room(line.line_item_id, line.unfulfilled_quantity, line.version)
     return await stock.reserve_line(db, room, line.variant_id, line.location_id, line.quantity, line.created_by)
 
 
 async def release(db: Db, body: dict[str, Any]) -> Reply:
-    wanted = checked(Release, body)
-    return await stock.release(db, wanted.line_item_ids, wanted.compensates)
+    command = checked(Release, body)
+    return await stock.release(db, command.line_item_ids, command.compensates)
 
 
 async def move_reservations(db: Db, body: dict[str, Any]) -> Reply:
-    wanted = checked(LineMoves, body)
-    return await line_moves.move_reservations(db, wanted.order_id, [move.model_dump() for move in wanted.moves])
+    command = checked(LineMoves, body)
+    return await line_moves.move_reservations(db, command.order_id, [move.model_dump() for move in command.moves])
 
 
 async def fulfill(db: Db, body: dict[str, Any]) -> Reply:
-    wanted = checked(Fulfill, body)
-    return await moves.fulfill(db, wanted.fulfillment_id, wanted.location_id, rows(wanted.items))
+    command = checked(Fulfill, body)
+    return await moves.fulfill(db, command.fulfillment_id, command.location_id, rows(command.items))
 
 
 async def compensate_fulfill(db: Db, body: dict[str, Any]) -> Reply:
-    wanted = checked(Fulfillment, body)
-    return await moves.compensate(db, wanted.fulfillment_id, wanted.compensates)
+    command = checked(Fulfillment, body)
+    return await moves.compensate(db, command.fulfillment_id, command.compensates)
 
 
 async def cancel_fulfillment(db: Db, body: dict[str, Any]) -> Reply:
-    wanted = checked(CancelFulfillment, body)
-    if wanted.order_id and wanted.reserve:
-        return await moves.unpack(db, wanted.fulfillment_id, wanted.order_id, rows(wanted.reserve))
-    return await moves.reverse(db, wanted.fulfillment_id, "fulfillment_canceled")
+    command = checked(CancelFulfillment, body)
+    if command.order_id and command.reserve:
+        return await moves.cancel_fulfillment(db, command.fulfillment_id, command.order_id, rows(command.reserve))
+    return await moves.reverse(db, command.fulfillment_id, "fulfillment_canceled")
 
 
 async def restock(db: Db, body: dict[str, Any]) -> Reply:
-    wanted = checked(Restock, body)
-    return await moves.restock(db, wanted.return_id, wanted.location_id, rows(wanted.items))
+    command = checked(Restock, body)
+    return await moves.restock(db, command.return_id, command.location_id, rows(command.items))
 
 
 async def compensate_restock(db: Db, body: dict[str, Any]) -> Reply:
-    wanted = checked(Return, body)
-    return await moves.compensate(db, wanted.return_id, wanted.compensates)
+    command = checked(Return, body)
+    return await moves.compensate(db, command.return_id, command.compensates)
 
 
 async def reservations(db: Db, body: dict[str, Any]) -> Reply:
     """The reservations of these lines, a page of them."""
-    wanted = checked(Reservations, body)
-    order = order_by(RESERVATION, {"order": wanted.order} if wanted.order else {}, "{t}.created_at desc, {t}.id desc")
-    where, args = "{t}.line_item_id = any($1)", (wanted.line_item_ids,)
-    chosen = selection(RESERVATION, {} if wanted.fields is None else {"fields": wanted.fields}, listed=True)
-    page = Page(RESERVATION, chosen, where, order, args, wanted.limit, wanted.offset)
+    command = checked(Reservations, body)
+    order = order_by(RESERVATION, {"order": command.order} if command.order else {}, "{t}.created_at desc, {t}.id desc")
+    where, args = "{t}.line_item_id = any($1)", (command.line_item_ids,)
+    chosen = selection(RESERVATION, {} if command.fields is None else {"fields": command.fields}, listed=True)
+    page = Page(RESERVATION, chosen, where, order, args, command.limit, command.offset)
     answer: Reply = orjson.loads(await page_json(db, "reservations", page))
     return answer
 
@@ -215,7 +215,7 @@ COMMANDS: Mapping[str, CommandHandler] = {
     "ensure_items": ensure_items,
     "sales_channel": sales_channel,
     "reserve": reserve,
-    "line_mark": line_mark,
+    "line_version": line_version,
     "reserve_line": reserve_line,
     "release": release,
     "move_reservations": move_reservations,

@@ -111,7 +111,7 @@ class ItemChanges(Facts):
 
 # $1 the items: {id, variant_id, allow_backorder, sku, ...}. A variant that has an item keeps it. A sku that is taken,
 # by the item of a deleted variant perhaps, is left out: whoever asks for several has made the variants already.
-ENSURE = """
+ENSURE_ITEMS = """
 with given as (
     select distinct on (g.variant_id) g.* from jsonb_to_recordset($1::text::jsonb) as g(
         id text, variant_id text, allow_backorder boolean, sku text, origin_country text, hs_code text, mid_code text,
@@ -136,7 +136,7 @@ insert into variant_items (variant_id, inventory_item_id, allow_backorder)
 select g.variant_id, g.id, coalesce(g.allow_backorder, false) from given g join items using (id) order by g.variant_id
 returning variant_id, inventory_item_id
 """
-CREATE = """
+CREATE_ITEM = """
 with item as (
     insert into inventory_items
         (id, sku, origin_country, hs_code, mid_code, material, weight, length, height, width)
@@ -149,7 +149,7 @@ select $1, id from item
 on conflict (variant_id) do nothing returning true
 """
 # The properties that were sent over those that are there.
-UPDATE = """
+UPDATE_ITEM = """
 update inventory_items i
 set sku = n.sku, title = n.title, description = n.description, thumbnail = n.thumbnail, hs_code = n.hs_code,
     origin_country = n.origin_country, mid_code = n.mid_code, material = n.material, weight = n.weight,
@@ -157,14 +157,14 @@ set sku = n.sku, title = n.title, description = n.description, thumbnail = n.thu
 from inventory_items old, jsonb_populate_record(old, $2::text::jsonb) n
 where old.id = $1 and i.id = old.id
 """
-CLOSE = booked("""
+CLOSE_LEVELS = booked("""
     select inventory_item_id, location_id, -stocked_quantity as stocked, -reserved_quantity as reserved,
            -incoming_quantity as incoming
     from inventory_levels where inventory_item_id = $4
 """)
 DELETE_RESERVATIONS = "delete from reservations where inventory_item_id = $1"
 VARIANT_OF = "select variant_id as id from variant_items where inventory_item_id = $1"
-DELETE = "delete from inventory_items where id = $1"
+DELETE_ITEM = "delete from inventory_items where id = $1"
 # Making the items of the same variants twice at once: one waits for the other.
 LOCK_VARIANTS = """
 select pg_advisory_xact_lock(hashtextextended(id, 0)) from (select unnest($1::text[]) as id order by 1) variants
@@ -179,18 +179,18 @@ async def access_item(db: Db, item_id: str) -> None:
 
 async def ensure_items(db: Db, variants: list[dict[str, Any]]) -> Availability:
     """Make items for those variants that are to be counted and have none. Returns what `notify_availability` gets."""
-    wanted = [
+    counted = [
         variant | {"id": new_id("iitem"), "variant_id": variant["id"]}
         for variant in variants
         if variant.get("manage_inventory", True)
     ]
-    if not wanted:
+    if not counted:
         return []
-    await db.execute(LOCK_VARIANTS, [variant["variant_id"] for variant in wanted])
-    made = await db.fetch(ENSURE, json_text(wanted))
-    ids = [row["inventory_item_id"] for row in made]
+    await db.execute(LOCK_VARIANTS, [variant["variant_id"] for variant in counted])
+    rows = await db.fetch(ENSURE_ITEMS, json_text(counted))
+    ids = [row["inventory_item_id"] for row in rows]
     await emit_all(
-        db, "inventory-item.created", {r["inventory_item_id"]: {"id": r["inventory_item_id"]} | dict(r) for r in made}
+        db, "inventory-item.created", {r["inventory_item_id"]: {"id": r["inventory_item_id"]} | dict(r) for r in rows}
     )
     return await availability(db, ids)
 
@@ -202,10 +202,10 @@ async def create_item(db: Db, body: NewItem) -> tuple[str, Availability]:
     assert body.variant_id is not None
     await db.execute(LOCK_VARIANTS, [body.variant_id])
     try:
-        made = await db.fetchval(CREATE, body.variant_id, json_text(facts | {"id": item_id}))
+        created = await db.fetchval(CREATE_ITEM, body.variant_id, json_text(facts | {"id": item_id}))
     except asyncpg.UniqueViolationError:
         raise Duplicate(f"There is an inventory item with sku {body.sku} already.") from None
-    if not made:
+    if not created:
         raise NotAllowed(f"Variant {body.variant_id} has an inventory item already.")
     data = {"id": item_id, "inventory_item_id": item_id, "variant_id": body.variant_id}
     await emit(db, "inventory-item.created", item_id, data)
@@ -215,7 +215,7 @@ async def create_item(db: Db, body: NewItem) -> tuple[str, Availability]:
 async def update_item(db: Db, item_id: str, body: ItemChanges) -> None:
     await access_item(db, item_id)
     try:
-        await db.execute(UPDATE, item_id, json_text(body.model_dump(exclude_unset=True)))
+        await db.execute(UPDATE_ITEM, item_id, json_text(body.model_dump(exclude_unset=True)))
     except asyncpg.UniqueViolationError:
         raise Duplicate(f"There is another inventory item with sku {body.sku}.") from None
     await emit(db, "inventory-item.updated", item_id, {"id": item_id})
@@ -227,8 +227,8 @@ async def delete_item(db: Db, item_id: str, user: str) -> Availability:
         return []
     variant_ids = [row["id"] for row in await db.fetch(VARIANT_OF, item_id)]
     await db.execute(DELETE_RESERVATIONS, item_id)
-    await db.fetchval(CLOSE, "closed", item_id, user, item_id)
-    await db.execute(DELETE, item_id)
+    await db.fetchval(CLOSE_LEVELS, "closed", item_id, user, item_id)
+    await db.execute(DELETE_ITEM, item_id)
     await emit(db, "inventory-item.deleted", item_id, {"id": item_id})
     return await availability(db, [], variant_ids)
 

@@ -1,4 +1,5 @@
-"""How stock changes: the lock of an item, the change of its levels with the line in the ledger, and who is told."""
+"""How stock changes: the lock of an item, the change of its levels with the line in the ledger, and what is then
+available."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -70,7 +71,7 @@ async def lock_lines(db: Db, line_item_ids: list[str]) -> None:
 
 
 def who() -> str | None:
-    """The user who asks, also when he asks through another service."""
+    """The user who asks, also through another service."""
     actor: str | None = structlog.contextvars.get_contextvars().get("actor")
     return actor
 
@@ -79,7 +80,7 @@ Availability = list[dict[str, Any]]
 
 
 async def availability(db: Db, item_ids: list[str], gone_variant_ids: list[str] | None = None) -> Availability:
-    """Tell others how much there is of the variants of these items, which are locked. To be given to
+    """Emit how much there is of the variants of these items, which are locked. To be given to
     `notify_availability`."""
     rows = await db.fetch(AVAILABILITY, item_ids) if item_ids else []
     if gone_variant_ids:

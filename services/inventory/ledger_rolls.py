@@ -13,14 +13,14 @@ from aiohttp import web
 
 from services.chassis.db import Db
 from services.chassis.keys import POOL
-from services.inventory.line_marks import forget_marks
+from services.inventory.line_versions import forget_versions
 
 log = structlog.get_logger()
 
 DAYS = 400  # a year, and the stocktaking after it
 BATCH = 5000
 PAUSE_SECONDS = 3600.0
-LOCK = 7305216  # any fixed number, advisory locks are per database
+ROLL_LOCK = 7305216  # any fixed number, advisory locks are per database
 
 # $1 the day, $2 how many. The line that stands for others has the highest of their numbers, so it stays behind those
 # that are younger. Deleting returns each line to one statement only: what is added up was there, and is gone.
@@ -42,7 +42,7 @@ with old as (
     delete from stock_ledger
     where cause = 'carried' and (inventory_item_id, location_id) in (select inventory_item_id, location_id from gone)
     returning id, inventory_item_id, location_id, stocked, reserved, incoming, created_at
-), made as (
+), written as (
     insert into stock_ledger (id, inventory_item_id, location_id, stocked, reserved, incoming, cause, created_at)
     overriding system value
     select max(id), inventory_item_id, location_id, sum(stocked), sum(reserved), sum(incoming), 'carried',
@@ -57,21 +57,21 @@ select count(*) from old
 
 async def roll(db: Db, before: datetime, limit: int = BATCH) -> int:
     """Add up the oldest lines from before that time, `limit` of them. Returns how many there were."""
-    if not await db.fetchval("select pg_try_advisory_xact_lock($1)", LOCK):
+    if not await db.fetchval("select pg_try_advisory_xact_lock($1)", ROLL_LOCK):
         return 0
-    found: int = await db.fetchval(ROLL, before, limit)
-    return found
+    rolled: int = await db.fetchval(ROLL, before, limit)
+    return rolled
 
 
 async def run_rolls(app: web.Application) -> None:
-    """Keep the ledger short, and the marks on lines few, until cancelled."""
+    """Keep the ledger short, and the versions of lines few, until cancelled."""
     while True:
         try:
-            await forget_marks(app[POOL])
-            found = BATCH
-            while found == BATCH:
+            await forget_versions(app[POOL])
+            rolled = BATCH
+            while rolled == BATCH:
                 async with app[POOL].acquire() as db, db.transaction():
-                    found = await roll(db, datetime.now(UTC) - timedelta(days=DAYS))
+                    rolled = await roll(db, datetime.now(UTC) - timedelta(days=DAYS))
         except Exception:
             log.warning("the ledger was not rolled up", exc_info=True)
         await asyncio.sleep(PAUSE_SECONDS)

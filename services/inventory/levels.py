@@ -41,7 +41,7 @@ class LevelChanges(Body):
 
 LOCK_LOCATION = "select id from stock_locations where id = $1 for key share"
 # The ledger's line is the level's first: it goes from nothing to what is stocked.
-CREATE = """
+CREATE_LEVEL = """
 with level as (
     insert into inventory_levels (id, inventory_item_id, location_id, stocked_quantity, incoming_quantity)
     values ($1, $2, $3, $4, $5)
@@ -51,7 +51,7 @@ insert into stock_ledger (inventory_item_id, location_id, stocked, reserved, inc
 select inventory_item_id, location_id, stocked_quantity, 0, incoming_quantity, 'adjustment', $6 from level
 """
 # A quantity that was not sent is null and stays.
-UPDATE = booked(
+UPDATE_LEVEL = booked(
     """
     select inventory_item_id, location_id, coalesce($6::bigint, stocked_quantity) - stocked_quantity as stocked,
            0 as reserved, coalesce($7::bigint, incoming_quantity) - incoming_quantity as incoming
@@ -60,12 +60,12 @@ UPDATE = booked(
     "select id from moved",
 )
 LEVEL_AT = "select id, reserved_quantity from inventory_levels where inventory_item_id = $1 and location_id = $2"
-CLOSE = booked("""
+CLOSE_LEVEL = booked("""
     select inventory_item_id, location_id, -stocked_quantity as stocked, -reserved_quantity as reserved,
            -incoming_quantity as incoming
     from inventory_levels where inventory_item_id = $4 and location_id = $5
 """)
-DELETE = "delete from inventory_levels where inventory_item_id = $1 and location_id = $2"
+DELETE_LEVEL = "delete from inventory_levels where inventory_item_id = $1 and location_id = $2"
 
 
 async def create_level(db: Db, item_id: str, body: NewLevel, user: str) -> Availability:
@@ -76,10 +76,10 @@ async def create_level(db: Db, item_id: str, body: NewLevel, user: str) -> Avail
         raise NotFound(f"There is no stock location {body.location_id}.")
     level_id, counts = new_id("ilev"), (body.stocked_quantity, body.incoming_quantity)
     try:
-        await db.execute(CREATE, level_id, item_id, body.location_id, *counts, user)
+        await db.execute(CREATE_LEVEL, level_id, item_id, body.location_id, *counts, user)
     except asyncpg.UniqueViolationError:
         raise Duplicate(f"{item_id} has a level at {body.location_id} already; change that one.") from None
-    await tell_of(db, "created", level_id, item_id, body.location_id)
+    await emit_level(db, "created", level_id, item_id, body.location_id)
     return await availability(db, [item_id])
 
 
@@ -87,10 +87,10 @@ async def update_level(db: Db, item_id: str, location_id: str, body: LevelChange
     """Raises NotFound where the item is not stocked."""
     await access_item(db, item_id)
     sent = [getattr(body, n) if n in body.model_fields_set else None for n in ("stocked_quantity", "incoming_quantity")]
-    level_id = await db.fetchval(UPDATE, "adjustment", None, user, item_id, location_id, *sent)
+    level_id = await db.fetchval(UPDATE_LEVEL, "adjustment", None, user, item_id, location_id, *sent)
     if level_id is None:
         raise NotFound(f"{item_id} is not stocked at {location_id}.")
-    await tell_of(db, "updated", level_id, item_id, location_id)
+    await emit_level(db, "updated", level_id, item_id, location_id)
     return await availability(db, [item_id])
 
 
@@ -102,13 +102,13 @@ async def delete_level(db: Db, item_id: str, location_id: str, user: str) -> Ava
         return []
     if level["reserved_quantity"]:
         raise NotAllowed(f"Stock of {item_id} is reserved at {location_id}; delete the reservations first.")
-    await db.fetchval(CLOSE, "closed", None, user, item_id, location_id)
-    await db.execute(DELETE, item_id, location_id)
-    await tell_of(db, "deleted", level["id"], item_id, location_id)
+    await db.fetchval(CLOSE_LEVEL, "closed", None, user, item_id, location_id)
+    await db.execute(DELETE_LEVEL, item_id, location_id)
+    await emit_level(db, "deleted", level["id"], item_id, location_id)
     return await availability(db, [item_id])
 
 
-async def tell_of(db: Db, what: str, level_id: str, item_id: str, location_id: str) -> None:
+async def emit_level(db: Db, what: str, level_id: str, item_id: str, location_id: str) -> None:
     data = {"id": level_id, "inventory_item_id": item_id, "location_id": location_id}
     await emit(db, f"inventory-level.{what}", level_id, data)
 

@@ -68,8 +68,8 @@ class LocationChanges(Body):
 
 # Actions
 
-ACCESS = "select id, address_id from stock_locations where id = $1 for update"
-CREATE = """
+LOCK_LOCATION = "select id, address_id from stock_locations where id = $1 for update"
+CREATE_LOCATION = """
 insert into stock_locations (id, name, address_id, metadata)
 select $1, $2, $3, case when m.sent is not null then merged_metadata(null, m.sent) end
 from (select $4::text::jsonb as sent) m
@@ -89,7 +89,7 @@ from location_addresses old, jsonb_populate_record(old, $2::text::jsonb) n
 where old.id = $1 and a.id = old.id
 returning a.id
 """
-UPDATE = """
+UPDATE_LOCATION = """
 update stock_locations l
 set name = n.name, address_id = n.address_id, updated_at = now(),
     metadata = case
@@ -99,8 +99,8 @@ set name = n.name, address_id = n.address_id, updated_at = now(),
 from stock_locations old, jsonb_populate_record(old, $2::text::jsonb) n
 where old.id = $1 and l.id = old.id
 """
-ITEMS = "select inventory_item_id as id from inventory_levels where location_id = $1"
-CLOSE = booked("""
+STOCKED_ITEMS = "select inventory_item_id as id from inventory_levels where location_id = $1"
+CLOSE_LEVELS = booked("""
     select inventory_item_id, location_id, -stocked_quantity as stocked, -reserved_quantity as reserved,
            -incoming_quantity as incoming
     from inventory_levels where location_id = $4
@@ -113,7 +113,7 @@ DELETE_LOCATION = "delete from stock_locations where id = $1"
 
 async def access_location(db: Db, location_id: str) -> Any:
     """The location, locked. Raises NotFound."""
-    row = await db.fetchrow(ACCESS, location_id)
+    row = await db.fetchrow(LOCK_LOCATION, location_id)
     if row is None:
         raise NotFound(f"There is no stock location {location_id}.")
     return row
@@ -125,7 +125,7 @@ async def create_location(db: Db, body: NewLocation) -> str:
     if body.address is not None:
         address_id = await create_address(db, body.address)
     metadata = json_or_null(body.metadata)
-    await db.execute(CREATE, location_id, body.name, address_id, metadata)
+    await db.execute(CREATE_LOCATION, location_id, body.name, address_id, metadata)
     await emit(db, "stock-location.created", location_id, {"id": location_id, "name": body.name})
     return location_id
 
@@ -144,23 +144,23 @@ async def update_location(db: Db, location_id: str, body: LocationChanges) -> No
         sent = json_text(body.address.model_dump(exclude_unset=True))
         if not await db.fetchval(UPDATE_ADDRESS, changes.get("address_id", row["address_id"]), sent):
             changes["address_id"] = await create_address(db, body.address)
-    await db.execute(UPDATE, location_id, json_text(changes))
+    await db.execute(UPDATE_LOCATION, location_id, json_text(changes))
     await emit(db, "stock-location.updated", location_id, {"id": location_id})
 
 
 async def delete_location(db: Db, location_id: str, user: str) -> tuple[Availability, Docs]:
     """With its links, levels and reservations. Unknown: nothing happens. Returns what `notify_availability` and
     `notify_links` get."""
-    if await db.fetchrow(ACCESS, location_id) is None:
+    if await db.fetchrow(LOCK_LOCATION, location_id) is None:
         return [], []
-    item_ids = await lock_items(db, [row["id"] for row in await db.fetch(ITEMS, location_id)])
+    item_ids = await lock_items(db, [row["id"] for row in await db.fetch(STOCKED_ITEMS, location_id)])
     await db.execute(DELETE_RESERVATIONS, location_id)
-    await db.fetchval(CLOSE, "closed", location_id, user, location_id)
+    await db.fetchval(CLOSE_LEVELS, "closed", location_id, user, location_id)
     await db.execute(DELETE_LEVELS, location_id)
-    links = [row["id"] for row in await db.fetch(DELETE_LINKS, location_id)]
+    link_ids = [row["id"] for row in await db.fetch(DELETE_LINKS, location_id)]
     await db.execute(DELETE_LOCATION, location_id)
-    told = await emit_links(db, "stock-location.deleted", location_id, {}, gone(links))
-    return await availability(db, item_ids), told
+    links = await emit_links(db, "stock-location.deleted", location_id, {}, gone(link_ids))
+    return await availability(db, item_ids), links
 
 
 # Handlers

@@ -8,11 +8,11 @@ from services.chassis.errors import Conflict, NotAllowed, NotFound
 from services.chassis.jsons import json_text
 from services.chassis.outbox import emit_all
 from services.inventory.ledger import availability, booked, lock_items, who
-from services.inventory.line_marks import mark_lines
+from services.inventory.line_versions import renew_versions
 from services.inventory.stock import ITEMS_OF_VARIANTS, Lines, Reply, facts
 
-BEGIN = "insert into stock_moves (id) values ($1) on conflict do nothing returning true"
-STATE = "select state from stock_moves where id = $1 for update"
+BEGIN_MOVE = "insert into stock_moves (id) values ($1) on conflict do nothing returning true"
+MOVE_STATE = "select state from stock_moves where id = $1 for update"
 TAKE_BACK = "update stock_moves set state = 'undone' where id = $1 and state = 'done' returning true"
 ITEMS_MOVED = "select distinct inventory_item_id as id from stock_ledger where reference = $1"
 MOVED = "select id, inventory_item_id, location_id from moved order by id"
@@ -81,15 +81,15 @@ REVERSE = booked(
     then=MOVED,
 )
 # The same, and what comes back is reserved for its lines ($4) of the order $5 there, so that nobody else gets it.
-UNPACK = booked(
+CANCEL_FULFILLMENT = booked(
     """
     select inventory_item_id, location_id, -sum(stocked) as stocked, 0 as reserved, 0 as incoming
     from stock_ledger where reference = $2 group by inventory_item_id, location_id
     union all
-    select inventory_item_id, location_id, 0, quantity, 0 from made
+    select inventory_item_id, location_id, 0, quantity, 0 from created
     """,
     first=NEEDED  # noqa: S608 - put together from constants of this file
-    + """ made as (
+    + """ created as (
     insert into reservations (id, line_item_id, inventory_item_id, location_id, quantity, created_by, order_id)
     select new_id('resitem'), n.line_item_id, n.inventory_item_id, l.location_id, n.quantity, $3::text, $5::text
     from needed n
@@ -103,11 +103,11 @@ UNPACK = booked(
 ),""",
     then="""
 select id, inventory_item_id, location_id, null as line_item_id, null as quantity from moved
-union all select id, inventory_item_id, location_id, line_item_id, quantity from made order by id
+union all select id, inventory_item_id, location_id, line_item_id, quantity from created order by id
 """,
 )
 # As REVERSE, and the reservations that it used are as before, where their level is still there.
-UNDO = booked(
+COMPENSATE = booked(
     """
     select inventory_item_id, location_id, -sum(stocked) as stocked, 0 as reserved, 0 as incoming
     from stock_ledger where reference = $2 group by inventory_item_id, location_id
@@ -139,7 +139,7 @@ UNDO = booked(
 
 async def fulfill(db: Db, fulfillment_id: str, location_id: str, lines: Lines) -> Reply:
     """Take the lines' items out of stock, all or nothing. Raises NotAllowed where there is not enough of them."""
-    await mark_lines(db, [line["line_item_id"] for line in lines])
+    await renew_versions(db, [line["line_item_id"] for line in lines])
     item_ids = await begin(db, fulfillment_id, lines)
     if item_ids is None:
         return {}
@@ -168,8 +168,8 @@ async def restock(db: Db, return_id: str, location_id: str | None, lines: Lines)
 
 async def begin(db: Db, move_id: str, lines: Lines) -> list[str] | None:
     """The items of the lines, locked; None when the move was made already. Raises Conflict for one taken back."""
-    if not await db.fetchval(BEGIN, move_id):
-        if await db.fetchval(STATE, move_id) == "undone":
+    if not await db.fetchval(BEGIN_MOVE, move_id):
+        if await db.fetchval(MOVE_STATE, move_id) == "undone":
             raise Conflict(f"{move_id} was taken back; it moves no stock any more.")
         return None
     variant_ids = [line["variant_id"] for line in lines if line["variant_id"]]
@@ -182,22 +182,22 @@ async def reverse(db: Db, move_id: str, cause: str) -> Reply:
     return {}
 
 
-async def unpack(db: Db, move_id: str, order_id: str, lines: Lines) -> Reply:
-    """The same for a fulfillment whose lines, which are packed of nothing now, are to have what it took."""
+async def cancel_fulfillment(db: Db, move_id: str, order_id: str, lines: Lines) -> Reply:
+    """The same for a fulfillment whose lines are to have what it took: what comes back is reserved for them."""
     if await db.fetchval(TAKE_BACK, move_id):
         item_ids = await lock_items(db, [row["id"] for row in await db.fetch(ITEMS_MOVED, move_id)])
         sent = json_text(lines)
-        rows = await db.fetch(UNPACK, "fulfillment_canceled", move_id, who(), sent, order_id)
-        made = {row["id"]: facts(row) for row in rows if row["line_item_id"]}
-        await emit_all(db, "reservation-item.created", made)
-        await report(db, item_ids, [row for row in rows if row["id"] not in made])
+        rows = await db.fetch(CANCEL_FULFILLMENT, "fulfillment_canceled", move_id, who(), sent, order_id)
+        reservations = {row["id"]: facts(row) for row in rows if row["line_item_id"]}
+        await emit_all(db, "reservation-item.created", reservations)
+        await report(db, item_ids, [row for row in rows if row["id"] not in reservations])
     return {}
 
 
 async def compensate(db: Db, move_id: str, compensates: str | None) -> Reply:
     """As if the move had never been, reservations included; if it has not come yet, it never will."""
     if compensates is None or not await tombstone(db, compensates):
-        await take_back(db, move_id, UNDO, "undone")
+        await take_back(db, move_id, COMPENSATE, "undone")
     return {}
 
 
@@ -208,7 +208,7 @@ async def take_back(db: Db, move_id: str, sql: str, cause: str) -> None:
 
 
 async def report(db: Db, item_ids: list[str], moved: list[Any]) -> None:
-    """Tell others of the levels that moved."""
+    """Emit what has moved, and what is available of it now."""
     names = ("id", "inventory_item_id", "location_id")
     await emit_all(db, "inventory-level.updated", {row["id"]: {name: row[name] for name in names} for row in moved})
     await availability(db, item_ids)

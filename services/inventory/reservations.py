@@ -18,7 +18,7 @@ from services.chassis.outbox import emit
 from services.chassis.params import Query, compared, dates, number, query_of, text, texts
 from services.inventory.items import matching
 from services.inventory.ledger import Availability, availability, booked, lock_items, lock_lines
-from services.inventory.line_marks import Room, ask_room, check_mark
+from services.inventory.line_versions import Room, ask_room, check_version
 from services.inventory.remote import notify_availability, refresh_lines
 from services.inventory.resources import LISTED_RESERVATION, RESERVATION, WHOLE_RESERVATION
 
@@ -59,12 +59,12 @@ class ReservationChanges(Body):
 # Actions
 
 LEVEL_AT = "select id from inventory_levels where inventory_item_id = $1 and location_id = $2"
-RESERVED = "select coalesce(sum(quantity), 0) from reservations where line_item_id = $1 and id <> $2"
-OF = "select id, inventory_item_id, line_item_id, location_id, quantity from reservations where id = $1"
+RESERVED_FOR = "select coalesce(sum(quantity), 0) from reservations where line_item_id = $1 and id <> $2"
+RESERVATION_ROW = "select id, inventory_item_id, line_item_id, location_id, quantity from reservations where id = $1"
 # $4 the reservation
-CREATE = booked(
-    "select inventory_item_id, location_id, 0 as stocked, quantity as reserved, 0 as incoming from made",
-    first="""made as (
+CREATE_RESERVATION = booked(
+    "select inventory_item_id, location_id, 0 as stocked, quantity as reserved, 0 as incoming from created",
+    first="""created as (
     insert into reservations
         (id, line_item_id, inventory_item_id, location_id, quantity, description, created_by, metadata)
     select id, line_item_id, inventory_item_id, location_id, quantity, description, created_by,
@@ -74,15 +74,15 @@ CREATE = booked(
 ),""",
 )
 # $4 the id, $5 the properties that were sent
-UPDATE = booked(
+UPDATE_RESERVATION = booked(
     """
     select inventory_item_id, location_id, 0 as stocked, -quantity as reserved, 0 as incoming from old
     union all
-    select inventory_item_id, location_id, 0, quantity, 0 from made
+    select inventory_item_id, location_id, 0, quantity, 0 from updated
     """,
     first="""old as (
     select * from reservations where id = $4
-), made as (
+), updated as (
     update reservations r
     set location_id = n.location_id, quantity = n.quantity, description = n.description,
         metadata = nullif(n.metadata, 'null'), updated_at = now()
@@ -91,7 +91,7 @@ UPDATE = booked(
     returning r.inventory_item_id, r.location_id, r.quantity
 ),""",
 )
-DELETE = booked(
+DELETE_RESERVATION = booked(
     "select inventory_item_id, location_id, 0 as stocked, -quantity as reserved, 0 as incoming from gone",
     first="""gone as (
     delete from reservations where id = $4 returning inventory_item_id, location_id, quantity
@@ -108,10 +108,10 @@ async def check_stocked(db: Db, item_id: str, location_id: str) -> None:
 async def check_line(db: Db, room: Room, quantity: int, but: str = "") -> None:
     """Raises InvalidData when the line's reservations, without the one `but`, would exceed what is unfulfilled, and
     Conflict when that is no longer known."""
-    await check_mark(db, room)
-    line, most = room.line_item_id, room.most
-    if await db.fetchval(RESERVED, line, but) + quantity > most:
-        raise InvalidData(f"Only {most} of line {line} are still to be fulfilled; reserve no more than that.")
+    await check_version(db, room)
+    line, limit = room.line_item_id, room.quantity
+    if await db.fetchval(RESERVED_FOR, line, but) + quantity > limit:
+        raise InvalidData(f"Only {limit} of line {line} are still to be fulfilled; reserve no more than that.")
 
 
 async def create_reservation(db: Db, facts: dict[str, Any], room: Room | None) -> tuple[str, Availability]:
@@ -125,8 +125,8 @@ async def create_reservation(db: Db, facts: dict[str, Any], room: Room | None) -
     if room is not None:
         await check_line(db, room, facts["quantity"])
     row = json_text(facts | {"id": reservation_id})
-    await db.fetchval(CREATE, "reservation", reservation_id, facts["created_by"], row)
-    await tell_of(db, "created", reservation_id, facts)
+    await db.fetchval(CREATE_RESERVATION, "reservation", reservation_id, facts["created_by"], row)
+    await emit_reservation(db, "created", reservation_id, facts)
     return reservation_id, await availability(db, [item_id])
 
 
@@ -134,42 +134,42 @@ async def update_reservation(
     db: Db, reservation_id: str, changes: dict[str, Any], room: Room | None, user: str
 ) -> Availability:
     """Raises NotFound for an unknown reservation, or a location that does not stock its item."""
-    found = await access_reservation(db, reservation_id)
-    if found is None:
+    reservation = await access_reservation(db, reservation_id)
+    if reservation is None:
         raise NotFound(f"There is no reservation {reservation_id}.")
     if "location_id" in changes:
-        await check_stocked(db, found["inventory_item_id"], changes["location_id"])
-    if found["line_item_id"] and changes.get("quantity", 0) > found["quantity"]:
-        if room is None or room.line_item_id != found["line_item_id"]:
+        await check_stocked(db, reservation["inventory_item_id"], changes["location_id"])
+    if reservation["line_item_id"] and changes.get("quantity", 0) > reservation["quantity"]:
+        if room is None or room.line_item_id != reservation["line_item_id"]:
             raise Conflict("The reservation was changed at this very moment; look at it, and try again.")
         await check_line(db, room, changes["quantity"], but=reservation_id)
-    await db.fetchval(UPDATE, "reservation", reservation_id, user, reservation_id, json_text(changes))
-    await tell_of(db, "updated", reservation_id, dict(found) | changes)
-    return await availability(db, [found["inventory_item_id"]])
+    await db.fetchval(UPDATE_RESERVATION, "reservation", reservation_id, user, reservation_id, json_text(changes))
+    await emit_reservation(db, "updated", reservation_id, dict(reservation) | changes)
+    return await availability(db, [reservation["inventory_item_id"]])
 
 
 async def delete_reservation(db: Db, reservation_id: str, user: str) -> Availability:
     """Unknown: nothing happens. Returns what `notify_availability` gets."""
-    found = await access_reservation(db, reservation_id)
-    if found is None:
+    reservation = await access_reservation(db, reservation_id)
+    if reservation is None:
         return []
-    await db.fetchval(DELETE, "reservation", reservation_id, user, reservation_id)
-    await tell_of(db, "deleted", reservation_id, dict(found))
-    return await availability(db, [found["inventory_item_id"]])
+    await db.fetchval(DELETE_RESERVATION, "reservation", reservation_id, user, reservation_id)
+    await emit_reservation(db, "deleted", reservation_id, dict(reservation))
+    return await availability(db, [reservation["inventory_item_id"]])
 
 
 async def access_reservation(db: Db, reservation_id: str) -> Any:
     """The reservation, with its line and its item locked; None when there is none."""
-    found = await db.fetchrow(OF, reservation_id)
-    if found is None:
+    reservation = await db.fetchrow(RESERVATION_ROW, reservation_id)
+    if reservation is None:
         return None
-    if found["line_item_id"]:
-        await lock_lines(db, [found["line_item_id"]])
-    await lock_items(db, [found["inventory_item_id"]])
-    return await db.fetchrow(OF, reservation_id)
+    if reservation["line_item_id"]:
+        await lock_lines(db, [reservation["line_item_id"]])
+    await lock_items(db, [reservation["inventory_item_id"]])
+    return await db.fetchrow(RESERVATION_ROW, reservation_id)
 
 
-async def tell_of(db: Db, what: str, reservation_id: str, facts: dict[str, Any]) -> None:
+async def emit_reservation(db: Db, what: str, reservation_id: str, facts: dict[str, Any]) -> None:
     names = ("inventory_item_id", "location_id", "line_item_id", "quantity")
     await emit(
         db,
@@ -228,7 +228,7 @@ async def post_reservation_changes(request: web.Request) -> web.Response:
     reservation_id, body = request.match_info["id"], await parse(request, ReservationChanges)
     changes, room = body.model_dump(exclude_unset=True), None
     if "quantity" in changes:
-        row = await request.app[POOL].fetchrow(OF, reservation_id)
+        row = await request.app[POOL].fetchrow(RESERVATION_ROW, reservation_id)
         if row and row["line_item_id"] and changes["quantity"] > row["quantity"]:
             room = await ask_room(request.app, row["line_item_id"])
     async with transaction(request) as db:

@@ -11,7 +11,7 @@ from services.chassis.errors import InvalidData, NotAllowed, NotFound
 from services.chassis.jsons import json_text
 from services.chassis.outbox import emit_all
 from services.inventory.ledger import availability, booked, lock_items, who
-from services.inventory.line_marks import Room, mark_lines
+from services.inventory.line_versions import Room, renew_versions
 from services.inventory.reservations import create_reservation
 from services.inventory.resources import RESERVATION, WHOLE_RESERVATION
 
@@ -26,18 +26,18 @@ ITEMS_OF_LINES = "select distinct inventory_item_id as id from reservations wher
 # All or nothing: demand and supply of an item are laid end to end, and each line gets what it overlaps with, so that
 # the fullest location serves first and a line is split only when none has enough. Stock that may be sold without being
 # there is taken from the fullest location. An item without any level is not counted, and passes. What was set aside by
-# hand for a line of a draft counts. Where more is reserved than there is, because a parcel was packed of what was meant
-# for others, they have to get theirs from elsewhere: that is taken off what the other locations have.
+# hand for a line of a draft counts. Where more is reserved than there is, because a fulfillment took what was meant for
+# others, they have to get theirs from elsewhere: that is taken off what the other locations have.
 RESERVE = booked(
-    "select inventory_item_id, location_id, 0 as stocked, quantity as reserved, 0 as incoming from made",
+    "select inventory_item_id, location_id, 0 as stocked, quantity as reserved, 0 as incoming from created",
     first="""
-wanted as (
+requested as (
     select row_number() over () as n, w.*
     from jsonb_to_recordset($4::text::jsonb) as w(line_item_id text, variant_id text, quantity bigint)
 ), lines as (
     select w.n, w.line_item_id, w.variant_id, missing.quantity, i.inventory_item_id,
            $6::boolean or coalesce((c.body ->> 'allow_backorder')::boolean, i.allow_backorder) as backorder
-    from wanted w
+    from requested w
     join variant_items i on i.variant_id = w.variant_id
     left join copies c on c.kind = 'variant' and c.id = w.variant_id
     cross join lateral (
@@ -64,20 +64,20 @@ wanted as (
         select from channel_locations c
         where c.location_id = l.location_id and ($5::text is null or c.sales_channel_id = $5::text)
     )
-), found as (
+), totals as (
     select n.inventory_item_id, n.backorder, count(p.location_id) as places,
            n.quantity - coalesce(sum(p.available), 0) as lacking, n.quantity > coalesce(sum(p.free), 0) as short
     from needed n left join places p on p.inventory_item_id = n.inventory_item_id
     group by n.inventory_item_id, n.backorder, n.quantity
 ), short as (
-    select inventory_item_id from found where (short and not backorder) or ($6::boolean and places = 0)
+    select inventory_item_id from totals where (short and not backorder) or ($6::boolean and places = 0)
 ), offered as (
     select p.inventory_item_id, p.location_id, p.rank,
-           p.available + case when p.rank = 1 then greatest(f.lacking, 0) else 0 end as quantity
-    from places p join found f on f.inventory_item_id = p.inventory_item_id
+           p.available + case when p.rank = 1 then greatest(t.lacking, 0) else 0 end as quantity
+    from places p join totals t on t.inventory_item_id = p.inventory_item_id
 ), supply as (
     select o.*, sum(quantity) over (partition by inventory_item_id order by rank) as upto from offered o
-), made as (
+), created as (
     insert into reservations (id, line_item_id, inventory_item_id, location_id, quantity, created_by, order_id)
     select new_id('resitem'), d.line_item_id, d.inventory_item_id, s.location_id,
            least(d.upto, s.upto) - greatest(d.upto - d.quantity, s.upto - s.quantity), $3::text, $2::text
@@ -88,7 +88,7 @@ wanted as (
     returning id, inventory_item_id, location_id, quantity
 ),""",
     then="""
-select array(select id from made) as made,
+select array(select id from created) as created,
        array(select l.variant_id from lines l join short s on s.inventory_item_id = l.inventory_item_id) as short
 """,
 )
@@ -123,13 +123,13 @@ async def reserve(
     if not item_ids:
         return {"reservations": []}
     sent = json_text(lines)
-    made, short = await db.fetchrow(RESERVE, "order", order_id, created_by, sent, channel_id, claim)
+    reservation_ids, short = await db.fetchrow(RESERVE, "order", order_id, created_by, sent, channel_id, claim)
     if short and claim:
         raise InvalidData(f"No location of the sales channel stocks {', '.join(sorted(set(short)))}.")
     if short:
         message = f"There is not enough in stock of {', '.join(sorted(set(short)))}."
         raise NotAllowed(message, code="insufficient_inventory")
-    rows = await reservation_rows(db, made)
+    rows = await reservation_rows(db, reservation_ids)
     await emit_all(db, "reservation-item.created", {row["id"]: facts(row) for row in rows})
     await availability(db, item_ids)
     return {"reservations": rows}
@@ -140,7 +140,7 @@ async def release(db: Db, line_item_ids: list[str], compensates: str | None) -> 
     come."""
     if compensates is not None and await tombstone(db, compensates):
         return {}
-    await mark_lines(db, line_item_ids)
+    await renew_versions(db, line_item_ids)
     item_ids = await lock_items(db, [row["id"] for row in await db.fetch(ITEMS_OF_LINES, line_item_ids)])
     cause, all_ = ("order", True) if compensates is None else ("undone", False)
     gone = await db.fetch(RELEASE, cause, None, who(), line_item_ids, all_)
@@ -156,14 +156,14 @@ async def reserve_line(
     row = await db.fetchrow(ITEMS_OF_VARIANTS, [variant_id])
     if row is None:
         raise NotFound(f"Nothing counts variant {variant_id}.")
-    wanted = {
+    reservation = {
         "inventory_item_id": row["id"],
         "line_item_id": room.line_item_id,
         "location_id": location_id,
         "quantity": quantity,
         "created_by": created_by,
     }
-    reservation_id, _ = await create_reservation(db, wanted, room)
+    reservation_id, _ = await create_reservation(db, reservation, room)
     return {"reservation": (await reservation_rows(db, [reservation_id]))[0]}
 
 

@@ -162,4 +162,4 @@ async def notify_catalog(app: web.Application) -> None:
     await notify_fulfillment_providers(app, offers())
 
 
-open_providers = partial(plugins.kept_open, providers=providers, announce=announce)
+open_providers = partial(plugins.kept_open, providers=providers, at_start=announce)

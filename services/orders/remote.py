@@ -162,9 +162,9 @@ async def compensate_restock(app: web.Application, key: str, receipt_id: str, co
     )
 
 
-async def line_mark(app: web.Application, line_item_id: str) -> Any:
+async def line_version(app: web.Application, line_item_id: str) -> Any:
     """To be read before the line is, and given to `reserve_line`."""
-    return (await send(app, "inventory", "line_mark", {"line_item_id": line_item_id}))["mark"]
+    return (await send(app, "inventory", "line_version", {"line_item_id": line_item_id}))["version"]
 
 
 async def reserve_line(app: web.Application, key: str, wanted: dict[str, Any]) -> Reply:

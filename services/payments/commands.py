@@ -10,7 +10,8 @@ from services.chassis.commands import CommandBody, CommandHandler, Outside, chec
 from services.chassis.errors import InvalidData
 from services.payments import gift_card_issue, payment_collections, payments, refunds
 from services.payments.operations import Reply
-from services.payments.refunds import MOST, Amount, Reason
+from services.payments.refunds import Amount, Reason
+from services.payments.resources import MAX_AMOUNT
 
 Id = Annotated[str, Field(min_length=1, max_length=255)]
 
@@ -20,7 +21,7 @@ class Authorize(CommandBody):
     order_id: str | None = None
     cart_id: str | None = None
     swap_id: str | None = None
-    amount: Annotated[int, Field(ge=0, le=MOST)]
+    amount: Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
     currency_code: str
     provider_id: str
     data: dict[str, Any] | None = None
@@ -45,8 +46,8 @@ class Refund(CommandBody):
 
 
 async def authorize(app: web.Application, body: dict[str, Any], key: str | None) -> Reply:
-    wanted = checked(Authorize, body)
-    row = wanted.model_dump(exclude={"payment_id"}) | {"id": wanted.payment_id, "data": wanted.data or {}}
+    command = checked(Authorize, body)
+    row = command.model_dump(exclude={"payment_id"}) | {"id": command.payment_id, "data": command.data or {}}
     return await payments.authorize(app, row)
 
 
@@ -55,23 +56,23 @@ async def capture(app: web.Application, body: dict[str, Any], key: str | None) -
 
 
 async def cancel(app: web.Application, body: dict[str, Any], key: str | None) -> Reply:
-    wanted = checked(Cancel, body)
-    return await payments.cancel(app, wanted.payment_id, compensate=wanted.compensates is not None)
+    command = checked(Cancel, body)
+    return await payments.cancel(app, command.payment_id, compensate=command.compensates is not None)
 
 
 async def refund(app: web.Application, body: dict[str, Any], key: str | None) -> Reply:
-    wanted = checked(Refund, body)
-    payment_ids = wanted.payment_ids or ([wanted.payment_id] if wanted.payment_id else [])
+    command = checked(Refund, body)
+    payment_ids = command.payment_ids or ([command.payment_id] if command.payment_id else [])
     if not payment_ids:
         raise InvalidData("payment_ids: name at least one payment.")
     return await refunds.refund(
         app,
         payment_ids,
-        payment_id=wanted.payment_id,
-        order_id=wanted.order_id,
-        amount=wanted.amount,
-        reason=wanted.reason,
-        note=wanted.note,
+        payment_id=command.payment_id,
+        order_id=command.order_id,
+        amount=command.amount,
+        reason=command.reason,
+        note=command.note,
         request_key=key and f"command:{key}",
     )
 

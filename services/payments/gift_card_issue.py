@@ -1,8 +1,8 @@
 """Gift cards that an order sold: one per unit of a line, made once the order is paid.
 
-Two things have to be known, in any order: what was sold (order.placed, or told by orders) and that it is paid (our own
-payments). Whoever learns of the second makes the cards; a lock on the order and a key of (line, unit) see to it that
-they are made once. Many cards are made in batches, each followed by an event of our own that asks for the next.
+Two things have to be known, in any order: what was sold (order.placed, or a command of orders) and that it is paid
+(our own payments). Whoever learns of the second makes the cards; a lock on the order and a key of (line, unit) see to
+it that they are made once. Many cards are made in batches, each followed by an event of our own that asks for the next.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ BATCH = 500
 CONTINUED = "gift_card.issue_continued"
 
 LOCK_ORDER = "select pg_advisory_xact_lock(hashtextextended('gift cards of ' || $1, 0))"
-RECORD = """
+RECORD_SALE = """
 insert into gift_card_sales (
     line_item_id, order_id, display_id, region_id, total, quantity, value, tax_rate, metadata
 )
@@ -30,7 +30,7 @@ from jsonb_to_recordset($5::text::jsonb) as x(
 on conflict (line_item_id) do nothing
 """
 # The next $2 units to make for the order, if it is paid. What swaps of it pay for is another matter.
-DUE = """
+DUE_CARDS = """
 select s.line_item_id, u.unit
 from gift_card_sales s, generate_series(s.issued + 1, least(s.quantity, s.issued + $2::bigint)) u(unit)
 where s.order_id = $1 and s.issued < s.quantity and s.total <= (
@@ -41,7 +41,7 @@ order by s.line_item_id, u.unit
 limit $2::bigint
 """
 # $1 ids, $2 codes, $3 lines, $4 units
-ISSUE = """
+ISSUE_CARDS = """
 with due as (
     select * from unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) as d(id, code, line_item_id, unit)
 ), counted as (
@@ -61,7 +61,7 @@ returning id
 
 
 def sold(order: Row) -> list[Row]:
-    """The lines that sell cards, out of what order.placed tells: each card is worth its unit's net price."""
+    """The lines that sell cards, out of the data of order.placed: each card is worth its unit's net price."""
     lines = [line for line in order["items"] if line["is_giftcard"] and line["quantity"] > 0]
     taxable, region_rate = order.get("gift_cards_taxable") is not False, order.get("region_tax_rate")
     return [
@@ -83,7 +83,7 @@ async def record_sale(db: Db, order: Row) -> None:
         return
     await db.execute(LOCK_ORDER, order["id"])
     facts = order["id"], order["display_id"], order["region_id"], order["total"]
-    await db.execute(RECORD, *facts, json_text(lines))
+    await db.execute(RECORD_SALE, *facts, json_text(lines))
     await issue_cards(db, order["id"])
 
 
@@ -91,30 +91,30 @@ async def issue_cards(db: Db, order_id: str) -> None:
     """Make the cards that the order sold and that are not made yet, if it is paid: a batch of them."""
     # Who is paid and who has sold wait for each other here, so that the later one sees what the other has done.
     await db.execute(LOCK_ORDER, order_id)
-    due = await db.fetch(DUE, order_id, BATCH)
+    due = await db.fetch(DUE_CARDS, order_id, BATCH)
     if not due:
         return
     ids, codes = [new_id("gift") for _ in due], [new_code() for _ in due]
-    rows = await db.fetch(ISSUE, ids, codes, [row["line_item_id"] for row in due], [row["unit"] for row in due])
+    rows = await db.fetch(ISSUE_CARDS, ids, codes, [row["line_item_id"] for row in due], [row["unit"] for row in due])
     if len(due) == BATCH:
         await emit(db, CONTINUED, order_id, {"id": order_id})
     await emit_all(db, "gift_card.created", {row["id"]: {"id": row["id"], "order_id": order_id} for row in rows})
 
 
-# Told, heard and asked
+# Commands and listeners
 
-CARD = "select code, value, balance from gift_cards where id = $1 and deleted_at is null"
+CARD_TO_MAIL = "select code, value, balance from gift_cards where id = $1 and deleted_at is null"
 
 
 async def gift_card(db: Db, body: dict[str, Any]) -> dict[str, Any]:
     """Command: {"id"} -> {"gift_card": {code, value, balance} | null}. For who mails the card to its buyer: the code is
     in no event, which others hear, too."""
-    found = await db.fetchrow(CARD, str(body.get("id")))
-    return {"gift_card": dict(found) if found else None}
+    card = await db.fetchrow(CARD_TO_MAIL, str(body.get("id")))
+    return {"gift_card": dict(card) if card else None}
 
 
 async def sell_gift_cards(db: Db, body: dict[str, Any]) -> dict[str, Any]:
-    """Command: what order.placed says too, told so that the cards are there at once. Twice is as good as once."""
+    """Command: what order.placed says too, so that the cards are there at once. Twice is as good as once."""
     await record_sale(db, body)
     return {}
 
@@ -124,7 +124,7 @@ async def on_order_placed(db: Db, event: Event) -> None:
 
 
 async def on_payment_captured(db: Db, event: Event) -> None:
-    """Our own news: an order may be paid now."""
+    """This service's own event: an order may be paid now."""
     if event.data.get("order_id"):
         await issue_cards(db, event.data["order_id"])
 

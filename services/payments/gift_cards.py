@@ -1,7 +1,7 @@
 """Gift cards: made by hand or sold in an order (gift_card_issue.py), changed, deleted, found.
 
 Their regions and orders are copies. Whether a region exists, and how it taxes cards, is asked for; an order that is
-shown is asked for, too, because it changes without our hearing of it.
+shown is asked for, too, because it changes without an event that is heard here.
 """
 
 import secrets
@@ -26,12 +26,12 @@ from services.chassis.outbox import emit
 from services.chassis.params import TEXT, Bind, Filter, moment, query_of, word
 from services.payments import remote
 from services.payments.provider_protocol import Row
-from services.payments.resources import GIFT_CARD
+from services.payments.resources import GIFT_CARD, MAX_AMOUNT
 
 CODE_LETTERS = string.ascii_uppercase + string.digits
 
 Moment = Annotated[datetime, BeforeValidator(lambda value: moment("a date", value))]
-Amount = Annotated[int, Field(ge=0, le=2**53 - 1)]
+Amount = Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
 
 WHOLE = Selection(tuple(GIFT_CARD.columns), tree(("order", "region")))
 LIVE = "{t}.id = $1 and {t}.deleted_at is null"
@@ -58,21 +58,21 @@ class GiftCardUpdate(Body):
 
 def matching(name: str, value: Any, bind: Bind) -> str:
     """A part of the code, or the whole number of the order that a card was sold in."""
-    asked = word(name, value).strip()
+    part = word(name, value).strip()
     # No letter of a code means anything to `like`.
-    found = f"position(upper({bind(asked)}::text) in {{t}}.code) > 0"
-    return f"({found} or {{t}}.display_id::text = {bind(asked)})"
+    within = f"position(upper({bind(part)}::text) in {{t}}.code) > 0"
+    return f"({within} or {{t}}.display_id::text = {bind(part)})"
 
 
 FILTERS: dict[str, Filter] = {"q": Filter(matching, TEXT)}
 
-INSERT = """
+INSERT_CARD = """
 insert into gift_cards (id, code, value, balance, region_id, is_disabled, ends_at, tax_rate, metadata)
 values ($1, $2, $3, $3, $4, $5, $6, $7, $8::text::jsonb)
 """
-LOCK = "select value, order_id from gift_cards where id = $1 and deleted_at is null for update"
+LOCK_CARD = "select value, order_id from gift_cards where id = $1 and deleted_at is null for update"
 # $2: the body as JSON; what it does not name stays. Metadata is merged, a value of "" takes its key away.
-UPDATE = """
+UPDATE_CARD = """
 update gift_cards t set
     (balance, is_disabled, ends_at) = (
         select n.balance, n.is_disabled, n.ends_at
@@ -86,7 +86,7 @@ update gift_cards t set
     updated_at = now()
 where id = $1
 """
-DELETE = """
+DELETE_CARD = """
 update gift_cards set deleted_at = now(), updated_at = now() where id = $1 and deleted_at is null returning order_id
 """
 
@@ -125,10 +125,10 @@ async def gift_card_json(db: Db, card_id: str) -> str:
 
 async def access_gift_card(db: Db, card_id: str) -> Any:
     """The card, locked. Raises NotFound."""
-    found = await db.fetchrow(LOCK, card_id)
-    if found is None:
+    card = await db.fetchrow(LOCK_CARD, card_id)
+    if card is None:
         raise NotFound(f"There is no gift card {card_id}.")
-    return found
+    return card
 
 
 async def create_gift_card(db: Db, body: GiftCardBody, region: Row) -> str:
@@ -136,7 +136,7 @@ async def create_gift_card(db: Db, body: GiftCardBody, region: Row) -> str:
     await copies.store(db, "region", [region])
     card_id = new_id("gift")
     await db.execute(
-        INSERT,
+        INSERT_CARD,
         card_id,
         new_code(),
         body.value,
@@ -157,13 +157,13 @@ async def update_gift_card(db: Db, card_id: str, body: GiftCardUpdate, region: R
         raise InvalidData(f"balance: must not be more than the value of the card, {card['value']}.")
     if region is not None:
         await copies.store(db, "region", [region])
-    await db.execute(UPDATE, card_id, body.model_dump_json(exclude_unset=True))
+    await db.execute(UPDATE_CARD, card_id, body.model_dump_json(exclude_unset=True))
     await emit(db, "gift_card.updated", card_id, {"id": card_id, "order_id": card["order_id"]})
 
 
 async def remove_gift_card(db: Db, card_id: str) -> None:
     """The card is gone. Nothing happens when there is none."""
-    row = await db.fetchrow(DELETE, card_id)
+    row = await db.fetchrow(DELETE_CARD, card_id)
     if row is not None:
         await emit(db, "gift_card.deleted", card_id, {"id": card_id, "order_id": row["order_id"]})
 

@@ -94,14 +94,14 @@ class Operation:
         had moved already, and what moved has to be settled. `again`: they may have been asked before, long ago."""
         answers: list[Data] = []
         for part in work.parts:
-            found, key = provider(part.payment["provider_id"]), f"{work.id}:{part.payment['id']}"
+            payment_provider, key = provider(part.payment["provider_id"]), f"{work.id}:{part.payment['id']}"
             try:
-                if self.name == "authorize" and again and (made := await made_before(found, part.payment)):
+                if self.name == "authorize" and again and (made := await made_before(payment_provider, part.payment)):
                     answers.append(made)
                 elif self.name == "refund":
-                    answers.append(await found.refund(part.payment, part.amount, key))
+                    answers.append(await payment_provider.refund(part.payment, part.amount, key))
                 else:
-                    answers.append(await getattr(found, self.name)(part.payment, key))
+                    answers.append(await getattr(payment_provider, self.name)(part.payment, key))
             except (NotAllowed, InvalidData):
                 if not answers:
                     raise
@@ -109,10 +109,10 @@ class Operation:
         return answers
 
 
-async def made_before(found: Provider, payment: Row) -> Data | None:
+async def made_before(payment_provider: Provider, payment: Row) -> Data | None:
     """What the provider has made of the payment already, where it can tell."""
-    tell = getattr(found, "made", None)
-    made: Data | None = await tell(payment) if tell else None
+    look_up = getattr(payment_provider, "made", None)
+    made: Data | None = await look_up(payment) if look_up else None
     return made
 
 

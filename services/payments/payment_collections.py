@@ -23,7 +23,7 @@ from services.chassis.outbox import emit
 from services.chassis.params import query_of
 from services.payments.documents import KINDS
 from services.payments.remote import fetch_documents, notify_payment_collection
-from services.payments.resources import COLLECTION
+from services.payments.resources import COLLECTION, MAX_AMOUNT
 
 PLAIN = Selection(tuple(COLLECTION.columns), ())
 SHOWN = ("id", "type", "status", "description", "amount", "authorized_amount", "currency_code", "metadata")
@@ -41,7 +41,7 @@ class CollectionUpdate(Body):
 class NewCollection(CommandBody):
     payment_collection_id: Id
     order_edit_id: Id
-    amount: Annotated[int, Field(ge=1, le=2**53 - 1)]
+    amount: Annotated[int, Field(ge=1, le=MAX_AMOUNT)]
     currency_code: str
     region_id: Id
     description: str | None = None
@@ -55,13 +55,15 @@ class Drop(CommandBody):
 
 # Actions
 
-CREATE = """
+CREATE_COLLECTION = """
 insert into payment_collections (id, order_edit_id, amount, currency_code, region_id, description, created_by)
 values ($1, $2, $3, $4, $5, $6, $7)
 """
-LOCK = "select status, order_edit_id from payment_collections where id = $1 and deleted_at is null for update"
+LOCK_COLLECTION = (
+    "select status, order_edit_id from payment_collections where id = $1 and deleted_at is null for update"
+)
 # $2: the body as JSON; what it does not name stays. Metadata is merged: "" takes a key away, null all of them.
-UPDATE = """
+UPDATE_COLLECTION = """
 update payment_collections set
     description = case when $2::text::jsonb ? 'description' then $2::text::jsonb ->> 'description' else description end,
     metadata = case when jsonb_typeof($2::text::jsonb -> 'metadata') = 'object' then
@@ -71,16 +73,16 @@ update payment_collections set
     updated_at = now()
 where id = $1
 """
-AUTHORIZE = """
+AUTHORIZE_COLLECTION = """
 update payment_collections set status = 'authorized', authorized_amount = amount, updated_at = now() where id = $1
 """
-REPLACED = """
+IS_REPLACED = """
 select exists (
     select from payment_collections n join payment_collections o on o.id = $1
     where n.order_edit_id = o.order_edit_id and n.deleted_at is null and (n.created_at, n.id) > (o.created_at, o.id)
 )
 """
-DELETE = """
+DELETE_COLLECTION = """
 update payment_collections set deleted_at = now(), updated_at = now()
 where id = $1 and deleted_at is null returning true
 """
@@ -89,49 +91,50 @@ REGION_OF = "select region_id from payment_collections where id = $1"
 
 async def access_collection(db: Db, collection_id: str) -> Any:
     """The collection, locked. Raises NotFound."""
-    found = await db.fetchrow(LOCK, collection_id)
-    if found is None:
+    collection = await db.fetchrow(LOCK_COLLECTION, collection_id)
+    if collection is None:
         raise NotFound(f"There is no payment collection {collection_id}.")
-    return found
+    return collection
 
 
 async def emit_collection(db: Db, what: str, collection_id: str) -> dict[str, Docs]:
     """The event, with the collection's document, which is returned as the event numbers it. The row is locked."""
-    found = await docs(db, {"payment_collection": [collection_id]}, KINDS)
+    documents = await docs(db, {"payment_collection": [collection_id]}, KINDS)
     if what == "deleted":
-        found = {kind: [doc | {"body": None} for doc in rows] for kind, rows in found.items()}
-    await emit(db, f"payment-collection.{what}", collection_id, {"id": collection_id, "copies": found})
-    return {kind: [doc | {"sequence": doc["sequence"] + 1} for doc in rows] for kind, rows in found.items()}
+        documents = {kind: [doc | {"body": None} for doc in rows] for kind, rows in documents.items()}
+    await emit(db, f"payment-collection.{what}", collection_id, {"id": collection_id, "copies": documents})
+    return {kind: [doc | {"sequence": doc["sequence"] + 1} for doc in rows] for kind, rows in documents.items()}
 
 
 async def update_collection(db: Db, collection_id: str, body: CollectionUpdate) -> dict[str, Docs]:
-    """Change what the body names. Returns what orders has to hear. Raises NotFound."""
+    """Change what the body names. Returns what `notify_payment_collection` gets. Raises NotFound."""
     await access_collection(db, collection_id)
-    await db.execute(UPDATE, collection_id, json_text(body.model_dump(exclude_unset=True)))
+    await db.execute(UPDATE_COLLECTION, collection_id, json_text(body.model_dump(exclude_unset=True)))
     return await emit_collection(db, "updated", collection_id)
 
 
 async def authorize_collection(db: Db, collection_id: str) -> dict[str, Docs]:
-    """The whole amount, however often. No payment is made. Returns what orders has to hear. Raises NotFound, and
-    NotAllowed for one that was canceled."""
-    found = await access_collection(db, collection_id)
-    if found["status"] == "canceled":
+    """The whole amount, however often. No payment is made. Returns what `notify_payment_collection` gets.
+
+    Raises NotFound, and NotAllowed for one that was canceled."""
+    collection = await access_collection(db, collection_id)
+    if collection["status"] == "canceled":
         raise NotAllowed("A canceled payment collection cannot be authorized.")
-    await db.execute(AUTHORIZE, collection_id)
+    await db.execute(AUTHORIZE_COLLECTION, collection_id)
     return await emit_collection(db, "payment_authorized", collection_id)
 
 
 async def delete_collection(db: Db, collection_id: str) -> dict[str, Docs]:
     """The collection is gone. Nothing happens when there is none. Raises NotAllowed when somebody has authorized it, or
     when it is the one that its edit points to."""
-    found = await db.fetchrow(LOCK, collection_id)
-    if found is None:
+    collection = await db.fetchrow(LOCK_COLLECTION, collection_id)
+    if collection is None:
         return {}
-    if found["status"] not in ("not_paid", "canceled"):
-        raise NotAllowed(f"A payment collection that is {found['status']} cannot be deleted.")
-    if not await db.fetchval(REPLACED, collection_id):
-        raise NotAllowed(f"The order edit {found['order_edit_id']} asks for this payment collection.")
-    await db.execute(DELETE, collection_id)
+    if collection["status"] not in ("not_paid", "canceled"):
+        raise NotAllowed(f"A payment collection that is {collection['status']} cannot be deleted.")
+    if not await db.fetchval(IS_REPLACED, collection_id):
+        raise NotAllowed(f"The order edit {collection['order_edit_id']} asks for this payment collection.")
+    await db.execute(DELETE_COLLECTION, collection_id)
     return await emit_collection(db, "deleted", collection_id)
 
 
@@ -140,25 +143,25 @@ async def delete_collection(db: Db, collection_id: str) -> dict[str, Docs]:
 
 async def create_collection(db: Db, body: dict[str, Any]) -> dict[str, Any]:
     """{"copies"}: the document of a new collection."""
-    wanted = checked(NewCollection, body)
+    command = checked(NewCollection, body)
     await db.execute(
-        CREATE,
-        wanted.payment_collection_id,
-        wanted.order_edit_id,
-        wanted.amount,
-        wanted.currency_code,
-        wanted.region_id,
-        wanted.description,
-        wanted.created_by,
+        CREATE_COLLECTION,
+        command.payment_collection_id,
+        command.order_edit_id,
+        command.amount,
+        command.currency_code,
+        command.region_id,
+        command.description,
+        command.created_by,
     )
-    return {"copies": await emit_collection(db, "created", wanted.payment_collection_id)}
+    return {"copies": await emit_collection(db, "created", command.payment_collection_id)}
 
 
 async def drop_collection(db: Db, body: dict[str, Any]) -> dict[str, Any]:
     """As if it had never been made; if it has not come yet, it never will."""
-    wanted = checked(Drop, body)
-    if not await tombstone(db, wanted.compensates) and await db.fetchval(DELETE, wanted.id):
-        await emit_collection(db, "deleted", wanted.id)
+    command = checked(Drop, body)
+    if not await tombstone(db, command.compensates) and await db.fetchval(DELETE_COLLECTION, command.id):
+        await emit_collection(db, "deleted", command.id)
     return {}
 
 
@@ -193,26 +196,26 @@ async def get_payment_collection(request: web.Request) -> web.Response:
 async def post_payment_collection(request: web.Request) -> web.Response:
     collection_id, body = request.match_info["id"], await parse(request, CollectionUpdate)
     async with transaction(request) as db:
-        found = await update_collection(db, collection_id, body)
+        changed = await update_collection(db, collection_id, body)
         answer = json_bytes(request, await collection_json(db, collection_id))
-    await notify_payment_collection(request.app, found)
+    await notify_payment_collection(request.app, changed)
     return answer
 
 
 async def post_authorize(request: web.Request) -> web.Response:
     collection_id = request.match_info["id"]
     async with transaction(request) as db:
-        found = await authorize_collection(db, collection_id)
+        changed = await authorize_collection(db, collection_id)
         answer = json_bytes(request, await collection_json(db, collection_id))
-    await notify_payment_collection(request.app, found)
+    await notify_payment_collection(request.app, changed)
     return answer
 
 
 async def delete_payment_collection(request: web.Request) -> web.Response:
     collection_id = request.match_info["id"]
     async with transaction(request) as db:
-        found = await delete_collection(db, collection_id)
-    await notify_payment_collection(request.app, found)
+        changed = await delete_collection(db, collection_id)
+    await notify_payment_collection(request.app, changed)
     answer = {"id": collection_id, "object": "payment_collection", "deleted": True}
     return json_bytes(request, orjson.dumps(answer))
 

@@ -23,23 +23,23 @@ from services.payments.resources import PAYMENT
 ALL = Selection(tuple(PAYMENT.columns), ())
 SHOWN = tuple(name for name in PAYMENT.columns if name not in ("created_at", "updated_at", "idempotency_key"))
 
-LOCK = (
+LOCK_PAYMENT = (
     "select id, captured_at, canceled_at, amount_refunded = amount as returned from payments where id = $1 for update"
 )
 # An id that does not exist yet cannot be locked as a row.
 LOCK_ID = "select pg_advisory_xact_lock(hashtextextended($1, 0))"
-VOIDED = "select exists (select from voided_payments where id = $1)"
-VOID = "insert into voided_payments (id) values ($1) on conflict do nothing"
-CREATE = """
+IS_VOIDED = "select exists (select from voided_payments where id = $1)"
+VOID_PAYMENT = "insert into voided_payments (id) values ($1) on conflict do nothing"
+CREATE_PAYMENT = """
 insert into payments (id, order_id, cart_id, swap_id, amount, currency_code, provider_id, data)
 select id, order_id, cart_id, swap_id, amount, currency_code, provider_id, $2::text::jsonb
 from jsonb_to_record($1::text::jsonb) as p(
     id text, order_id text, cart_id text, swap_id text, amount bigint, currency_code text, provider_id text
 )
 """
-CAPTURE = "update payments set captured_at = now(), updated_at = now(), data = $2::text::jsonb where id = $1"
-CANCEL = "update payments set canceled_at = now(), updated_at = now(), data = $2::text::jsonb where id = $1"
-USED = "select exists (select from payments where provider_id = $1 and data ->> 'id' = $2)"
+CAPTURE_PAYMENT = "update payments set captured_at = now(), updated_at = now(), data = $2::text::jsonb where id = $1"
+CANCEL_PAYMENT = "update payments set canceled_at = now(), updated_at = now(), data = $2::text::jsonb where id = $1"
+IS_USED = "select exists (select from payments where provider_id = $1 and data ->> 'id' = $2)"
 ABROAD = "select order_id, cart_id, swap_id from payments where id = $1"
 
 
@@ -69,11 +69,11 @@ async def payment_rows(db: Db, payment_ids: list[str]) -> list[Row]:
 
 async def access_payment(db: Db, payment_id: str) -> Any:
     """The payment, locked. Raises NotFound; Unavailable while a provider is at work on it."""
-    found = await db.fetchrow(LOCK, payment_id)
-    if found is None:
+    payment = await db.fetchrow(LOCK_PAYMENT, payment_id)
+    if payment is None:
         raise NotFound(f"There is no payment {payment_id}.")
     await check_idle(db, [payment_id])
-    return found
+    return payment
 
 
 async def emit_payment(db: Db, event: str, payment_id: str) -> Reply:
@@ -83,55 +83,55 @@ async def emit_payment(db: Db, event: str, payment_id: str) -> Reply:
     return {"payment": row}
 
 
-async def prepare_authorize(db: Db, wanted: Row) -> Work | Reply:
+async def prepare_authorize(db: Db, payment: Row) -> Work | Reply:
     """Made already: as it is. Raises Conflict when the id is another payment's, or was given up before it came."""
-    payment_id = wanted["id"]
-    provider(wanted["provider_id"])
+    payment_id = payment["id"]
+    provider(payment["provider_id"])
     await db.execute(LOCK_ID, payment_id)
     await check_idle(db, [payment_id])
-    if await db.fetchval(VOIDED, payment_id):
+    if await db.fetchval(IS_VOIDED, payment_id):
         raise Conflict(f"Payment {payment_id} was given up before it was made.")
-    if await db.fetchrow(LOCK, payment_id):
+    if await db.fetchrow(LOCK_PAYMENT, payment_id):
         row = await payment_row(db, payment_id)
-        if any(row[name] != wanted[name] for name in ("order_id", "amount", "currency_code", "provider_id")):
+        if any(row[name] != payment[name] for name in ("order_id", "amount", "currency_code", "provider_id")):
             raise Conflict(f"Payment {payment_id} exists already, for something else.")
         return {"payment": row}
-    return Work([Part(wanted, wanted["amount"])], uses=await checked_uses(db, wanted))
+    return Work([Part(payment, payment["amount"])], uses=await checked_uses(db, payment))
 
 
-async def checked_uses(db: Db, wanted: Row) -> list[str]:
+async def checked_uses(db: Db, payment: Row) -> list[str]:
     """What the customer has prepared at a remote provider, by its id there. Raises NotAllowed where another payment was
     made of it: it pays once."""
-    reference = wanted["data"].get("id") if provider(wanted["provider_id"]).remote else None
+    reference = payment["data"].get("id") if provider(payment["provider_id"]).remote else None
     if not isinstance(reference, str) or not reference:
         return []
     await db.execute(LOCK_ID, reference)
     await check_idle(db, [reference])
-    if await db.fetchval(USED, wanted["provider_id"], reference):
+    if await db.fetchval(IS_USED, payment["provider_id"], reference):
         raise NotAllowed(f"Another payment was made with {reference}.")
     return [reference]
 
 
 async def settle_authorize(db: Db, work: Work, answers: list[Data]) -> Reply:
     payment = work.parts[0].payment
-    await db.execute(CREATE, json_text(payment), json_text(answers[0]))
+    await db.execute(CREATE_PAYMENT, json_text(payment), json_text(answers[0]))
     return await emit_payment(db, "payment.created", payment["id"])
 
 
 async def prepare_capture(db: Db, payment_id: str) -> Work | Reply:
     """Captured already: as it is. Raises NotAllowed for a canceled one."""
-    found = await access_payment(db, payment_id)
+    payment = await access_payment(db, payment_id)
     row = await payment_row(db, payment_id)
-    if found["captured_at"]:
+    if payment["captured_at"]:
         return {"payment": row}
-    if found["canceled_at"]:
+    if payment["canceled_at"]:
         raise NotAllowed(f"Payment {payment_id} is canceled and cannot be captured.")
     return Work([Part(row, row["amount"])])
 
 
 async def settle_capture(db: Db, work: Work, answers: list[Data]) -> Reply:
     payment_id = work.parts[0].payment["id"]
-    await db.execute(CAPTURE, payment_id, json_text(answers[0]))
+    await db.execute(CAPTURE_PAYMENT, payment_id, json_text(answers[0]))
     return await emit_payment(db, "payment.payment_captured", payment_id)
 
 
@@ -140,22 +140,22 @@ async def prepare_cancel(db: Db, payment_id: str, compensate: bool) -> Work | Re
     error."""
     await db.execute(LOCK_ID, payment_id)
     await check_idle(db, [payment_id])
-    found = await db.fetchrow(LOCK, payment_id)
-    if found is None and compensate:
-        await db.execute(VOID, payment_id)
+    payment = await db.fetchrow(LOCK_PAYMENT, payment_id)
+    if payment is None and compensate:
+        await db.execute(VOID_PAYMENT, payment_id)
         return {"payment": None}
     row = await payment_row(db, payment_id)
-    if found["canceled_at"]:
+    if payment["canceled_at"]:
         return {"payment": row}
     work = Work([Part(row, row["amount"])])
     # A provider elsewhere may refuse to give up what it captured. When all of it went back, there is nothing to ask.
-    returned = found["captured_at"] and found["returned"] and work.remote
+    returned = payment["captured_at"] and payment["returned"] and work.remote
     return await settle_cancel(db, work, [row["data"]]) if returned else work
 
 
 async def settle_cancel(db: Db, work: Work, answers: list[Data]) -> Reply:
     payment_id = work.parts[0].payment["id"]
-    await db.execute(CANCEL, payment_id, json_text(answers[0]))
+    await db.execute(CANCEL_PAYMENT, payment_id, json_text(answers[0]))
     return await emit_payment(db, "payment.canceled", payment_id)
 
 
@@ -164,9 +164,9 @@ CAPTURE_ALL = Operation("capture", settle_capture)
 GIVE_UP = Operation("cancel", settle_cancel)
 
 
-async def authorize(app: web.Application, wanted: Row) -> Reply:
-    """Make the payment `wanted` through its provider."""
-    return await perform(app, AUTHORIZE, lambda db: prepare_authorize(db, wanted))
+async def authorize(app: web.Application, payment: Row) -> Reply:
+    """Make the payment through its provider."""
+    return await perform(app, AUTHORIZE, lambda db: prepare_authorize(db, payment))
 
 
 async def capture(app: web.Application, payment_id: str, request: web.Request | None = None) -> Reply:
@@ -182,11 +182,11 @@ async def cancel(app: web.Application, payment_id: str, compensate: bool) -> Rep
 
 async def refresh(app: web.Application, payment_id: str, relations: Collection[str]) -> None:
     """Bring the copies of the payment's order, cart and swap up to date, those of `relations`, best effort: they change
-    without our hearing of it."""
+    without an event that is heard here."""
     kinds = [kind for kind in ("cart", "order", "swap") if kind in relations]
-    found = await app[POOL].fetchrow(ABROAD, payment_id) if kinds else None
-    wanted = {kind: [found[f"{kind}_id"]] for kind in kinds if found and found[f"{kind}_id"] is not None}
-    await fetch_documents(app, "orders", wanted)
+    row = await app[POOL].fetchrow(ABROAD, payment_id) if kinds else None
+    shown = {kind: [row[f"{kind}_id"]] for kind in kinds if row and row[f"{kind}_id"] is not None}
+    await fetch_documents(app, "orders", shown)
 
 
 # Handlers

@@ -2,8 +2,8 @@
 
 A provider is found under its id through the entry points of the group `mercer.payment_providers` (an object of the
 protocol in provider_protocol.py, or something that makes one when called); `system`, `manual` and, where it has a key,
-`stripe` are in the box. Which ones there are is told by the event payment_providers.changed, and to the catalog when a
-process starts, so that regions can offer them.
+`stripe` are in the box. The event payment_providers.changed says which ones there are, and the catalog is notified when
+a process starts, so that regions can offer them.
 """
 
 from functools import cache, partial
@@ -81,8 +81,7 @@ def provider(provider_id: str) -> Provider:
     return providers()[provider_id]
 
 
-# Of `system` nobody is told: no region offers it.
-ANNOUNCE = """
+ANNOUNCE_PROVIDERS = """
 insert into announced_providers as a (ids) values ($1) on conflict (sole) do update set ids = excluded.ids
 where a.ids is distinct from excluded.ids
 returning true
@@ -90,14 +89,14 @@ returning true
 
 
 def offered() -> list[str]:
-    """The ids of those that regions can offer."""
+    """The ids of those that regions can offer: not `system`."""
     return sorted(set(providers()) - {"system"})
 
 
-async def announce(db: Db) -> None:
-    """Tell the others which providers there are, if that has changed."""
+async def emit_providers(db: Db) -> None:
+    """Emit which providers there are, if that has changed."""
     ids = offered()
-    if await db.fetchval(ANNOUNCE, ids):
+    if await db.fetchval(ANNOUNCE_PROVIDERS, ids):
         await emit(db, "payment_providers.changed", "payment_providers", {"ids": ids})
 
 
@@ -106,4 +105,4 @@ async def notify_catalog(app: web.Application) -> None:
     await notify_payment_providers(app, offered())
 
 
-open_providers = partial(plugins.kept_open, providers=providers, announce=announce)
+open_providers = partial(plugins.kept_open, providers=providers, at_start=emit_providers)

@@ -18,12 +18,10 @@ from services.payments.operations import Operation, Part, Reply, Work, check_idl
 from services.payments.payments import payment_row, payment_rows
 from services.payments.provider_protocol import Data
 from services.payments.remote import notify_payment
-from services.payments.resources import REFUND
+from services.payments.resources import MAX_AMOUNT, REFUND
 
 ALL = Selection(tuple(REFUND.columns), ())
-MOST = 2**53 - 1  # the largest amount that every JSON reader keeps exact
-
-Amount = Annotated[int, Field(ge=1, le=MOST)]
+Amount = Annotated[int, Field(ge=1, le=MAX_AMOUNT)]
 Reason = Literal["discount", "return", "swap", "claim", "other"]
 
 
@@ -39,13 +37,13 @@ class RefundBody(Body):
 # Actions
 
 # What was captured can be given back, also of a payment that was given up with its order or swap.
-LOCK = """
+LOCK_PAYMENTS = """
 select id, amount - amount_refunded as refundable, captured_at is not null as open
 from payments where id = any($1) order by id for update
 """
-MADE = "select id from refunds where request_key = $1"
+REFUND_OF_KEY = "select id from refunds where request_key = $1"
 # $1 the refund, $2 its parts: [{payment_id, amount, data}]
-CREATE = """
+CREATE_REFUND = """
 with given as (
     select * from jsonb_to_recordset($2::text::jsonb) as g(payment_id text, amount bigint, data jsonb)
 ), refund as (
@@ -78,11 +76,11 @@ def spread(amount: int, refundable: list[tuple[str, int]]) -> list[tuple[str, in
 
 async def prepare_refund(db: Db, facts: dict[str, Any], payment_ids: list[str]) -> Work | Reply:
     """Made already under the same key: as it is. Raises NotFound, and NotAllowed for more than can be refunded."""
-    locked = {row["id"]: row for row in await db.fetch(LOCK, payment_ids)}
+    locked = {row["id"]: row for row in await db.fetch(LOCK_PAYMENTS, payment_ids)}
     if missing := [payment_id for payment_id in payment_ids if payment_id not in locked]:
         raise NotFound(f"There is no payment {missing[0]}.")
     await check_idle(db, payment_ids)
-    if refund_id := await db.fetchval(MADE, facts["request_key"]):
+    if refund_id := await db.fetchval(REFUND_OF_KEY, facts["request_key"]):
         return await refund_reply(db, refund_id, payment_ids)
     open_ids = [payment_id for payment_id in dict.fromkeys(payment_ids) if locked[payment_id]["open"]]
     parts = spread(facts["amount"], [(payment_id, locked[payment_id]["refundable"]) for payment_id in open_ids])
@@ -99,7 +97,7 @@ async def settle_refund(db: Db, work: Work, answers: list[Data]) -> Reply:
         for part, data in zip(work.parts, answers, strict=False)  # as far as the providers went along
     ]
     given = work.facts | {"amount": sum(part["amount"] for part in parts)}
-    await db.execute(CREATE, json_text(given), json_text(parts))
+    await db.execute(CREATE_REFUND, json_text(given), json_text(parts))
     reply = await refund_reply(db, work.facts["id"], work.facts["payment_ids"])
     drawn = {part["payment_id"] for part in parts}
     for row in reply["payments"]:

@@ -2,6 +2,8 @@
 
 from services.chassis.embed import Many, Nested, One, Resource, Value, cols
 
+MAX_AMOUNT = 2**53 - 1  # the largest that every JSON reader keeps exact
+
 COPY = Resource("copies", document=True)
 PAYMENT = Resource(
     "payments",

@@ -65,12 +65,12 @@ class Stripe:
         """
         with explained():
             try:
-                found = await self._v1.payment_intents.search_async(
+                page = await self._v1.payment_intents.search_async(
                     {"query": f"metadata['mercer_payment_id']:'{payment['id']}'"}
                 )
             except stripe.InvalidRequestError:  # in some countries there is no search
                 return None
-        return next((shown(intent) for intent in found.data if intent.status in WAITING), None)
+        return next((shown(intent) for intent in page.data if intent.status in WAITING), None)
 
     async def capture(self, payment: Row, key: str) -> Data:
         intents, intent_id = self._v1.payment_intents, payment["data"]["id"]
@@ -93,8 +93,8 @@ class Stripe:
         data: Data = payment["data"]
         refunds = self._v1.refunds
         with explained():
-            made = await refunds.list_async({"payment_intent": data["id"], "limit": 100})
-            if any(said(refund).get("mercer_key") == key for refund in made.data):
+            refunded = await refunds.list_async({"payment_intent": data["id"], "limit": 100})
+            if any(metadata_of(refund).get("mercer_key") == key for refund in refunded.data):
                 return data
             refund = await refunds.create_async(
                 {"payment_intent": data["id"], "amount": amount, "metadata": {"mercer_key": key}},
@@ -114,9 +114,9 @@ class Stripe:
             )
         except (stripe.SignatureVerificationError, ValueError, TypeError, AttributeError):
             raise InvalidData("This is not signed by Stripe, or was signed too long ago.") from None
-        found: dict[str, Any] = event.to_dict(for_json=True)
-        found["data"]["object"].pop("client_secret", None)
-        return found
+        shown_event: dict[str, Any] = event.to_dict(for_json=True)
+        shown_event["data"]["object"].pop("client_secret", None)
+        return shown_event
 
     async def _take(self, payment: Row, intent_id: str, key: str) -> Data:
         """An intent from the shop's front end, bound to this payment. Raises NotAllowed for one that does not fit."""
@@ -124,7 +124,7 @@ class Stripe:
         intent = await intents.retrieve_async(intent_id)
         if (intent.amount, intent.currency) != (payment["amount"], payment["currency_code"]):
             raise NotAllowed(f"Payment intent {intent_id} is of {intent.amount} {intent.currency}, not what is to pay.")
-        if said(intent).get("mercer_payment_id", payment["id"]) != payment["id"]:
+        if metadata_of(intent).get("mercer_payment_id", payment["id"]) != payment["id"]:
             raise NotAllowed(f"Payment intent {intent_id} pays for something else.")
         if intent.status == "requires_confirmation":
             intent = await intents.confirm_async(intent_id, options={"idempotency_key": f"{key}:confirm"})
@@ -170,7 +170,7 @@ def metadata(payment: Row) -> dict[str, str]:
     return {"mercer_payment_id": payment["id"]} | {name: value for name, value in named.items() if value}
 
 
-def said(thing: stripe.PaymentIntent | stripe.Refund) -> dict[str, Any]:
+def metadata_of(thing: stripe.PaymentIntent | stripe.Refund) -> dict[str, Any]:
     """The metadata of a thing of Stripe's."""
     return thing.metadata.to_dict() if thing.metadata else {}
 

@@ -1,4 +1,4 @@
-"""What Stripe tells by itself, at POST /webhooks/stripe: it heals answers that were lost, and brings what was done in
+"""What Stripe sends by itself, at POST /webhooks/stripe: it heals answers that were lost, and brings what was done in
 Stripe's dashboard.
 
 Anybody can reach this, so nothing is believed that Stripe has not signed (the SDK checks that) a few minutes ago at
@@ -26,8 +26,8 @@ from services.payments.providers import providers
 from services.payments.refunds import settle_refund
 from services.payments.remote import notify_payment
 
-FIND = "select id from payments where provider_id = 'stripe' and data ->> 'id' = $1 order by id for update"
-UPDATE = "update payments set data = $2::text::jsonb, updated_at = now() where id = $1"
+FIND_PAYMENT = "select id from payments where provider_id = 'stripe' and data ->> 'id' = $1 order by id for update"
+UPDATE_DATA = "update payments set data = $2::text::jsonb, updated_at = now() where id = $1"
 
 Change = Callable[[Db, Row, dict[str, Any]], Awaitable[list[Reply]]]
 
@@ -36,7 +36,7 @@ async def access_intent(db: Db, thing: Mapping[str, Any], at_work: list[str]) ->
     """The payment that an intent or a charge is about, locked; None for what others do with the same account. Raises
     Unavailable while our own work on it is under way, which `at_work` then names, also when it is only coming to be."""
     intent_id = thing["id"] if thing["object"] == "payment_intent" else thing.get("payment_intent")
-    payment_id: str | None = await db.fetchval(FIND, intent_id)
+    payment_id: str | None = await db.fetchval(FIND_PAYMENT, intent_id)
     at_work += [one for one in (payment_id, (thing.get("metadata") or {}).get("mercer_payment_id")) if one]
     await check_idle(db, at_work)
     return await payment_row(db, payment_id) if payment_id else None
@@ -49,7 +49,7 @@ async def on_changed(db: Db, payment: Row, intent: dict[str, Any]) -> list[Reply
     """What can be captured, or why nothing can: kept with a payment that still waits for its capture."""
     if payment["captured_at"] or payment["canceled_at"]:
         return []
-    await db.execute(UPDATE, payment["id"], json_text(intent))
+    await db.execute(UPDATE_DATA, payment["id"], json_text(intent))
     return [await emit_payment(db, "payment.updated", payment["id"])]
 
 
@@ -57,7 +57,7 @@ async def on_succeeded(db: Db, payment: Row, intent: dict[str, Any]) -> list[Rep
     """Captured. What Stripe's dashboard left out of it went back to the customer."""
     replies = await capture(db, payment, intent)
     if not replies and not payment["canceled_at"] and payment["data"].get("status") != "succeeded":
-        await db.execute(UPDATE, payment["id"], json_text(intent))
+        await db.execute(UPDATE_DATA, payment["id"], json_text(intent))
         replies = [await emit_payment(db, "payment.updated", payment["id"])]
     return replies + await give_back(db, payment, payment["amount"] - intent["amount_received"])
 
@@ -70,7 +70,7 @@ async def on_canceled(db: Db, payment: Row, intent: dict[str, Any]) -> list[Repl
 
 
 async def on_refunded(db: Db, payment: Row, charge: dict[str, Any]) -> list[Reply]:
-    """A charge that was never captured is "refunded" when it is given up; of that another event tells."""
+    """A charge that was never captured is "refunded" when it is given up; another event says so."""
     if not charge["captured"]:
         return []
     replies = await capture(db, payment, payment["data"])
@@ -114,11 +114,11 @@ CHANGES: Mapping[str, Change] = {
 
 async def post_stripe(request: web.Request) -> web.Response:
     """200 for whatever Stripe has signed, also for what is of no interest or came before."""
-    found: Any = providers().get("stripe")
-    if found is None:
+    stripe: Any = providers().get("stripe")
+    if stripe is None:
         raise NotFound("There is no payment provider stripe here.")
     payload = await request.read()
-    event = found.verified(payload, request.headers.get("Stripe-Signature", ""))
+    event = stripe.verified(payload, request.headers.get("Stripe-Signature", ""))
     if NUL.search(payload):
         raise InvalidData("A text must not contain a NUL character.")
     replies: list[Reply] = []

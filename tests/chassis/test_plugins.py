@@ -57,7 +57,7 @@ async def test_announced_and_closed(found: dict[str, Any], pool: asyncpg.Pool) -
     async def announce(db: Any) -> None:
         steps.append(db.is_in_transaction())
 
-    opened = partial(plugins.kept_open, providers=lambda: found, announce=announce)
+    opened = partial(plugins.kept_open, providers=lambda: found, at_start=announce)
     async with asynccontextmanager(opened)(app):
         assert (steps, found["by_class"].closed) == ([True], False)
     assert (steps, found["by_class"].closed) == ([True], True)

@@ -10,9 +10,10 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from gateway.app import prepare
+from gateway.service import SERVICE
 from gateway.settings import GatewaySettings
 from services.chassis.keys import POOL
+from services.chassis.service import prepare
 from tests.support.edge import SESSION_SECRET, Edge, FakeService, Start
 from tests.support.stack import SECRET
 
@@ -74,7 +75,7 @@ async def test_metrics(edge: Edge, uid: str) -> None:
 
 
 async def test_only_the_listed_paths_are_open(edge: Edge) -> None:
-    from gateway.app import OPEN
+    from gateway.edge import OPEN
 
     assert sorted(OPEN) == [
         ("POST", "/admin/auth"),
@@ -108,16 +109,16 @@ async def test_migrating_twice_and_the_first_user(database: str, uid: str) -> No
             admin_password=SecretStr(password),
         )
 
-    await prepare(settings("one"))
+    await prepare(SERVICE, settings("one"))
     db = await asyncpg.connect(database)
     first = await db.fetchrow("select * from users where email = $1", f"first-{uid}@example.com")
-    await prepare(settings("two"))
+    await prepare(SERVICE, settings("two"))
     assert await db.fetchrow("select * from users where email = $1", f"first-{uid}@example.com") == first
     assert first["role"] == "admin"
     await db.close()
     for wrong in ({"admin_password": None}, {"admin_email": "nobody"}):
         with pytest.raises(SystemExit):
-            await prepare(settings("one").model_copy(update=wrong))
+            await prepare(SERVICE, settings("one").model_copy(update=wrong))
 
 
 def test_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

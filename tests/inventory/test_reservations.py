@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.chassis.ids import new_id
-from services.inventory.line_marks import forget_marks
+from services.inventory.line_versions import forget_versions
 from tests.support.client import Client
 from tests.support.commands import Ask
 from tests.support.factories.stock import Shelf, Shop
@@ -200,14 +200,14 @@ async def test_nothing_for_a_canceled_order(
     assert await shop.levels(line["shelf"]) == [(10, 0), (4, 0)]
 
 
-async def test_marks_are_forgotten(stack: Stack, ask: Ask) -> None:
+async def test_versions_are_forgotten(stack: Stack, ask: Ask) -> None:
     """After a day. Nobody remembers what they asked before."""
     old, new = new_id("item"), new_id("item")
     await ask("release", {"line_item_ids": [old, new]})
     pool = stack.pool("inventory")
-    await pool.execute("update line_marks set marked_at = now() - interval '25 hours' where line_item_id = $1", old)
-    await forget_marks(pool)
-    found = {id_: (await ask("line_mark", {"line_item_id": id_}))["mark"] for id_ in (old, new)}
+    await pool.execute("update line_versions set changed_at = now() - interval '25 hours' where line_item_id = $1", old)
+    await forget_versions(pool)
+    found = {id_: (await ask("line_version", {"line_item_id": id_}))["version"] for id_ in (old, new)}
     assert found[old] is None
     assert found[new]
 

@@ -14,9 +14,10 @@ from aiohttp import web
 from multidict import CIMultiDict
 from pydantic import SecretStr
 
-from gateway.app import make_app, prepare
+from gateway.service import SERVICE
 from gateway.settings import GatewaySettings
 from services.chassis.keys import POOL
+from services.chassis.service import make_app, prepare
 from tests.support.stack import EMAIL, PASSWORD, SECRET
 
 SESSION_SECRET = "another secret of the tests, also long enough"
@@ -162,8 +163,8 @@ async def serving(
             **settings,
         }
     )
-    await prepare(chosen)
-    app = make_app(chosen)
+    await prepare(SERVICE, chosen)
+    app = make_app(SERVICE, chosen)
     runner, url = await listen(app)
     try:
         edge = Edge(app, url, session)

@@ -80,8 +80,9 @@ async def serve(app: web.Application) -> tuple[web.AppRunner, str]:
 
 async def make_gateway(database: str, rabbitmq_url: str, namespace: str, urls: dict[str, str]) -> web.Application:
     """The gateway's application, with an admin user of the tests."""
-    from gateway.app import make_app, prepare
+    from gateway.service import SERVICE
     from gateway.settings import GatewaySettings
+    from services.chassis.service import make_app, prepare
 
     settings = GatewaySettings(
         port=0,
@@ -94,8 +95,8 @@ async def make_gateway(database: str, rabbitmq_url: str, namespace: str, urls: d
         admin_password=SecretStr(PASSWORD),
         **{f"{name}_url": url for name, url in urls.items()},  # type: ignore[arg-type]
     )
-    await prepare(settings)
-    return make_app(settings)
+    await prepare(SERVICE, settings)
+    return make_app(SERVICE, settings)
 
 
 @contextlib.asynccontextmanager

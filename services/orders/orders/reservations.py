@@ -2,8 +2,8 @@
 
 How much of a line may be reserved is known here. What is at work on its order may be about to change that, or has
 changed it and the reservations have not followed yet; then nothing is reserved. What is begun later finds the
-reservation, or leaves a mark on the line by which the inventory knows that the answer is too old
-(services/inventory/line_marks.py).
+reservation, or makes a new version of the line, by which the inventory knows that the answer is too old
+(services/inventory/line_versions.py).
 """
 
 from typing import Annotated, Any
@@ -85,7 +85,7 @@ async def post_reserve(request: web.Request) -> web.Response:
     """Without a quantity, the whole line. Sent again under the same Idempotency-Key, it reserves once."""
     order_id, line_id = request.match_info["id"], request.match_info["line_item_id"]
     body = await parse(request, ReserveBody)
-    mark = await remote.line_mark(request.app, line_id)
+    version = await remote.line_version(request.app, line_id)
     async with reading(request) as db:
         row = await access_line(db, line_id)
     if not row["of_order"] or row["order_id"] != order_id:
@@ -98,7 +98,7 @@ async def post_reserve(request: web.Request) -> web.Response:
         "location_id": body.location_id,
         "quantity": body.quantity or row["quantity"],
         "unfulfilled_quantity": row["unfulfilled"],
-        "mark": mark,
+        "version": version,
         "created_by": actor(request),
     }
     sent = request.headers.get(HEADER)

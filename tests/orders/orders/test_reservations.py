@@ -7,7 +7,7 @@ import pytest
 
 from services.chassis.commands import call
 from services.chassis.keys import BUS, SETTINGS
-from services.inventory.line_marks import Room, ask_room
+from services.inventory.line_versions import Room, ask_room
 from services.orders import remote
 from tests.support.client import Client
 from tests.support.factories.order_edits import begun, done, order_now, resized
