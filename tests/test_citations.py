@@ -1,4 +1,4 @@
-"""Every file that a comment or a docstring cites exists, and so does every heading that is cited of docs/behaviour/."""
+"""Every file that a comment, a docstring or a page cites exists, and every heading that is cited of docs/behaviour/."""
 
 import ast
 import io
@@ -27,9 +27,23 @@ def said(source: str) -> Iterator[str]:
 
 
 def exists(path: Path, cited: str) -> bool:
-    """A file is cited by its path from the root, from any folder that the source is in, or from the chassis."""
-    folders = [folder for folder in path.parents if folder.is_relative_to(ROOT)] + [ROOT / "services" / "chassis"]
-    return any((folder / cited).is_file() for folder in folders)
+    """A file is cited by its path from the root, from any folder that the source is in, or from a service, such as
+    `events.py` of each."""
+    folders = [folder for folder in path.parents if folder.is_relative_to(ROOT)]
+    return any((folder / cited).is_file() for folder in [*folders, *(ROOT / "services").iterdir()])
+
+
+# What the guides for extending cite, they make; what a decision cites was there when it was made.
+PAGES = [
+    *(p for p in (ROOT / "docs").rglob("*.md") if p.parent.name not in ("extending", "adr")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "tests/conformance/README.md")),
+]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_what_a_page_cites_exists(path: Path) -> None:
+    cited = [cited for cited in CITED.findall(path.read_text()) if "/" in cited]
+    assert not [c for c in cited if not exists(path, c) and not (ROOT / "services" / c).is_file()]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
