@@ -6,9 +6,15 @@ from aiohttp import web
 from pydantic import Field
 
 from services.catalog.discounts import customer_groups
-from services.catalog.discounts.conditions import ADD, CONDITION_PATH, CONDITION_ROW, access_condition, check_resources
+from services.catalog.discounts.conditions import (
+    ADD_RESOURCES,
+    CONDITION_PATH,
+    CONDITION_ROW,
+    access_condition,
+    check_resources,
+)
 from services.catalog.discounts.customer_groups import keep_groups, known_groups
-from services.catalog.discounts.rows import SHOWN, SHOWN_ANSWER, announce, discount_json
+from services.catalog.discounts.rows import SHOWN, SHOWN_ANSWER, discount_json, emit_discount_updates
 from services.chassis.db import Db, reading, transaction
 from services.chassis.documents import Docs
 from services.chassis.embed import Selection
@@ -26,25 +32,25 @@ class ResourcesBody(Body):
     """Ids of what the condition is about, each as `{"id": ...}`."""
 
 
-REMOVE = """
+REMOVE_RESOURCES = """
 with touched as (update discount_conditions set updated_at = now() where id = $1)
 delete from discount_condition_resources where condition_id = $1 and resource_id = any($2::text[])
 """
 
 
 async def add_resources(db: Db, discount_id: str, condition_id: str, ids: list[str]) -> None:
-    """The condition names these, too. Raises NotFound or InvalidData."""
-    found, condition = await access_condition(db, discount_id, condition_id)
+    """Let the condition name these, too. Raises NotFound or InvalidData."""
+    discount, condition = await access_condition(db, discount_id, condition_id)
     await check_resources(db, condition["type"], ids)
-    await db.execute(ADD, condition_id, ids)
-    await announce(db, found)
+    await db.execute(ADD_RESOURCES, condition_id, ids)
+    await emit_discount_updates(db, discount)
 
 
 async def remove_resources(db: Db, discount_id: str, condition_id: str, ids: list[str]) -> None:
-    """The condition does not name these. Raises NotFound or InvalidData."""
-    found, _ = await access_condition(db, discount_id, condition_id)
-    await db.execute(REMOVE, condition_id, ids)
-    await announce(db, found)
+    """Let the condition not name these. Raises NotFound or InvalidData."""
+    discount, _ = await access_condition(db, discount_id, condition_id)
+    await db.execute(REMOVE_RESOURCES, condition_id, ids)
+    await emit_discount_updates(db, discount)
 
 
 async def groups_named(request: web.Request, condition_id: str, ids: list[str]) -> Docs:

@@ -14,8 +14,8 @@ from services.catalog.discounts.rows import (
     SHOWN_ANSWER,
     Discount,
     access_discount,
-    announce,
     discount_json,
+    emit_discount_updates,
     no_discount,
     refusals,
 )
@@ -61,8 +61,8 @@ class ConditionUpdate(Body):
     @property
     def ids(self) -> list[str]:
         """What it names."""
-        found: list[str] = getattr(self, self.type)
-        return found
+        ids: list[str] = getattr(self, self.type)
+        return ids
 
 
 class ConditionBody(ConditionUpdate):
@@ -105,12 +105,12 @@ OF_DISCOUNT = (
 OF_RULE = "select id, type, operator from discount_conditions where discount_rule_id = $1"
 CONDITION_ROW = "select id, type, discount_rule_id from discount_conditions where id = $1"
 # $2: [{id, type, operator}]
-INSERT = """
+INSERT_CONDITIONS = """
 insert into discount_conditions (id, type, operator, discount_rule_id)
 select id, type, operator, $1 from jsonb_to_recordset($2::text::jsonb) as x(id text, type text, operator text)
 """
 # $1: [{id, operator}]
-UPDATE = """
+UPDATE_CONDITIONS = """
 with gone as (
     delete from discount_condition_resources
     where condition_id in (select id from jsonb_to_recordset($1::text::jsonb) as x(id text))
@@ -119,13 +119,13 @@ update discount_conditions c set operator = coalesce(x.operator, c.operator), up
 from jsonb_to_recordset($1::text::jsonb) as x(id text, operator text) where c.id = x.id
 """
 # $1: [{condition_id, resource_id}]
-NAME = """
+NAME_RESOURCES = """
 insert into discount_condition_resources (condition_id, resource_id)
 select condition_id, resource_id
 from jsonb_to_recordset($1::text::jsonb) as x(condition_id text, resource_id text) order by 1, 2
 on conflict do nothing
 """
-ADD = """
+ADD_RESOURCES = """
 with touched as (update discount_conditions set updated_at = now() where id = $1)
 insert into discount_condition_resources (condition_id, resource_id)
 select $1, id from unnest($2::text[]) id order by id on conflict do nothing
@@ -133,7 +133,7 @@ select $1, id from unnest($2::text[]) id order by id on conflict do nothing
 
 
 def groups_of(conditions: Sequence[ConditionUpdate] | None) -> list[str]:
-    """The customer groups that conditions name."""
+    """Returns the customer groups that conditions name."""
     return [id_ for condition in conditions or () for id_ in condition.customer_groups or ()]
 
 
@@ -174,9 +174,9 @@ async def put_conditions(db: Db, rule_id: str, conditions: Sequence[RuleConditio
         for resource in each.ids
     ]
     with refusals():
-        await db.execute(UPDATE, json_text([row for row in rows if row["id"] in known]))
-        await db.execute(INSERT, rule_id, json_text([row for row in rows if row["id"] not in known]))
-    await db.execute(NAME, json_text(resources))
+        await db.execute(UPDATE_CONDITIONS, json_text([row for row in rows if row["id"] in known]))
+        await db.execute(INSERT_CONDITIONS, rule_id, json_text([row for row in rows if row["id"] not in known]))
+    await db.execute(NAME_RESOURCES, json_text(resources))
 
 
 async def access_condition(db: Db, discount_id: str, condition_id: str) -> tuple[Discount, Any]:
@@ -184,13 +184,13 @@ async def access_condition(db: Db, discount_id: str, condition_id: str) -> tuple
 
     Raises NotFound, and InvalidData for a condition of another discount.
     """
-    found = await access_discount(db, discount_id)
-    row = await db.fetchrow(CONDITION_ROW, condition_id)
-    if row is None:
+    discount = await access_discount(db, discount_id)
+    condition = await db.fetchrow(CONDITION_ROW, condition_id)
+    if condition is None:
         raise no_condition(condition_id)
-    if row["discount_rule_id"] != found.rule_id:
+    if condition["discount_rule_id"] != discount.rule_id:
         raise not_of_discount(condition_id, discount_id)
-    return found, row
+    return discount, condition
 
 
 def not_of_discount(condition_id: str, discount_id: str) -> InvalidData:
@@ -202,34 +202,34 @@ def no_condition(condition_id: str) -> NotFound:
 
 
 async def add_condition(db: Db, discount_id: str, body: ConditionBody) -> None:
-    """One more condition. Raises NotFound, or Duplicate when there is one of this type and operator."""
-    found = await access_discount(db, discount_id)
-    await put_conditions(db, found.rule_id, [RuleCondition(**body.model_dump())])
-    await announce(db, found)
+    """Add a condition to the rule. Raises NotFound, or Duplicate when there is one of this type and operator."""
+    discount = await access_discount(db, discount_id)
+    await put_conditions(db, discount.rule_id, [RuleCondition(**body.model_dump())])
+    await emit_discount_updates(db, discount)
 
 
 async def update_condition(db: Db, discount_id: str, condition_id: str, body: ConditionUpdate) -> None:
     """Replace what the condition names. Raises NotFound or InvalidData."""
-    found, condition = await access_condition(db, discount_id, condition_id)
+    discount, condition = await access_condition(db, discount_id, condition_id)
     if condition["type"] != body.type:
         raise InvalidData(f"The condition {condition_id} is about {condition['type']}, not {body.type}.")
     await check_resources(db, body.type, body.ids)
-    gone = "delete from discount_condition_resources where condition_id = $1 and not resource_id = any($2::text[])"
-    await db.execute(gone, condition_id, body.ids)
-    await db.execute(ADD, condition_id, body.ids)
-    await announce(db, found)
+    statement = "delete from discount_condition_resources where condition_id = $1 and not resource_id = any($2::text[])"
+    await db.execute(statement, condition_id, body.ids)
+    await db.execute(ADD_RESOURCES, condition_id, body.ids)
+    await emit_discount_updates(db, discount)
 
 
 async def remove_condition(db: Db, discount_id: str, condition_id: str) -> None:
-    """The condition is gone for good, if it was there. Raises NotFound for one of another discount."""
-    found = await access_discount(db, discount_id)
-    row = await db.fetchrow(CONDITION_ROW, condition_id)
-    if row is None:
+    """Delete the condition, if it is there. Raises NotFound for one of another discount."""
+    discount = await access_discount(db, discount_id)
+    condition = await db.fetchrow(CONDITION_ROW, condition_id)
+    if condition is None:
         return
-    if row["discount_rule_id"] != found.rule_id:
+    if condition["discount_rule_id"] != discount.rule_id:
         raise NotFound(f"The condition {condition_id} is not one of discount {discount_id}.")
     await db.execute("delete from discount_conditions where id = $1", condition_id)
-    await announce(db, found, gone=[condition_id])
+    await emit_discount_updates(db, discount, former=[condition_id])
 
 
 async def refuse(db: Db, discount_id: str, condition_id: str) -> None:

@@ -22,28 +22,28 @@ async def known_groups(app: web.Application, ids: Iterable[str]) -> Docs:
 
     Raises NotFound for a group that is not there, and Unavailable.
     """
-    wanted = sorted(set(ids))
-    if not wanted:
+    group_ids = sorted(set(ids))
+    if not group_ids:
         return []
-    documents = await remote.customer_groups(app, wanted)
-    found = [doc for doc in documents if doc["body"] and not doc["body"].get("deleted_at")]
-    missing = sorted(set(wanted) - {doc["id"] for doc in found})
+    documents = await remote.customer_groups(app, group_ids)
+    groups = [doc for doc in documents if doc["body"] and not doc["body"].get("deleted_at")]
+    missing = sorted(set(group_ids) - {doc["id"] for doc in groups})
     if missing:
         raise NotFound(f"There is no customer group {', '.join(missing)}.")
-    return found
+    return groups
 
 
-async def keep_groups(db: Db, found: Docs) -> None:
-    """Store what `known_groups` found, in the transaction that refers to it."""
-    await copies.store(db, KIND, found)
+async def keep_groups(db: Db, groups: Docs) -> None:
+    """Store what `known_groups` returned, in the transaction that refers to it."""
+    await copies.store(db, KIND, groups)
 
 
 async def on_group(db: Db, event: Event) -> None:
-    """A group was renamed, or is gone."""
-    found: Docs = event.data.get("copies", {}).get(KIND, [])
+    """Store that a group was renamed or deleted."""
+    groups: Docs = event.data.get("copies", {}).get(KIND, [])
     if event.name == "customer-group.deleted":
-        found = [{"id": event.data["id"], "body": None}]
-    await copies.store(db, KIND, [doc | {"sequence": event.sequence} for doc in found])
+        groups = [{"id": event.data["id"], "body": None}]
+    await copies.store(db, KIND, [doc | {"sequence": event.sequence} for doc in groups])
 
 
 LISTENERS = {"customer-group.updated": on_group, "customer-group.deleted": on_group}

@@ -20,9 +20,9 @@ from services.catalog.discounts.rows import (
     SHOWN,
     SHOWN_ANSWER,
     access_discount,
-    announce,
     condition_docs,
     discount_json,
+    emit_discount_updates,
     no_discount,
     normalised,
     refusals,
@@ -45,18 +45,18 @@ DURATION = re.compile(
     r"P(?=\d|T\d)(\d{1,4}Y)?(\d{1,4}M)?(\d{1,4}W)?(\d{1,6}D)?"
     r"(T(?=\d)(\d{1,6}H)?(\d{1,6}M)?(\d{1,8}([.,]\d{1,6})?S)?)?"
 )
-INT_MAX = 2**31 - 1
+MAX_QUANTITY = 2**31 - 1
 
 
 def code_of(value: str) -> str:
-    """A code that says something, as it is stored."""
+    """Returns the code as it is stored. Raises ValueError for an empty one."""
     if not value.strip():
         raise ValueError("must not be empty")
     return normalised(value)
 
 
 def duration(value: str) -> str:
-    """A duration as ISO 8601 writes it."""
+    """Returns the duration. Raises ValueError unless it is one as ISO 8601 writes it."""
     if not DURATION.fullmatch(value):
         raise ValueError("must be an ISO 8601 duration, like P3Y6M4DT12H30M5S")
     return value
@@ -65,7 +65,7 @@ def duration(value: str) -> str:
 Code = Annotated[str, Field(max_length=255), AfterValidator(code_of)]
 Moment = Annotated[datetime, BeforeValidator(lambda value: moment("a date", value))]
 Duration = Annotated[str, AfterValidator(duration)]
-Limit = Annotated[int, Field(ge=1, le=INT_MAX)]
+Limit = Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
 
 
 class DiscountBody(Body):
@@ -149,13 +149,13 @@ FILTERS: dict[str, Filter] = {
 # Actions
 
 INSERT_RULE = "insert into discount_rules (id, description, type, value, allocation) values ($1, $2, $3, $4, $5)"
-INSERT = """
+INSERT_DISCOUNT = """
 insert into discounts (
     id, code, rule_id, is_dynamic, is_disabled, starts_at, ends_at, valid_duration, usage_limit, metadata
 ) values ($1, $2, $3, $4, $5, coalesce($6, now()), $7, $8, $9, $10::text::jsonb)
 """
 # $2: the body as JSON; what it does not name stays.
-UPDATE = """
+UPDATE_DISCOUNT = """
 update discounts t set
     (code, is_disabled, starts_at, ends_at, valid_duration, usage_limit) = (
         select n.code, n.is_disabled, n.starts_at, n.ends_at, n.valid_duration, n.usage_limit
@@ -165,7 +165,7 @@ update discounts t set
     updated_at = now()
 where id = $1
 """
-DELETE = "update discounts set deleted_at = now(), updated_at = now() where id = $1"
+DELETE_DISCOUNT = "update discounts set deleted_at = now(), updated_at = now() where id = $1"
 
 
 def check_window(starts_at: datetime | None, ends_at: datetime | None, error: type[Exception] = InvalidData) -> None:
@@ -175,7 +175,7 @@ def check_window(starts_at: datetime | None, ends_at: datetime | None, error: ty
 
 
 async def create_discount(db: Db, body: DiscountBody) -> str:
-    """A new discount with its rule. Raises NotFound, InvalidData or Duplicate."""
+    """Returns the id of a new discount with its rule. Raises NotFound, InvalidData or Duplicate."""
     rule, rule_id, discount_id = body.rule, new_id("dru"), new_id("disc")
     if not body.regions:
         raise InvalidData("regions: a discount has at least one region.")
@@ -183,8 +183,8 @@ async def create_discount(db: Db, body: DiscountBody) -> str:
     await db.execute(INSERT_RULE, rule_id, rule.description, rule.type, rule.value, rule.allocation)
     with refusals():
         await db.execute(
-            INSERT, discount_id, body.code, rule_id, body.is_dynamic, body.is_disabled, body.starts_at, body.ends_at,
-            body.valid_duration, body.usage_limit, json_or_null(body.metadata),
+            INSERT_DISCOUNT, discount_id, body.code, rule_id, body.is_dynamic, body.is_disabled, body.starts_at,
+            body.ends_at, body.valid_duration, body.usage_limit, json_or_null(body.metadata),
         )  # fmt: skip
     await add_regions(db, discount_id, body.regions)
     if rule.conditions:
@@ -197,24 +197,24 @@ async def create_discount(db: Db, body: DiscountBody) -> str:
 
 async def update_discount(db: Db, discount_id: str, body: DiscountUpdate) -> None:
     """Change what the body names; regions replace those there are. Raises NotFound, InvalidData or Duplicate."""
-    found = await access_discount(db, discount_id)
-    check_window(found.starts_at, body.ends_at)
+    discount = await access_discount(db, discount_id)
+    check_window(discount.starts_at, body.ends_at)
     if body.rule is not None:
-        await update_rule(db, found, body.rule)
+        await update_rule(db, discount, body.rule)
     if body.regions is not None:
-        await replace_regions(db, discount_id, found.type, body.regions)
+        await replace_regions(db, discount_id, discount.type, body.regions)
     with refusals():
-        await db.execute(UPDATE, discount_id, sent(body, without=("rule", "regions")))
-    await announce(db, found)
+        await db.execute(UPDATE_DISCOUNT, discount_id, sent(body, without=("rule", "regions")))
+    await emit_discount_updates(db, discount)
 
 
 async def remove_discount(db: Db, discount_id: str) -> None:
-    """The discount is gone for the API, and its code is free. Nothing happens when there is none."""
+    """Delete the discount, if it is there; its code is free."""
     try:
         await access_discount(db, discount_id)
     except NotFound:
         return
-    await db.execute(DELETE, discount_id)
+    await db.execute(DELETE_DISCOUNT, discount_id)
     await emit(db, "discount.deleted", discount_id, await doc(db, "discount", discount_id, DISCOUNT_KINDS))
 
 

@@ -1,7 +1,7 @@
 """Further codes of a dynamic discount, for example one per customer: they share its rule and regions, and run out."""
 
 from services.catalog.bodies import Metadata
-from services.catalog.discounts.discounts import DELETE, Code
+from services.catalog.discounts.discounts import DELETE_DISCOUNT, Code
 from services.catalog.discounts.rows import (
     DISCOUNT_KINDS,
     WHOLE_ANSWER,
@@ -28,35 +28,35 @@ class DynamicCodeBody(Body):
     metadata: Metadata = None
 
 
-INSERT = """
+INSERT_CODE = """
 insert into discounts (id, code, rule_id, parent_discount_id, is_dynamic, usage_limit, ends_at, metadata)
 values ($1, $2, $3, $4, true, $5, now() + $6::text::interval, $7::text::jsonb)
 """
-FIND = "select id from discounts where parent_discount_id = $1 and code = $2 and deleted_at is null"
+CODE_OF = "select id from discounts where parent_discount_id = $1 and code = $2 and deleted_at is null"
 
 
 async def create_code(db: Db, discount_id: str, body: DynamicCodeBody) -> str:
-    """A code of the discount. Raises NotFound, Duplicate, and NotAllowed for a discount that is not dynamic."""
-    found = await access_discount(db, discount_id)
-    if not found.is_dynamic:
+    """Returns the id of a new code. Raises NotFound, Duplicate, and NotAllowed for a discount that is not dynamic."""
+    discount = await access_discount(db, discount_id)
+    if not discount.is_dynamic:
         raise NotAllowed("Only a dynamic discount has further codes.")
-    if found.parent_discount_id is not None:
+    if discount.parent_discount_id is not None:
         raise NotAllowed("A dynamic code has no codes of its own.")
     code_id = new_id("disc")
-    values = found.usage_limit, found.valid_duration, json_or_null(body.metadata)
+    values = discount.usage_limit, discount.valid_duration, json_or_null(body.metadata)
     with refusals():
-        await db.execute(INSERT, code_id, body.code, found.rule_id, discount_id, *values)
+        await db.execute(INSERT_CODE, code_id, body.code, discount.rule_id, discount_id, *values)
     await emit(db, "discount.created", code_id, await doc(db, "discount", code_id, DISCOUNT_KINDS))
     return code_id
 
 
 async def remove_code(db: Db, discount_id: str, code: str) -> None:
-    """The code is gone, if it was there. Raises NotFound for an unknown discount."""
+    """Delete the code, if it is there. Raises NotFound for an unknown discount."""
     await access_discount(db, discount_id)
-    code_id = await db.fetchval(FIND, discount_id, code)
+    code_id = await db.fetchval(CODE_OF, discount_id, code)
     if code_id is None:
         return
-    await db.execute(DELETE, code_id)
+    await db.execute(DELETE_DISCOUNT, code_id)
     await emit(db, "discount.deleted", code_id, await doc(db, "discount", code_id, DISCOUNT_KINDS))
 
 

@@ -10,8 +10,8 @@ from services.catalog.discounts.rows import (
     DISCOUNT_KINDS,
     WHOLE_ANSWER,
     access_discount,
-    announce,
     discount_json,
+    emit_discount_updates,
 )
 from services.chassis.consumers import Event, Listener
 from services.chassis.db import Db
@@ -26,13 +26,13 @@ insert into discount_regions (discount_id, region_id) select $1, id from unnest(
 on conflict do nothing
 """
 KEEP_REGIONS = "delete from discount_regions where discount_id = $1 and not region_id = any($2::text[])"
-REGIONS = """
+REGIONS_OF = """
 select array(
     select region_id from discount_regions x join regions r on r.id = x.region_id and r.deleted_at is null
     where x.discount_id = $1
 )
 """
-TOUCH = "update discounts set updated_at = now() where id = $1"
+TOUCH_DISCOUNT = "update discounts set updated_at = now() where id = $1"
 LOCK_RULES = """
 select id from discount_rules where id in (
     select d.rule_id from discounts d join discount_regions x on x.discount_id = d.id
@@ -40,7 +40,7 @@ select id from discount_rules where id in (
 )
 order by id for no key update
 """
-LOCK = """
+LOCK_DISCOUNTS = """
 select id from discounts d
 where rule_id = any($1::text[]) and deleted_at is null
     and exists (select from discount_regions x where x.discount_id = d.id and x.region_id = $2)
@@ -55,7 +55,7 @@ def check_number(type_: str, regions: Sequence[str]) -> None:
 
 
 async def add_regions(db: Db, discount_id: str, region_ids: Sequence[str]) -> None:
-    """The discount is for these regions, too. Raises NotFound."""
+    """Let the discount be for these regions, too. Raises NotFound."""
     missing = sorted(set(region_ids) - {row["id"] for row in await db.fetch(LOCK_REGIONS, region_ids)})
     if missing:
         raise NotFound(f"There is no region {', '.join(missing)}.")
@@ -63,37 +63,37 @@ async def add_regions(db: Db, discount_id: str, region_ids: Sequence[str]) -> No
 
 
 async def replace_regions(db: Db, discount_id: str, type_: str, region_ids: Sequence[str]) -> None:
-    """The discount is for these regions and no others. Raises NotFound or InvalidData."""
+    """Let the discount be for these regions and no others. Raises NotFound or InvalidData."""
     check_number(type_, region_ids)
     await db.execute(KEEP_REGIONS, discount_id, region_ids)
     await add_regions(db, discount_id, region_ids)
 
 
 async def add_region(db: Db, discount_id: str, region_id: str) -> None:
-    """The discount is for the region, too. Raises NotFound or InvalidData."""
-    found = await access_discount(db, discount_id)
-    regions = await db.fetchval(REGIONS, discount_id)
+    """Let the discount be for the region, too. Raises NotFound or InvalidData."""
+    discount = await access_discount(db, discount_id)
+    regions = await db.fetchval(REGIONS_OF, discount_id)
     if region_id in regions:
         return
-    check_number(found.type, [*regions, region_id])
+    check_number(discount.type, [*regions, region_id])
     await add_regions(db, discount_id, [region_id])
-    await db.execute(TOUCH, discount_id)
-    await announce(db, found)
+    await db.execute(TOUCH_DISCOUNT, discount_id)
+    await emit_discount_updates(db, discount)
 
 
 async def remove_region(db: Db, discount_id: str, region_id: str) -> None:
-    """The discount is not for the region. Raises NotFound."""
-    found = await access_discount(db, discount_id)
-    gone = "delete from discount_regions where discount_id = $1 and region_id = $2"
-    if await db.execute(gone, discount_id, region_id) != "DELETE 0":
-        await db.execute(TOUCH, discount_id)
-        await announce(db, found)
+    """Let the discount not be for the region. Raises NotFound."""
+    discount = await access_discount(db, discount_id)
+    statement = "delete from discount_regions where discount_id = $1 and region_id = $2"
+    if await db.execute(statement, discount_id, region_id) != "DELETE 0":
+        await db.execute(TOUCH_DISCOUNT, discount_id)
+        await emit_discount_updates(db, discount)
 
 
 async def on_region(db: Db, event: Event) -> None:
-    """Announce the discounts of the region, as they are now."""
+    """Emit that the discounts of the region have changed."""
     rules = [row["id"] for row in await db.fetch(LOCK_RULES, event.data["id"])]
-    ids = [row["id"] for row in await db.fetch(LOCK, rules, event.data["id"])]
+    ids = [row["id"] for row in await db.fetch(LOCK_DISCOUNTS, rules, event.data["id"])]
     await emit_all(db, "discount.updated", await each_doc(db, "discount", ids, DISCOUNT_KINDS))
 
 

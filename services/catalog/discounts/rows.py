@@ -101,7 +101,7 @@ OF_GROUPS = "select id from discount_conditions where discount_rule_id = $1 and 
 
 @dataclass(frozen=True)
 class Discount:
-    """A discount that is locked, with all that share its rule."""
+    """A discount that is locked; `family` are the ids of all that share its rule."""
 
     id: str
     rule_id: str
@@ -140,21 +140,22 @@ async def access_discount(db: Db, discount_id: str) -> Discount:
     return Discount(**rows[discount_id], rule_id=rule["id"], type=rule["type"], family=list(rows))
 
 
-async def announce(db: Db, found: Discount, gone: Iterable[str] = ()) -> None:
-    """Say that the discount has changed, and so has all that shows its rule. `gone` are ids of former conditions."""
-    events = await each_doc(db, "discount", list(found.family), DISCOUNT_KINDS)
-    owner = found.parent_discount_id or found.id
+async def emit_discount_updates(db: Db, discount: Discount, former: Iterable[str] = ()) -> None:
+    """Emit that the discount has changed, and so has all that shows its rule. `former` are ids of conditions that were
+    deleted."""
+    events = await each_doc(db, "discount", list(discount.family), DISCOUNT_KINDS)
+    owner = discount.parent_discount_id or discount.id
     if owner in events:
-        events[owner]["copies"] |= await condition_docs(db, found.rule_id, gone)
+        events[owner]["copies"] |= await condition_docs(db, discount.rule_id, former)
     await emit_all(db, "discount.updated", events)
 
 
-async def condition_docs(db: Db, rule_id: str, gone: Iterable[str] = ()) -> dict[str, list[dict[str, Any]]]:
-    """The documents of the conditions on customer groups; those that are gone say so."""
+async def condition_docs(db: Db, rule_id: str, former: Iterable[str] = ()) -> dict[str, list[dict[str, Any]]]:
+    """Returns the documents of the conditions on customer groups, and of `former` ones, which are null."""
     ids = [row["id"] for row in await db.fetch(OF_GROUPS, rule_id)]
-    found = await docs(db, {"discount_condition": ids}, DISCOUNT_KINDS)
-    former: list[dict[str, Any]] = [{"id": id_, "body": None, "related": None} for id_ in gone]
-    return {"discount_condition": found.get("discount_condition", []) + former}
+    documents = await docs(db, {"discount_condition": ids}, DISCOUNT_KINDS)
+    deleted: list[dict[str, Any]] = [{"id": id_, "body": None, "related": None} for id_ in former]
+    return {"discount_condition": documents.get("discount_condition", []) + deleted}
 
 
 @contextmanager

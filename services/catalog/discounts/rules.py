@@ -57,12 +57,12 @@ def check_value(type_: str, value: int, error: type[Exception] = InvalidData) ->
         raise error("value: a percentage is at most 100")
 
 
-async def update_rule(db: Db, found: Discount, rule: RuleUpdate) -> None:
-    """Change the rule, for all discounts that share it. Its type stays."""
-    if rule.id != found.rule_id:
+async def update_rule(db: Db, discount: Discount, rule: RuleUpdate) -> None:
+    """Change the rule, for all discounts that share it; its type stays. Raises NotFound, InvalidData or Duplicate."""
+    if rule.id != discount.rule_id:
         raise InvalidData(f"rule: {rule.id} is not the rule of this discount.")
     if rule.value is not None:
-        check_value(found.type, rule.value)
+        check_value(discount.type, rule.value)
     await db.execute(UPDATE_RULE, rule.id, rule.model_dump_json(exclude_unset=True, exclude={"id", "conditions"}))
     if rule.conditions:
         await put_conditions(db, rule.id, rule.conditions)

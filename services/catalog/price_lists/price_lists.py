@@ -112,12 +112,12 @@ class PriceListUpdate(Body):
     """Whose customers it is for from now on. An empty list: everybody. Null leaves them."""
 
 
-INSERT = """
+INSERT_LIST = """
 insert into price_lists (id, name, description, type, status, starts_at, ends_at, includes_tax)
 values ($1, $2, $3, $4, $5, $6, $7, $8)
 """
 # $2: the body as JSON; what it does not name stays.
-UPDATE = """
+UPDATE_LIST = """
 update price_lists l set
     (name, description, type, status, starts_at, ends_at, includes_tax) = (
         select n.name, n.description, n.type, n.status, n.starts_at, n.ends_at, n.includes_tax
@@ -137,22 +137,23 @@ on conflict do nothing
 
 
 def group_ids(body: PriceListBody | PriceListUpdate) -> list[str]:
-    """The customer groups that the body names."""
+    """Returns the customer groups that the body names."""
     return [group.id for group in body.customer_groups or []]
 
 
 async def set_groups(db: Db, list_id: str, body: PriceListBody | PriceListUpdate, groups: Docs) -> None:
-    """The list is for these customers only, if the body says so; for all, when it names no group."""
+    """Let the list be for the customers of the groups that the body names; for all when it names none. Leaves it as it
+    is when the body does not say."""
     if body.customer_groups is not None:
         await keep_groups(db, groups)
         await db.execute(SET_GROUPS, list_id, group_ids(body))
 
 
 async def create_list(db: Db, body: PriceListBody, groups: Docs) -> str:
-    """A new list with its prices. Raises NotFound for what they refer to."""
+    """Returns the id of a new list with its prices. Raises NotFound for what they refer to."""
     list_id = new_id("pl")
     await db.execute(
-        INSERT,
+        INSERT_LIST,
         list_id,
         body.name,
         body.description,
@@ -168,9 +169,11 @@ async def create_list(db: Db, body: PriceListBody, groups: Docs) -> str:
 
 
 async def update_list(db: Db, list_id: str, body: PriceListUpdate, groups: Docs) -> None:
-    """Change what the body names. Prices are added, or changed by id; groups replace what was there."""
+    """Change what the body names. Prices are added, or changed by id; groups replaced. Raises NotFound."""
     await access_list(db, list_id)
-    await db.execute(UPDATE, list_id, body.model_dump_json(exclude_unset=True, exclude={"prices", "customer_groups"}))
+    await db.execute(
+        UPDATE_LIST, list_id, body.model_dump_json(exclude_unset=True, exclude={"prices", "customer_groups"})
+    )
     await set_groups(db, list_id, body, groups)
     await set_prices(db, list_id, body.prices or [])
 

@@ -70,7 +70,7 @@ select
         where not exists (select from regions r where r.id = x.id and r.deleted_at is null) order by 1
     )
 """
-ADD = """
+ADD_PRICES = """
 insert into prices (id, price_list_id, variant_id, currency_code, region_id, amount, min_quantity, max_quantity)
 select g.id, $1, g.variant_id, coalesce(r.currency_code, lower(g.currency_code)), g.region_id, g.amount,
     g.min_quantity, g.max_quantity
@@ -78,7 +78,7 @@ from jsonb_to_recordset($2::text::jsonb) as g(
     id text, variant_id text, currency_code text, region_id text, amount bigint, min_quantity int, max_quantity int
 ) left join regions r on r.id = g.region_id
 """
-CHANGE = """
+CHANGE_PRICES = """
 update prices p set
     (amount, min_quantity, max_quantity, currency_code, region_id) = (
         select n.amount, n.min_quantity, n.max_quantity, coalesce(r.currency_code, lower(n.currency_code)), n.region_id
@@ -90,7 +90,7 @@ where p.id = d.doc ->> 'id' and p.price_list_id = $1
 returning p.id
 """
 REMOVE_OTHERS = "delete from prices where price_list_id = $1 and not id = any($2::text[])"
-REMOVE = "delete from prices where price_list_id = $1 and id = any($2::text[])"
+REMOVE_PRICES = "delete from prices where price_list_id = $1 and id = any($2::text[])"
 REMOVE_OF_VARIANT = """
 with gone as (delete from prices where price_list_id = $1 and variant_id = $2 returning id)
 select id from gone order by id
@@ -128,17 +128,17 @@ async def set_prices(db: Db, list_id: str, entries: Sequence[ListPriceBody], *, 
     if changes:
         empty = [{name for name in ("currency_code", "region_id") if not getattr(e, name)} for e in changes]
         docs = [e.model_dump(exclude_unset=True, exclude=skip) for e, skip in zip(changes, empty, strict=True)]
-        found = {row["id"] for row in await db.fetch(CHANGE, list_id, json_text(docs))}
-        if unknown := sorted({entry.id or "" for entry in changes} - found):
+        changed_ids = {row["id"] for row in await db.fetch(CHANGE_PRICES, list_id, json_text(docs))}
+        if unknown := sorted({entry.id or "" for entry in changes} - changed_ids):
             raise NotFound(f"The price list has no price {', '.join(unknown)}.")
     if added:
         ids = sorted(new_id("ma") for _ in added)
         rows = [entry.model_dump() | {"id": id_} for entry, id_ in zip(added, ids, strict=True)]
-        await db.execute(ADD, list_id, json_text(rows))
+        await db.execute(ADD_PRICES, list_id, json_text(rows))
 
 
 def removed_json(ids: list[str]) -> str:
-    """What removing prices answers."""
+    """Returns what removing prices answers."""
     return json_text({"ids": ids, "object": "money-amount", "deleted": True})
 
 
@@ -160,7 +160,7 @@ async def post_prices_batch(db: Db, list_id: str, body: ListPricesBody) -> str:
 async def delete_prices_batch(db: Db, list_id: str, body: PriceIdsBody) -> str:
     """Whatever of the ids is in the list goes; all are answered."""
     await access_list(db, list_id)
-    await db.execute(REMOVE, list_id, body.price_ids)
+    await db.execute(REMOVE_PRICES, list_id, body.price_ids)
     return removed_json(body.price_ids)
 
 

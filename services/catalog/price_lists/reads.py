@@ -39,7 +39,7 @@ PRICE_LIST = Resource(
         ),
     },
 )
-# In lists of lists, where relations are asked for by name, prices show only those.
+# Where several lists are shown, their relations are named in `expand`, and prices show only those.
 LISTED = Resource(
     PRICE_LIST.table,
     COLUMNS,
@@ -55,7 +55,7 @@ WHOLE = Selection(tuple(COLUMNS), EXPAND)
 # The answer to a change of a price list.
 WRITTEN = {"price_list": Rows((PRICE_LIST,), EXPAND)}
 BY_ID = "{t}.id = $1"
-LOCK = "select id from price_lists where id = $1 for no key update"
+LOCK_LIST = "select id from price_lists where id = $1 for no key update"
 
 
 async def price_list_json(db: Db, list_id: str) -> str:
@@ -64,8 +64,8 @@ async def price_list_json(db: Db, list_id: str) -> str:
 
 
 async def lock_list(db: Db, list_id: str) -> bool:
-    """Lock the list, which is before its prices. False when there is none."""
-    return await db.fetchval(LOCK, list_id) is not None
+    """Lock the list, which comes before its prices. Returns False when there is none."""
+    return await db.fetchval(LOCK_LIST, list_id) is not None
 
 
 async def access_list(db: Db, list_id: str) -> None:

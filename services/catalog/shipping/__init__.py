@@ -1,4 +1,4 @@
-"""Shipping options and profiles, and the providers that carry what is shipped."""
+"""Shipping options and profiles, and the fulfillment providers that ship."""
 
 from services.catalog.shipping import documents, options, profiles, providers
 

@@ -138,14 +138,14 @@ where deleted_at is null and ($1::text is null and type = 'default' or id = $1)
 order by created_at, id limit 1 for share
 """
 OFFERED = "select true from region_fulfillment_providers where region_id = $1 and provider_id = $2"
-INSERT = """
+INSERT_OPTION = """
 insert into shipping_options
     (id, name, region_id, profile_id, provider_id, price_type, amount, data,
     is_return, admin_only, includes_tax, metadata)
 values ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb, $9, $10, $11, $12::text::jsonb)
 """
 # $2: the body as JSON; what it does not name stays.
-UPDATE = """
+UPDATE_OPTION = """
 update shipping_options t set
     (name, price_type, amount, admin_only, includes_tax) = (
         select n.name, n.price_type, n.amount, n.admin_only, n.includes_tax
@@ -155,7 +155,7 @@ update shipping_options t set
     updated_at = now()
 where id = $1
 """
-HELD = "select id from shipping_option_requirements where shipping_option_id = $1 and deleted_at is null"
+REQUIREMENTS_OF = "select id from shipping_option_requirements where shipping_option_id = $1 and deleted_at is null"
 # $2, $3, $4: ids, types and amounts of all that the option has from now on.
 SET_REQUIREMENTS = """
 with gone as (
@@ -166,7 +166,7 @@ insert into shipping_option_requirements as r (id, shipping_option_id, type, amo
 select g.id, $1, g.type, g.amount from unnest($2::text[], $3::text[], $4::bigint[]) as g(id, type, amount)
 on conflict (id) do update set type = excluded.type, amount = excluded.amount
 """
-LOCK = "select provider_id from shipping_options where id = $1 and deleted_at is null for no key update"
+LOCK_OPTION = "select provider_id from shipping_options where id = $1 and deleted_at is null for no key update"
 
 
 def check_requirements(requirements: list[RequirementBody]) -> None:
@@ -179,7 +179,7 @@ def check_requirements(requirements: list[RequirementBody]) -> None:
 
 
 def check_price(price_type: str | None, amount: int | None, provider_id: str) -> None:
-    """Raises InvalidData for a price that nobody can tell."""
+    """Raises InvalidData for a price that nobody can work out."""
     if price_type == "calculated" and not can_calculate(provider_id):
         raise InvalidData(f"price_type: the provider {provider_id} cannot calculate prices; use flat_rate.")
     if price_type == "flat_rate" and amount is None:
@@ -188,20 +188,20 @@ def check_price(price_type: str | None, amount: int | None, provider_id: str) ->
 
 async def access_option(db: Db, option_id: str) -> str:
     """Lock the option; returns its provider. Raises NotFound."""
-    provider: str | None = await db.fetchval(LOCK, option_id)
+    provider: str | None = await db.fetchval(LOCK_OPTION, option_id)
     if provider is None:
         raise NotFound(f"There is no shipping option {option_id}.")
     return provider
 
 
-async def set_requirements(db: Db, option_id: str, wanted: list[tuple[str, RequirementBody]]) -> None:
-    """The option has these from now on, by id."""
-    ids, types = [id_ for id_, _ in wanted], [body.type for _, body in wanted]
-    await db.execute(SET_REQUIREMENTS, option_id, ids, types, [body.amount for _, body in wanted])
+async def set_requirements(db: Db, option_id: str, requirements: list[tuple[str, RequirementBody]]) -> None:
+    """Let the option have these requirements, each with its id, and no others."""
+    ids, types = [id_ for id_, _ in requirements], [body.type for _, body in requirements]
+    await db.execute(SET_REQUIREMENTS, option_id, ids, types, [body.amount for _, body in requirements])
 
 
 async def create_option(db: Db, body: ShippingOptionBody) -> str:
-    """A new option; without a profile it is in the default one."""
+    """Returns the id of a new option; without a profile it is in the default one. Raises NotFound or InvalidData."""
     if not await db.fetchval(LOCK_REGION, body.region_id):
         raise NotFound(f"region_id: there is no region {body.region_id}.")
     profile_id = await db.fetchval(LOCK_PROFILE, body.profile_id or None)
@@ -213,7 +213,7 @@ async def create_option(db: Db, body: ShippingOptionBody) -> str:
     check_requirements(body.requirements)
     option_id = new_id("so")
     await db.execute(
-        INSERT,
+        INSERT_OPTION,
         option_id,
         body.name,
         body.region_id,
@@ -233,26 +233,26 @@ async def create_option(db: Db, body: ShippingOptionBody) -> str:
 
 
 async def update_option(db: Db, option_id: str, body: ShippingOptionUpdate) -> None:
-    """Change what the body names; its requirements are all that the option has from now on."""
+    """Change what the body names; its requirements are all that the option has. Raises NotFound or InvalidData."""
     provider_id = await access_option(db, option_id)
     check_price(body.price_type, body.amount or 0, provider_id)
     check_requirements([*body.requirements])
-    held = {row["id"] for row in await db.fetch(HELD, option_id)}
+    held = {row["id"] for row in await db.fetch(REQUIREMENTS_OF, option_id)}
     named = [r.id for r in body.requirements if r.id is not None]
     if len({*named}) < len(named):
         raise InvalidData("requirements: an id is given twice.")
     unknown = sorted({*named} - held)
     if unknown:
         raise InvalidData(f"requirements: the option has no {', '.join(unknown)}.")
-    await db.execute(UPDATE, option_id, sent(body))
+    await db.execute(UPDATE_OPTION, option_id, sent(body))
     await set_requirements(db, option_id, [(r.id or new_id("sor"), r) for r in body.requirements])
     await emit(db, "shipping_option.updated", option_id, await doc(db, "shipping_option", option_id, SHIPPING_KINDS))
 
 
 async def remove_option(db: Db, option_id: str) -> None:
-    """The option is gone for the API. Nothing happens when there is none."""
-    gone = "update shipping_options set deleted_at = now() where id = $1 and deleted_at is null returning id"
-    if await db.fetchval(gone, option_id):
+    """Delete the option, if it is there."""
+    statement = "update shipping_options set deleted_at = now() where id = $1 and deleted_at is null returning id"
+    if await db.fetchval(statement, option_id):
         data = await doc(db, "shipping_option", option_id, SHIPPING_KINDS)
         await emit(db, "shipping_option.deleted", option_id, data)
 

@@ -52,9 +52,9 @@ class ShippingProfileUpdate(Body):
     """Ids of shipping options that move to this profile. Those that are in it stay."""
 
 
-INSERT = "insert into shipping_profiles (id, name, type, metadata) values ($1, $2, $3, $4::text::jsonb)"
+INSERT_PROFILE = "insert into shipping_profiles (id, name, type, metadata) values ($1, $2, $3, $4::text::jsonb)"
 # $2: the body as JSON; what it does not name stays.
-UPDATE = """
+UPDATE_PROFILE = """
 update shipping_profiles t set
     (name, type) = (select n.name, n.type from jsonb_populate_record(t, $2::text::jsonb - 'metadata') n),
     metadata = updated_metadata(t.metadata, $2::text::jsonb),
@@ -62,13 +62,13 @@ update shipping_profiles t set
 where id = $1
 """
 # Every other one of its kind is locked, too, so that the last two are not given up at once.
-LOCK = """
+LOCK_PROFILES = """
 select id, type from shipping_profiles
 where deleted_at is null and (id = $1 or type = (select type from shipping_profiles where id = $1 and type <> 'custom'))
 order by id for no key update
 """
 LOCK_OPTIONS = """
-select id, id = any($2::text[]) as wanted from shipping_options
+select id, id = any($2::text[]) as moves from shipping_options
 where deleted_at is null and (id = any($2::text[]) or profile_id = $1) order by id for no key update
 """
 LOCK_PRODUCTS = """
@@ -78,7 +78,7 @@ MOVE_OPTIONS = "update shipping_options set profile_id = $1, updated_at = now() 
 MOVE_PRODUCTS = "update products set profile_id = $1, updated_at = now() where id = any($2::text[])"
 
 
-FIRST = page_sql(
+OLDEST_PROFILES = page_sql(
     SHIPPING_PROFILE, chosen(SHIPPING_PROFILE), "{t}.deleted_at is null", "{t}.created_at, {t}.id", "10", "0"
 )
 
@@ -88,31 +88,31 @@ async def access_profile(db: Db, profile_id: str) -> tuple[str, bool]:
 
     Raises NotFound.
     """
-    types = {row["id"]: row["type"] for row in await db.fetch(LOCK, profile_id)}
+    types = {row["id"]: row["type"] for row in await db.fetch(LOCK_PROFILES, profile_id)}
     if profile_id not in types:
         raise NotFound(f"There is no shipping profile {profile_id}.")
     return types[profile_id], len(types) == 1 and types[profile_id] != "custom"
 
 
 async def create_profile(db: Db, body: ShippingProfileBody) -> str:
-    """A new profile without contents."""
+    """Returns the id of a new profile without contents."""
     profile_id = new_id("sp")
-    await db.execute(INSERT, profile_id, body.name, body.type, json_or_null(body.metadata))
+    await db.execute(INSERT_PROFILE, profile_id, body.name, body.type, json_or_null(body.metadata))
     data = await doc(db, "shipping_profile", profile_id, SHIPPING_KINDS)
     await emit(db, "shipping_profile.created", profile_id, data)
     return profile_id
 
 
 async def update_profile(db: Db, profile_id: str, body: ShippingProfileUpdate) -> None:
-    """Change what the body names, and move the products and options to this profile."""
+    """Change what the body names, and move the products and options to this profile. Raises NotFound or NotAllowed."""
     type_, needed = await access_profile(db, profile_id)
     if needed and body.type not in (None, type_):
         raise NotAllowed(f"This is the only profile of type {type_}; make another one first.")
     options = await db.fetch(LOCK_OPTIONS, profile_id, body.shipping_options or [])
-    check_found("shipping option", body.shipping_options, {row["id"] for row in options if row["wanted"]})
+    check_known("shipping option", body.shipping_options, {row["id"] for row in options if row["moves"]})
     products = {row["id"] for row in await db.fetch(LOCK_PRODUCTS, body.products or [])}
-    check_found("product", body.products, products)
-    await db.execute(UPDATE, profile_id, sent(body))
+    check_known("product", body.products, products)
+    await db.execute(UPDATE_PROFILE, profile_id, sent(body))
     await db.execute(MOVE_OPTIONS, profile_id, body.shipping_options or [])
     await db.execute(MOVE_PRODUCTS, profile_id, body.products or [])
     data = await doc(db, "shipping_profile", profile_id, SHIPPING_KINDS)
@@ -123,15 +123,15 @@ async def update_profile(db: Db, profile_id: str, body: ShippingProfileUpdate) -
     await emit_all(db, "product.updated", await each_doc(db, "product", sorted(products), PRODUCT_KINDS))
 
 
-def check_found(what: str, wanted: list[str] | None, found: set[str]) -> None:
-    """Raises NotFound for the ids that are not there."""
-    missing = sorted(set(wanted or ()) - found)
+def check_known(noun: str, ids: list[str] | None, known: set[str]) -> None:
+    """Raises NotFound for the ids that are not known."""
+    missing = sorted(set(ids or ()) - known)
     if missing:
-        raise NotFound(f"There is no {what} {', '.join(missing)}.")
+        raise NotFound(f"There is no {noun} {', '.join(missing)}.")
 
 
 async def remove_profile(db: Db, profile_id: str) -> None:
-    """The profile is gone for the API; what is in it keeps its id. Nothing happens when there is none."""
+    """Delete the profile, if it is there; what is in it keeps its id. Raises NotAllowed for one that must be there."""
     try:
         type_, needed = await access_profile(db, profile_id)
     except NotFound:
@@ -152,7 +152,7 @@ async def profile_json(db: Db, profile_id: str) -> str:
 
 
 async def get_shipping_profiles(db: Db) -> str:
-    rows, _ = await db.fetchrow(FIRST)
+    rows, _ = await db.fetchrow(OLDEST_PROFILES)
     return f'{{"shipping_profiles":{rows}}}'
 
 

@@ -31,7 +31,7 @@ where p.is_installed is distinct from excluded.is_installed
 
 
 async def install_payment(db: Db, ids: list[str]) -> None:
-    """Regions can offer these payment providers from now on, and no others."""
+    """Let regions offer these payment providers, and no others."""
     await db.execute(INSTALL, ids)
 
 
@@ -40,7 +40,7 @@ async def on_payment_providers(db: Db, event: Event) -> None:
 
 
 async def payment_providers(db: Db, body: dict[str, Any]) -> dict[str, Any]:
-    """{"ids"} -> {}: the same, when the payments service starts."""
+    """The command `payment_providers` {ids} -> {}, when the payments service starts: does what the event does."""
     await install_payment(db, body["ids"])
     return {}
 
@@ -51,7 +51,7 @@ OFFERS = "select id, body -> 'options' as options from copies where kind = 'fulf
 
 
 async def install_fulfillment(db: Db, offers: dict[str, list[dict[str, Any]]], sequence: int) -> None:
-    """Regions can have these fulfillment providers from now on, and no others; and what each of them offers."""
+    """Let regions have these fulfillment providers, and no others, and keep what each of them offers."""
     await db.execute(INSTALL_FULFILLMENT, sorted(offers))
     kept = [{"id": id_, "sequence": sequence, "body": {"options": options}} for id_, options in offers.items()]
     await copies.store(db, "fulfillment_provider", kept)
@@ -62,15 +62,16 @@ async def on_fulfillment_providers(db: Db, event: Event) -> None:
 
 
 async def fulfillment_providers(db: Db, body: dict[str, Any]) -> dict[str, Any]:
-    """{"providers": {id: options}} -> {}: the same, when the orders service starts; what an event said stays."""
+    """The command `fulfillment_providers` {providers: {id: options}} -> {}, when the orders service starts: does what
+    the event does, but what an event brought stays."""
     await install_fulfillment(db, body["providers"], 0)
     return {}
 
 
 async def options_of(db: Db, provider_ids: list[str]) -> dict[str, list[dict[str, Any]]]:
-    """What each of these fulfillment providers offers; those in the box offer it from the start."""
-    told = {row["id"]: orjson.loads(row["options"]) for row in await db.fetch(OFFERS, provider_ids)}
-    return OPTIONS | told
+    """Returns what each of these fulfillment providers offers; those in the box offer it from the start."""
+    offered = {row["id"]: orjson.loads(row["options"]) for row in await db.fetch(OFFERS, provider_ids)}
+    return OPTIONS | offered
 
 
 LISTENERS: Mapping[str, Listener] = {
