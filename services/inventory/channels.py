@@ -8,9 +8,11 @@ from aiohttp import web
 from services.chassis.db import Db, transaction
 from services.chassis.documents import Docs
 from services.chassis.embed import Resource, Selection, one_json
-from services.chassis.errors import NotFound
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.errors import NotFound, Unavailable
+from services.chassis.http import Body, json_bytes
+from services.chassis.operations import delete, post
 from services.chassis.outbox import emit_all
+from services.chassis.schemas import deleted
 from services.inventory.ledger import Availability, availability, lock_items
 from services.inventory.links import KIND, emit_links, gone, shown
 from services.inventory.locations import STOCKED_ITEMS, access_location
@@ -86,8 +88,7 @@ async def forget_channel(db: Db, channel_id: str) -> Availability:
 # Handlers
 
 
-async def post_channel_location(request: web.Request) -> web.Response:
-    channel_id, body = request.match_info["id"], await parse(request, LocationOfChannel)
+async def post_channel_location(request: web.Request, channel_id: str, body: LocationOfChannel) -> web.Response:
     await check_channels(request.app, [channel_id])
     async with transaction(request) as db:
         changed, links = await link_location(db, channel_id, body.location_id)
@@ -101,8 +102,7 @@ async def post_channel_location(request: web.Request) -> web.Response:
     return answer
 
 
-async def delete_channel_location(request: web.Request) -> web.Response:
-    channel_id, body = request.match_info["id"], await parse(request, LocationOfChannel)
+async def delete_channel_location(request: web.Request, channel_id: str, body: LocationOfChannel) -> web.Response:
     async with transaction(request) as db:
         changed, links = await unlink_location(db, channel_id, body.location_id)
     await notify_availability(request.app, changed)
@@ -110,7 +110,28 @@ async def delete_channel_location(request: web.Request) -> web.Response:
     return json_bytes(request, orjson.dumps({"id": channel_id, "object": "stock-location", "deleted": True}))
 
 
+LOCATION_EXAMPLE = {"location_id": "sloc_01J0000000000000000000000"}
 OPERATIONS = [
-    web.post("/admin/sales-channels/{id}/stock-locations", post_channel_location),
-    web.delete("/admin/sales-channels/{id}/stock-locations", delete_channel_location),
+    post(
+        "/admin/sales-channels/{id}/stock-locations",
+        post_channel_location,
+        "Add a stock location to a sales channel",
+        description="What the location stocks can be sold in the channel from now on.",
+        body=LocationOfChannel,
+        example=LOCATION_EXAMPLE,
+        answer=CHANNEL,
+        errors=(NotFound, Unavailable),
+        asks_others=True,
+    ),
+    delete(
+        "/admin/sales-channels/{id}/stock-locations",
+        delete_channel_location,
+        "Remove a stock location from a sales channel",
+        description="What only the location stocks is no longer available in the channel; reservations stay.",
+        body=LocationOfChannel,
+        example=LOCATION_EXAMPLE,
+        answer=deleted("stock-location"),
+        errors=(NotFound,),
+        asks_others=True,
+    ),
 ]

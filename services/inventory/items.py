@@ -10,12 +10,27 @@ from pydantic import Field
 
 from services.chassis.db import Db, reading, transaction
 from services.chassis.embed import Page, Selection, one_json, one_query, page_json, page_query
-from services.chassis.errors import Duplicate, InvalidData, NotAllowed, NotFound
-from services.chassis.http import Body, actor, json_bytes, parse
+from services.chassis.errors import Duplicate, InvalidData, NotAllowed, NotFound, Unavailable
+from services.chassis.http import Body, actor, json_bytes
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_text
+from services.chassis.operations import delete, get, post
 from services.chassis.outbox import emit, emit_all
-from services.chassis.params import FLAG, TEXT, Bind, Filter, Query, check_known, numbers, query_of, search, texts, word
+from services.chassis.params import (
+    FLAG,
+    TEXT,
+    Bind,
+    Filter,
+    Query,
+    check_known,
+    described,
+    numbers,
+    search,
+    texts,
+    word,
+)
+from services.chassis.queries import GENERAL, PAGING, Parameters
+from services.chassis.schemas import Rows, deleted, page_of
 from services.inventory.ledger import Availability, availability, booked, lock_items
 from services.inventory.remote import check_variant, fill_variants, notify_availability
 from services.inventory.resources import (
@@ -233,7 +248,7 @@ async def delete_item(db: Db, item_id: str, user: str) -> Availability:
     return await availability(db, [], variant_ids)
 
 
-# Handlers
+# What is shown
 
 
 def whole(query: Query, known: Iterable[str] = ()) -> Query:
@@ -245,26 +260,23 @@ def whole(query: Query, known: Iterable[str] = ()) -> Query:
     return {name: value for name, value in query.items() if name != "expand"}
 
 
-def chosen_fields(query: Query) -> Selection:
+def chosen_fields(query: Query, *_path: str) -> Selection:
     """What `fields` asks for. Raises InvalidData."""
     return one_query(ITEM, whole(query), fields=ITEM_FIELDS)
 
 
-async def item_json(db: Db, item_id: str, chosen: Selection) -> str:
-    """`{"inventory_item": ...}` as JSON text. Raises NotFound."""
-    text = await one_json(db, STOCKED_ITEM, chosen, "{t}.id = $1", item_id)
-    if text is None:
-        raise NotFound(f"There is no inventory item {item_id}.")
-    return f'{{"inventory_item":{text}}}'
+def check_view(query: Query) -> None:
+    """The answer is whole, whatever `fields` and `expand` say. Raises InvalidData for anything else."""
+    check_known(query, ("fields", "expand"))
 
 
-def listed(query: Query) -> Page:
+def items_page(query: Query) -> Page:
     """The page that a list of items asks for. Raises InvalidData."""
     query = whole(query, known=("location_levels", "variants", "variants.product"))
     locations = query.pop("location_id", None)
     if locations is None:
         return page_query(STOCKED_ITEM, query, FILTERS, limit=20, fields=ITEM_FIELDS, expand=LISTED_STOCK)
-    texts("")("location_id", locations, lambda _: "")
+    AT_LOCATION("location_id", locations, lambda _: "")
     return page_query(
         STOCKED_ITEM_AT,
         query,
@@ -277,8 +289,33 @@ def listed(query: Query) -> Page:
     )
 
 
-async def get_items(request: web.Request) -> web.Response:
-    page = listed(query_of(request))
+async def item_json(db: Db, item_id: str, chosen: Selection) -> str:
+    """`{"inventory_item": ...}` as JSON text. Raises NotFound."""
+    text = await one_json(db, STOCKED_ITEM, chosen, "{t}.id = $1", item_id)
+    if text is None:
+        raise NotFound(f"There is no inventory item {item_id}.")
+    return f'{{"inventory_item":{text}}}'
+
+
+AT_LOCATION = described(texts(""), "Only items that are stocked at one of these locations, with their levels there.")
+VIEW = {name: GENERAL[name] for name in ("expand", "fields")}
+ITEM_ROWS = Rows((STOCKED_ITEM, STOCKED_ITEM_AT), LISTED_STOCK, narrowed=True)
+ITEM_ANSWER = {"inventory_item": ITEM_ROWS}
+ITEMS = Parameters(
+    items_page,
+    {
+        "location_id": AT_LOCATION.schema,
+        **{name: of.schema for name, of in FILTERS.items()},
+        **{name: GENERAL[name] for name in PAGING},
+    },
+    ITEM_ROWS,
+)
+SHOWN = Parameters(chosen_fields, VIEW, ITEM_ROWS)
+
+# Handlers
+
+
+async def get_items(request: web.Request, page: Page) -> web.Response:
     async with reading(request) as db:
         text = await page_json(db, "inventory_items", page)
     if MISSING_VARIANT in text:
@@ -288,9 +325,7 @@ async def get_items(request: web.Request) -> web.Response:
     return json_bytes(request, text)
 
 
-async def post_item(request: web.Request) -> web.Response:
-    body = await parse(request, NewItem)
-    check_known(query_of(request), ("fields", "expand"))  # the answer is whole, whatever they say
+async def post_item(request: web.Request, _view: None, body: NewItem) -> web.Response:
     if not body.variant_id:
         raise NotAllowed("variant_id: name the variant that the item is to count.")
     await check_variant(request.app, body.variant_id)
@@ -301,22 +336,16 @@ async def post_item(request: web.Request) -> web.Response:
     return answer
 
 
-async def get_item(request: web.Request) -> web.Response:
-    chosen = chosen_fields(query_of(request))
-    async with reading(request) as db:
-        return json_bytes(request, await item_json(db, request.match_info["id"], Selection(chosen.fields, STOCK)))
+async def get_item(db: Db, item_id: str, chosen: Selection) -> str:
+    return await item_json(db, item_id, Selection(chosen.fields, STOCK))
 
 
-async def post_item_changes(request: web.Request) -> web.Response:
-    item_id, body = request.match_info["id"], await parse(request, ItemChanges)
-    chosen = chosen_fields(query_of(request))
-    async with transaction(request) as db:
-        await update_item(db, item_id, body)
-        return json_bytes(request, await item_json(db, item_id, chosen))
+async def post_item_changes(db: Db, item_id: str, chosen: Selection, body: ItemChanges) -> str:
+    await update_item(db, item_id, body)
+    return await item_json(db, item_id, chosen)
 
 
-async def delete_inventory_item(request: web.Request) -> web.Response:
-    item_id = request.match_info["id"]
+async def delete_inventory_item(request: web.Request, item_id: str) -> web.Response:
     async with transaction(request) as db:
         changed = await delete_item(db, item_id, actor(request))
     await notify_availability(request.app, changed)
@@ -324,9 +353,54 @@ async def delete_inventory_item(request: web.Request) -> web.Response:
 
 
 OPERATIONS = [
-    web.get("/admin/inventory-items", get_items),
-    web.post("/admin/inventory-items", post_item),
-    web.get("/admin/inventory-items/{id}", get_item),
-    web.post("/admin/inventory-items/{id}", post_item_changes),
-    web.delete("/admin/inventory-items/{id}", delete_inventory_item),
+    get(
+        "/admin/inventory-items",
+        get_items,
+        "List inventory items",
+        description="Each with its levels and its variant. Items of variants that are counted are made with them.",
+        query=ITEMS,
+        answer=page_of("inventory_items", ITEM_ROWS),
+        asks_others=True,
+    ),
+    post(
+        "/admin/inventory-items",
+        post_item,
+        "Create an inventory item",
+        description="For a variant that has none: refused with 400 when it has one, with 422 for a SKU that is taken.",
+        query=Parameters(check_view, VIEW),
+        body=NewItem,
+        example={"variant_id": "variant_01J0000000000000000000000", "sku": "SHIRT-S"},
+        answer={"inventory_item": Rows((STOCKED_ITEM,))},
+        errors=(NotFound, NotAllowed, Duplicate, Unavailable),
+        asks_others=True,
+    ),
+    get(
+        "/admin/inventory-items/{id}",
+        get_item,
+        "Get an inventory item",
+        description="With its levels, and their sums as `stocked_quantity` and `reserved_quantity`.",
+        query=SHOWN,
+        answer=ITEM_ANSWER,
+        errors=(NotFound,),
+    ),
+    post(
+        "/admin/inventory-items/{id}",
+        post_item_changes,
+        "Update an inventory item",
+        description="What is not sent stays. Refused with 422 for a SKU that another item has.",
+        query=SHOWN,
+        body=ItemChanges,
+        example={"sku": "SHIRT-S", "weight": 200},
+        answer=ITEM_ANSWER,
+        errors=(NotFound, Duplicate),
+    ),
+    delete(
+        "/admin/inventory-items/{id}",
+        delete_inventory_item,
+        "Delete an inventory item",
+        description="With its levels and reservations; its variant is no longer counted. An item that is not there is "
+        "no error.",
+        answer=deleted("inventory_item"),
+        asks_others=True,
+    ),
 ]

@@ -4,13 +4,13 @@ Medusa has no such thing. The lines of an item at a location add up to its level
 zero. An item that was deleted can still be read, until its lines are too old (ledger_rolls.py).
 """
 
-from aiohttp import web
-
-from services.chassis.db import reading
-from services.chassis.embed import page_json, page_query
+from services.chassis.db import Db
+from services.chassis.embed import Page, page_json
 from services.chassis.errors import NotFound
-from services.chassis.http import json_bytes
-from services.chassis.params import choices, dates, query_of, text, texts
+from services.chassis.operations import get
+from services.chassis.params import choices, dates, described, text, texts
+from services.chassis.queries import page
+from services.chassis.schemas import page_of
 from services.inventory.resources import LEDGER
 
 # What `reference` is: nothing or the deleted location or item; the reservation made by hand; the order (or its line);
@@ -29,7 +29,7 @@ CAUSES = (
 FILTERS = {
     "location_id": texts("{t}.location_id"),
     "cause": choices("{t}.cause", CAUSES, array_only=False),
-    "reference": text("{t}.reference"),
+    "reference": described(text("{t}.reference"), "Id of what changed it: an order, a fulfillment, a return ..."),
     "created_at": dates("{t}.created_at"),
 }
 KNOWN = """
@@ -38,24 +38,27 @@ select exists (select from inventory_items where id = $1)
 """
 
 
-async def get_ledger(request: web.Request) -> web.Response:
-    """`{ledger, count, offset, limit}`: `stocked`, `reserved` and `incoming` are differences, `actor` the user."""
-    item_id = request.match_info["id"]
-    page = page_query(
-        LEDGER,
-        query_of(request),
-        FILTERS,
-        limit=50,
-        where="{t}.inventory_item_id = $1",
-        args=(item_id,),
-        order="{t}.id desc",
-        knows=("limit", "offset"),
+LINES = page(
+    LEDGER, FILTERS, limit=50, where="{t}.inventory_item_id = $1", order="{t}.id desc", knows=("limit", "offset")
+)
+
+
+async def get_ledger(db: Db, item_id: str, lines: Page) -> str:
+    text = await page_json(db, "ledger", lines)
+    if text.startswith('{"ledger":[]') and not await db.fetchval(KNOWN, item_id):
+        raise NotFound(f"There is no inventory item {item_id}.")
+    return text
+
+
+OPERATIONS = [
+    get(
+        "/admin/inventory-items/{id}/ledger",
+        get_ledger,
+        "List the changes of an item's stock",
+        description="At any location, the newest first. `stocked`, `reserved` and `incoming` are differences; the "
+        "lines of a location add up to its level. Old lines are added up to one for each level.",
+        query=LINES,
+        answer=page_of("ledger", LEDGER),
+        errors=(NotFound,),
     )
-    async with reading(request) as db:
-        lines = await page_json(db, "ledger", page)
-        if lines.startswith('{"ledger":[]') and not await db.fetchval(KNOWN, item_id):
-            raise NotFound(f"There is no inventory item {item_id}.")
-        return json_bytes(request, lines)
-
-
-OPERATIONS = [web.get("/admin/inventory-items/{id}/ledger", get_ledger)]
+]

@@ -1,23 +1,27 @@
 """Levels: how much of an item is in stock, reserved and on its way, at one location."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import asyncpg
 from aiohttp import web
 from pydantic import Field
 
-from services.chassis.db import Db, reading, transaction
+from services.chassis.db import Db, transaction
 from services.chassis.embed import Selection, one_query, page_sql
 from services.chassis.errors import Duplicate, NotAllowed, NotFound
-from services.chassis.http import Body, actor, json_bytes, parse
+from services.chassis.http import Body, actor, json_bytes
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_text
+from services.chassis.operations import delete, get, post
 from services.chassis.outbox import emit
-from services.chassis.params import Values, query_of, texts
-from services.inventory.items import access_item, chosen_fields, item_json, whole
+from services.chassis.params import Query, Values, described, texts
+from services.chassis.queries import Parameters
+from services.chassis.schemas import Rows
+from services.inventory.items import ITEM_ANSWER, SHOWN, access_item, item_json, whole
 from services.inventory.ledger import Availability, availability, booked
 from services.inventory.remote import notify_availability
-from services.inventory.resources import LEVEL, LEVEL_FIELDS, WHOLE_ITEM
+from services.inventory.resources import LEVEL, LEVEL_FIELDS, STOCKED_ITEM, WHOLE_ITEM
 
 # Bodies
 
@@ -113,29 +117,42 @@ async def emit_level(db: Db, what: str, level_id: str, item_id: str, location_id
     await emit(db, f"inventory-level.{what}", level_id, data)
 
 
-# Handlers
+# What is shown
 
 
-async def levels_json(db: Db, item_id: str, chosen: Selection, where: str, values: Values) -> str:
-    """`{"inventory_item": {"id", "location_levels"}}` as JSON text; no levels for an item that does not exist."""
-    sql = page_sql(LEVEL, chosen, where, "{t}.created_at, {t}.id", "null", "0")
-    rows, _ = await db.fetchrow(sql, *values.args)
-    return f'{{"inventory_item":{{"id":{json_text(item_id)},"location_levels":{rows}}}}}'
+@dataclass(frozen=True)
+class LevelsView:
+    """The levels of an item that a request shows."""
+
+    chosen: Selection
+    where: str
+    args: tuple[object, ...]
 
 
-async def get_levels(request: web.Request) -> web.Response:
-    item_id, query = request.match_info["id"], whole(query_of(request))
+def levels_view(query: Query, item_id: str) -> LevelsView:
+    """The levels of the item, at the locations that the query names. Raises InvalidData."""
+    query = whole(query)
     where, values, locations = "{t}.inventory_item_id = $1", Values([item_id]), query.pop("location_id", None)
     chosen = one_query(LEVEL, query, fields=LEVEL_FIELDS)
     if locations is not None:
-        where += " and " + texts("{t}.location_id")("location_id", locations, values.bind)
-    async with reading(request) as db:
-        return json_bytes(request, await levels_json(db, item_id, chosen, where, values))
+        where += " and " + AT_LOCATION("location_id", locations, values.bind)
+    return LevelsView(chosen, where, tuple(values.args))
 
 
-async def post_level(request: web.Request) -> web.Response:
-    item_id, body = request.match_info["id"], await parse(request, NewLevel)
-    chosen = chosen_fields(query_of(request))
+AT_LOCATION = described(texts("{t}.location_id"), "Only levels at these locations.")
+LEVELS = Parameters(levels_view, {"location_id": AT_LOCATION.schema, **SHOWN.schemas})
+
+# Handlers
+
+
+async def get_levels(db: Db, item_id: str, view: LevelsView) -> str:
+    """`{"inventory_item": {"id", "location_levels"}}` as JSON text; no levels for an item that does not exist."""
+    sql = page_sql(LEVEL, view.chosen, view.where, "{t}.created_at, {t}.id", "null", "0")
+    rows, _ = await db.fetchrow(sql, *view.args)
+    return f'{{"inventory_item":{{"id":{json_text(item_id)},"location_levels":{rows}}}}}'
+
+
+async def post_level(request: web.Request, item_id: str, chosen: Selection, body: NewLevel) -> web.Response:
     async with transaction(request) as db:
         changed = await create_level(db, item_id, body, actor(request))
         answer = json_bytes(request, await item_json(db, item_id, chosen))
@@ -143,9 +160,9 @@ async def post_level(request: web.Request) -> web.Response:
     return answer
 
 
-async def post_level_changes(request: web.Request) -> web.Response:
-    item_id, location_id = request.match_info["id"], request.match_info["location_id"]
-    body, chosen = await parse(request, LevelChanges), chosen_fields(query_of(request))
+async def post_level_changes(
+    request: web.Request, item_id: str, location_id: str, chosen: Selection, body: LevelChanges
+) -> web.Response:
     async with transaction(request) as db:
         changed = await update_level(db, item_id, location_id, body, actor(request))
         answer = json_bytes(request, await item_json(db, item_id, chosen))
@@ -153,8 +170,7 @@ async def post_level_changes(request: web.Request) -> web.Response:
     return answer
 
 
-async def delete_location_level(request: web.Request) -> web.Response:
-    item_id, location_id = request.match_info["id"], request.match_info["location_id"]
+async def delete_location_level(request: web.Request, item_id: str, location_id: str) -> web.Response:
     async with transaction(request) as db:
         changed = await delete_level(db, item_id, location_id, actor(request))
         answer = json_bytes(request, await item_json(db, item_id, WHOLE_ITEM))
@@ -163,8 +179,45 @@ async def delete_location_level(request: web.Request) -> web.Response:
 
 
 OPERATIONS = [
-    web.get("/admin/inventory-items/{id}/location-levels", get_levels),
-    web.post("/admin/inventory-items/{id}/location-levels", post_level),
-    web.post("/admin/inventory-items/{id}/location-levels/{location_id}", post_level_changes),
-    web.delete("/admin/inventory-items/{id}/location-levels/{location_id}", delete_location_level),
+    get(
+        "/admin/inventory-items/{id}/location-levels",
+        get_levels,
+        "List the levels of an item",
+        description="An item that is not there has none, which is no error.",
+        query=LEVELS,
+        answer={"inventory_item": {"id": str, "location_levels": [Rows((LEVEL,), narrowed=True)]}},
+    ),
+    post(
+        "/admin/inventory-items/{id}/location-levels",
+        post_level,
+        "Stock an item at a location",
+        description="Refused with 422 where it is stocked already.",
+        query=SHOWN,
+        body=NewLevel,
+        example={"location_id": "sloc_01J0000000000000000000000", "stocked_quantity": 10},
+        answer=ITEM_ANSWER,
+        errors=(NotFound, Duplicate),
+        asks_others=True,
+    ),
+    post(
+        "/admin/inventory-items/{id}/location-levels/{location_id}",
+        post_level_changes,
+        "Update a level",
+        description="The quantities as counted, in place of those that are there; what is not sent stays.",
+        query=SHOWN,
+        body=LevelChanges,
+        example={"stocked_quantity": 12},
+        answer=ITEM_ANSWER,
+        errors=(NotFound,),
+        asks_others=True,
+    ),
+    delete(
+        "/admin/inventory-items/{id}/location-levels/{location_id}",
+        delete_location_level,
+        "Delete a level",
+        description="The item is no longer stocked there. Refused while any of it is reserved there.",
+        answer={"inventory_item": Rows((STOCKED_ITEM,))},
+        errors=(NotFound, NotAllowed),
+        asks_others=True,
+    ),
 ]

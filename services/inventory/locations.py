@@ -1,5 +1,6 @@
 """Stock locations and their addresses."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import orjson
@@ -8,13 +9,16 @@ from pydantic import Field, StringConstraints
 
 from services.chassis.db import Db, reading, transaction
 from services.chassis.documents import Docs
-from services.chassis.embed import Selection, one_json, one_query, page_json, page_query
-from services.chassis.errors import NotFound
-from services.chassis.http import Body, actor, json_bytes, parse
+from services.chassis.embed import Page, Selection, one_json, page_json, page_query
+from services.chassis.errors import NotFound, Unavailable
+from services.chassis.http import Body, actor, json_bytes
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_or_null, json_text
+from services.chassis.operations import delete, get, post, showing
 from services.chassis.outbox import emit
-from services.chassis.params import dates, query_of, search, texts
+from services.chassis.params import Query, dates, described, search, texts
+from services.chassis.queries import GENERAL, PAGING, Parameters, one
+from services.chassis.schemas import Rows, deleted, page_of
 from services.inventory.ledger import Availability, availability, booked, lock_items
 from services.inventory.links import emit_links, gone
 from services.inventory.remote import check_channels, notify_availability, notify_links
@@ -163,56 +167,69 @@ async def delete_location(db: Db, location_id: str, user: str) -> tuple[Availabi
     return await availability(db, item_ids), links
 
 
-# Handlers
+# What is shown
 
 
-async def location_json(db: Db, location_id: str, chosen: Selection, resource: Any = CHANGED_LOCATION) -> str:
-    """`{"stock_location": ...}` as JSON text. Raises NotFound."""
-    text = await one_json(db, resource, chosen, "{t}.id = $1", location_id)
+@dataclass(frozen=True)
+class LocationsView:
+    """A page of locations, and the sales channels whose locations are asked for."""
+
+    page: Page
+    channel_ids: list[str] | None
+
+
+def locations_view(query: Query) -> LocationsView:
+    """All locations, or those of the sales channels that the query names. Raises InvalidData."""
+    channels = query.pop("sales_channel_id", None)
+    if channels is None:
+        return LocationsView(page_query(LOCATION, query, FILTERS, limit=20, fields=LOCATION_FIELDS), None)
+    OF_CHANNEL("sales_channel_id", channels, lambda _: "")
+    channel_ids = [channels] if isinstance(channels, str) else channels
+    page = page_query(LOCATION, query, FILTERS, limit=20, fields=LOCATION_FIELDS, where=CHANNELS, args=(channel_ids,))
+    return LocationsView(page, channel_ids)
+
+
+async def location_json(db: Db, location_id: str, chosen: Selection) -> str:
+    """`{"stock_location": ...}` as JSON text, without sales channels. Raises NotFound."""
+    text = await one_json(db, CHANGED_LOCATION, chosen, "{t}.id = $1", location_id)
     if text is None:
         raise NotFound(f"There is no stock location {location_id}.")
     return f'{{"stock_location":{text}}}'
 
 
-async def get_locations(request: web.Request) -> web.Response:
-    query = query_of(request)
-    filters, where, channels = FILTERS, "true", query.pop("sales_channel_id", None)
-    args: tuple[object, ...] = ()
-    if channels is not None:
-        texts("")("sales_channel_id", channels, lambda _: "")
-        channel_ids = [channels] if isinstance(channels, str) else channels
-        where, args = CHANNELS, (channel_ids,)
-    page = page_query(LOCATION, query, filters, limit=20, fields=LOCATION_FIELDS, where=where, args=args)
-    if args:
-        await check_channels(request.app, channel_ids, some=True)
+OF_CHANNEL = described(texts(""), "Only locations of one of these sales channels.")
+LOCATIONS = Parameters(
+    locations_view,
+    {
+        "sales_channel_id": OF_CHANNEL.schema,
+        **{name: of.schema for name, of in FILTERS.items()},
+        **{name: GENERAL[name] for name in PAGING},
+    },
+    Rows((LOCATION,), narrowed=True),
+)
+SHOWN = one(LOCATION, fields=LOCATION_FIELDS)
+CHANGED = one(CHANGED_LOCATION, fields=LOCATION_FIELDS)
+
+# Handlers
+
+
+async def get_locations(request: web.Request, view: LocationsView) -> web.Response:
+    if view.channel_ids is not None:
+        await check_channels(request.app, view.channel_ids, some=True)
     async with reading(request) as db:
-        return json_bytes(request, await page_json(db, "stock_locations", page))
+        return json_bytes(request, await page_json(db, "stock_locations", view.page))
 
 
-async def post_location(request: web.Request) -> web.Response:
-    body = await parse(request, NewLocation)
-    chosen = one_query(CHANGED_LOCATION, query_of(request), fields=LOCATION_FIELDS)
-    async with transaction(request) as db:
-        location_id = await create_location(db, body)
-        return json_bytes(request, await location_json(db, location_id, chosen))
+async def post_location(db: Db, chosen: Selection, body: NewLocation) -> str:
+    return await location_json(db, await create_location(db, body), chosen)
 
 
-async def get_location(request: web.Request) -> web.Response:
-    chosen = one_query(LOCATION, query_of(request), fields=LOCATION_FIELDS)
-    async with reading(request) as db:
-        return json_bytes(request, await location_json(db, request.match_info["id"], chosen, LOCATION))
+async def post_location_changes(db: Db, location_id: str, chosen: Selection, body: LocationChanges) -> str:
+    await update_location(db, location_id, body)
+    return await location_json(db, location_id, chosen)
 
 
-async def post_location_changes(request: web.Request) -> web.Response:
-    location_id, body = request.match_info["id"], await parse(request, LocationChanges)
-    chosen = one_query(CHANGED_LOCATION, query_of(request), fields=LOCATION_FIELDS)
-    async with transaction(request) as db:
-        await update_location(db, location_id, body)
-        return json_bytes(request, await location_json(db, location_id, chosen))
-
-
-async def delete_stock_location(request: web.Request) -> web.Response:
-    location_id = request.match_info["id"]
+async def delete_stock_location(request: web.Request, location_id: str) -> web.Response:
     async with transaction(request) as db:
         changed, links = await delete_location(db, location_id, actor(request))
         answer = orjson.dumps({"id": location_id, "object": "stock_location", "deleted": True})
@@ -222,9 +239,46 @@ async def delete_stock_location(request: web.Request) -> web.Response:
 
 
 OPERATIONS = [
-    web.get("/admin/stock-locations", get_locations),
-    web.post("/admin/stock-locations", post_location),
-    web.get("/admin/stock-locations/{id}", get_location),
-    web.post("/admin/stock-locations/{id}", post_location_changes),
-    web.delete("/admin/stock-locations/{id}", delete_stock_location),
+    get(
+        "/admin/stock-locations",
+        get_locations,
+        "List stock locations",
+        description="Refused with 404 when none of the sales channels that are named exists.",
+        query=LOCATIONS,
+        answer=page_of("stock_locations", LOCATIONS.rows),
+        errors=(NotFound, Unavailable),
+        asks_others=True,
+    ),
+    post(
+        "/admin/stock-locations",
+        post_location,
+        "Create a stock location",
+        description="With an address of its own (`address`), or one that is there (`address_id`).",
+        query=CHANGED,
+        body=NewLocation,
+        example={"name": "Berlin", "address": {"address_1": "Hauptstrasse 1", "city": "Berlin", "country_code": "de"}},
+        answer={"stock_location": CHANGED.rows},
+    ),
+    showing("/admin/stock-locations/{id}", "stock_location", LOCATION, "Get a stock location", query=SHOWN),
+    post(
+        "/admin/stock-locations/{id}",
+        post_location_changes,
+        "Update a stock location",
+        description="What is not sent stays. An address that is sent changes the location's own, also where other "
+        "locations share it.",
+        query=CHANGED,
+        body=LocationChanges,
+        example={"name": "Berlin Mitte"},
+        answer={"stock_location": CHANGED.rows},
+        errors=(NotFound,),
+    ),
+    delete(
+        "/admin/stock-locations/{id}",
+        delete_stock_location,
+        "Delete a stock location",
+        description="With its levels and reservations, and its links to sales channels. A location that is not there "
+        "is no error.",
+        answer=deleted("stock_location"),
+        asks_others=True,
+    ),
 ]

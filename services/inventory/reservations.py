@@ -9,13 +9,16 @@ from pydantic import Field
 
 from services.chassis.db import Db, reading, transaction
 from services.chassis.embed import Page, Selection, one_json, page_json, page_query
-from services.chassis.errors import Conflict, InvalidData, NotFound
-from services.chassis.http import Body, actor, json_bytes, parse
+from services.chassis.errors import Conflict, InvalidData, NotFound, Unavailable
+from services.chassis.http import Body, actor, json_bytes
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_text
 from services.chassis.keys import POOL
+from services.chassis.operations import delete, get, post, showing
 from services.chassis.outbox import emit
-from services.chassis.params import Query, compared, dates, number, query_of, text, texts
+from services.chassis.params import Query, compared, dates, number, text, texts
+from services.chassis.queries import GENERAL, PAGING, Parameters
+from services.chassis.schemas import Rows, deleted, page_of
 from services.inventory.items import matching
 from services.inventory.ledger import Availability, availability, booked, lock_items, lock_lines
 from services.inventory.line_versions import Room, ask_room, check_version
@@ -179,7 +182,7 @@ async def emit_reservation(db: Db, what: str, reservation_id: str, facts: dict[s
     )
 
 
-# Handlers
+# What is shown
 
 
 async def reservation_json(db: Db, reservation_id: str) -> str:
@@ -190,15 +193,24 @@ async def reservation_json(db: Db, reservation_id: str) -> str:
     return f'{{"reservation":{text}}}'
 
 
-def listed(query: Query) -> Page:
+def reservations_page(query: Query) -> Page:
     """The page that a list asks for. What is expanded is joined over an id that must be among the fields."""
     page = page_query(RESERVATION, query, FILTERS, limit=20, fields=LISTED_RESERVATION)
     shown = tuple(pair for pair in page.chosen.tree if f"{pair[0]}_id" in page.chosen.fields)
     return replace(page, chosen=Selection(page.chosen.fields, shown))
 
 
-async def get_reservations(request: web.Request) -> web.Response:
-    page = listed(query_of(request))
+RESERVATIONS = Parameters(
+    reservations_page,
+    {**{name: of.schema for name, of in FILTERS.items()}, **{name: GENERAL[name] for name in PAGING}},
+    Rows((RESERVATION,), narrowed=True),
+)
+ANSWER = {"reservation": RESERVATION}
+
+# Handlers
+
+
+async def get_reservations(request: web.Request, page: Page) -> web.Response:
     if any(name == "line_item" for name, _ in page.chosen.tree):
         ids = replace(page, chosen=Selection(("line_item_id",), ()))
         async with reading(request) as db:
@@ -208,8 +220,7 @@ async def get_reservations(request: web.Request) -> web.Response:
         return json_bytes(request, await page_json(db, "reservations", page))
 
 
-async def post_reservation(request: web.Request) -> web.Response:
-    body = await parse(request, NewReservation)
+async def post_reservation(request: web.Request, body: NewReservation) -> web.Response:
     room = None if body.line_item_id is None else await ask_room(request.app, body.line_item_id)
     async with transaction(request) as db:
         facts = body.model_dump() | {"created_by": actor(request)}
@@ -219,13 +230,7 @@ async def post_reservation(request: web.Request) -> web.Response:
     return answer
 
 
-async def get_reservation(request: web.Request) -> web.Response:
-    async with reading(request) as db:
-        return json_bytes(request, await reservation_json(db, request.match_info["id"]))
-
-
-async def post_reservation_changes(request: web.Request) -> web.Response:
-    reservation_id, body = request.match_info["id"], await parse(request, ReservationChanges)
+async def post_reservation_changes(request: web.Request, reservation_id: str, body: ReservationChanges) -> web.Response:
     changes, room = body.model_dump(exclude_unset=True), None
     if "quantity" in changes:
         row = await request.app[POOL].fetchrow(RESERVATION_ROW, reservation_id)
@@ -238,8 +243,7 @@ async def post_reservation_changes(request: web.Request) -> web.Response:
     return answer
 
 
-async def delete_reservation_item(request: web.Request) -> web.Response:
-    reservation_id = request.match_info["id"]
+async def delete_reservation_item(request: web.Request, reservation_id: str) -> web.Response:
     async with transaction(request) as db:
         changed = await delete_reservation(db, reservation_id, actor(request))
     await notify_availability(request.app, changed)
@@ -247,9 +251,49 @@ async def delete_reservation_item(request: web.Request) -> web.Response:
 
 
 OPERATIONS = [
-    web.get("/admin/reservations", get_reservations),
-    web.post("/admin/reservations", post_reservation),
-    web.get("/admin/reservations/{id}", get_reservation),
-    web.post("/admin/reservations/{id}", post_reservation_changes),
-    web.delete("/admin/reservations/{id}", delete_reservation_item),
+    get(
+        "/admin/reservations",
+        get_reservations,
+        "List reservations",
+        description="Those that orders made and those by hand. `expand=line_item` asks orders for the lines.",
+        query=RESERVATIONS,
+        answer=page_of("reservations", RESERVATIONS.rows),
+        asks_others=True,
+    ),
+    post(
+        "/admin/reservations",
+        post_reservation,
+        "Create a reservation",
+        description="Stock is no limit. For a line of an order, what of it is still to be fulfilled is: refused with "
+        "400 over that, and with 409 while the line is being fulfilled or edited.",
+        body=NewReservation,
+        example={
+            "location_id": "sloc_01J0000000000000000000000",
+            "inventory_item_id": "iitem_01J0000000000000000000000",
+            "quantity": 2,
+        },
+        answer=ANSWER,
+        errors=(NotFound, InvalidData, Conflict, Unavailable),
+        asks_others=True,
+    ),
+    showing("/admin/reservations/{id}", "reservation", RESERVATION, "Get a reservation"),
+    post(
+        "/admin/reservations/{id}",
+        post_reservation_changes,
+        "Update a reservation",
+        description="What is not sent stays. A larger quantity for a line of an order is limited as in creating it.",
+        body=ReservationChanges,
+        example={"quantity": 1},
+        answer=ANSWER,
+        errors=(NotFound, InvalidData, Conflict, Unavailable),
+        asks_others=True,
+    ),
+    delete(
+        "/admin/reservations/{id}",
+        delete_reservation_item,
+        "Delete a reservation",
+        description="The stock is available again. A reservation that is not there is no error.",
+        answer=deleted("reservation"),
+        asks_others=True,
+    ),
 ]

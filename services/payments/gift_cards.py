@@ -17,13 +17,16 @@ from pydantic import BeforeValidator, Field
 from services.chassis import copies
 from services.chassis.db import Db, reading, transaction
 from services.chassis.embed import Page, Resource, Selection, cols, one_json, page_json, page_query, tree
-from services.chassis.errors import InvalidData, NotFound
-from services.chassis.http import ABSENT, Body, json_bytes, parse
+from services.chassis.errors import InvalidData, NotFound, Unavailable
+from services.chassis.http import ABSENT, Body, json_bytes
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_or_null
 from services.chassis.keys import POOL
+from services.chassis.operations import deletion, get, post
 from services.chassis.outbox import emit
-from services.chassis.params import TEXT, Bind, Filter, moment, query_of, word
+from services.chassis.params import TEXT, Bind, Filter, Query, described, moment, word
+from services.chassis.queries import GENERAL, Parameters
+from services.chassis.schemas import Rows, page_of
 from services.payments import remote
 from services.payments.provider_protocol import Row
 from services.payments.resources import GIFT_CARD, MAX_AMOUNT
@@ -64,7 +67,9 @@ def matching(name: str, value: Any, bind: Bind) -> str:
     return f"({within} or {{t}}.display_id::text = {bind(part)})"
 
 
-FILTERS: dict[str, Filter] = {"q": Filter(matching, TEXT)}
+FILTERS: dict[str, Filter] = {
+    "q": described(Filter(matching, TEXT), "A part of the code, or the number of the order that sold it.")
+}
 
 INSERT_CARD = """
 insert into gift_cards (id, code, value, balance, region_id, is_disabled, ends_at, tax_rate, metadata)
@@ -171,44 +176,10 @@ async def remove_gift_card(db: Db, card_id: str) -> None:
 # Handlers
 
 
-async def get_gift_cards(request: web.Request) -> web.Response:
+def cards_page(query: Query) -> Page:
+    """A list of cards, each shown whole. Raises InvalidData."""
     where, knows = "{t}.deleted_at is null", ("limit", "offset", "order")
-    page = page_query(GIFT_CARD, query_of(request), FILTERS, limit=50, where=where, knows=knows)
-    page = replace(page, chosen=WHOLE)
-    await refresh(request.app, page)
-    async with reading(request) as db:
-        return json_bytes(request, await page_json(db, "gift_cards", page))
-
-
-async def post_gift_cards(request: web.Request) -> web.Response:
-    body = await parse(request, GiftCardBody)
-    region = await remote.region(request.app, body.region_id)
-    async with transaction(request) as db:
-        card_id = await create_gift_card(db, body, region)
-        return json_bytes(request, await gift_card_json(db, card_id))
-
-
-async def get_gift_card(request: web.Request) -> web.Response:
-    card_id = request.match_info["id"]
-    await refresh(request.app, one_card(card_id))
-    async with reading(request) as db:
-        return json_bytes(request, await gift_card_json(db, card_id))
-
-
-async def post_gift_card(request: web.Request) -> web.Response:
-    card_id, body = request.match_info["id"], await parse(request, GiftCardUpdate)
-    region = await remote.region(request.app, body.region_id) if body.region_id else None
-    await refresh(request.app, one_card(card_id))
-    async with transaction(request) as db:
-        await update_gift_card(db, card_id, body, region)
-        return json_bytes(request, await gift_card_json(db, card_id))
-
-
-async def delete_gift_card(request: web.Request) -> web.Response:
-    card_id = request.match_info["id"]
-    async with transaction(request) as db:
-        await remove_gift_card(db, card_id)
-        return json_bytes(request, orjson.dumps({"id": card_id, "object": "gift-card", "deleted": True}))
+    return replace(page_query(GIFT_CARD, query, FILTERS, limit=50, where=where, knows=knows), chosen=WHOLE)
 
 
 def one_card(card_id: str) -> Page:
@@ -216,10 +187,88 @@ def one_card(card_id: str) -> Page:
     return Page(GIFT_CARD, WHOLE, LIVE, "{t}.id", (card_id,), 1, 0)
 
 
+async def get_gift_cards(request: web.Request, page: Page) -> web.Response:
+    await refresh(request.app, page)
+    async with reading(request) as db:
+        return json_bytes(request, await page_json(db, "gift_cards", page))
+
+
+async def post_gift_cards(request: web.Request, body: GiftCardBody) -> web.Response:
+    region = await remote.region(request.app, body.region_id)
+    async with transaction(request) as db:
+        card_id = await create_gift_card(db, body, region)
+        return json_bytes(request, await gift_card_json(db, card_id))
+
+
+async def get_gift_card(request: web.Request, card_id: str) -> web.Response:
+    await refresh(request.app, one_card(card_id))
+    async with reading(request) as db:
+        return json_bytes(request, await gift_card_json(db, card_id))
+
+
+async def post_gift_card(request: web.Request, card_id: str, body: GiftCardUpdate) -> web.Response:
+    region = await remote.region(request.app, body.region_id) if body.region_id else None
+    await refresh(request.app, one_card(card_id))
+    async with transaction(request) as db:
+        await update_gift_card(db, card_id, body, region)
+        return json_bytes(request, await gift_card_json(db, card_id))
+
+
+CARD_ROWS = Rows((GIFT_CARD,), WHOLE.tree)
+CARDS = Parameters(
+    cards_page,
+    {
+        **{name: of.schema for name, of in FILTERS.items()},
+        **{name: GENERAL[name] for name in ("limit", "offset", "order")},
+    },
+    CARD_ROWS,
+)
+CARD_ANSWER = {"gift_card": CARD_ROWS}
 OPERATIONS = [
-    web.get("/admin/gift-cards", get_gift_cards),
-    web.post("/admin/gift-cards", post_gift_cards),
-    web.get("/admin/gift-cards/{id}", get_gift_card),
-    web.post("/admin/gift-cards/{id}", post_gift_card),
-    web.delete("/admin/gift-cards/{id}", delete_gift_card),
+    get(
+        "/admin/gift-cards",
+        get_gift_cards,
+        "List gift cards",
+        query=CARDS,
+        answer=page_of("gift_cards", CARD_ROWS),
+        asks_others=True,
+    ),
+    post(
+        "/admin/gift-cards",
+        post_gift_cards,
+        "Create a gift card",
+        description="Worth `value`, in minor units of its region's currency; its code is made here. Cards sold in "
+        "orders make themselves when the order is paid.",
+        body=GiftCardBody,
+        example={"region_id": "reg_01J0000000000000000000000", "value": 5000},
+        answer=CARD_ANSWER,
+        errors=(NotFound, Unavailable),
+        asks_others=True,
+    ),
+    get(
+        "/admin/gift-cards/{id}",
+        get_gift_card,
+        "Get a gift card",
+        answer=CARD_ANSWER,
+        errors=(NotFound,),
+        asks_others=True,
+    ),
+    post(
+        "/admin/gift-cards/{id}",
+        post_gift_card,
+        "Update a gift card",
+        description="What is not sent stays. Refused for a balance of more than the card was worth.",
+        body=GiftCardUpdate,
+        example={"balance": 2500, "is_disabled": False},
+        answer=CARD_ANSWER,
+        errors=(NotFound, InvalidData, Unavailable),
+        asks_others=True,
+    ),
+    deletion(
+        "/admin/gift-cards/{id}",
+        remove_gift_card,
+        "gift-card",
+        "Delete a gift card",
+        description="It can no longer be spent. A card that is not there is no error.",
+    ),
 ]

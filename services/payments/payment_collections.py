@@ -14,13 +14,15 @@ from services.chassis import copies
 from services.chassis.commands import CommandBody, CommandHandler, checked, tombstone
 from services.chassis.db import Db, reading, transaction
 from services.chassis.documents import Docs, docs
-from services.chassis.embed import Selection, one_json, one_query, tree
+from services.chassis.embed import Selection, one_json, tree
 from services.chassis.errors import NotAllowed, NotFound
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.http import Body, json_bytes
 from services.chassis.jsons import json_text
 from services.chassis.keys import POOL
+from services.chassis.operations import delete, get, post
 from services.chassis.outbox import emit
-from services.chassis.params import query_of
+from services.chassis.queries import one
+from services.chassis.schemas import deleted
 from services.payments.documents import KINDS
 from services.payments.remote import fetch_documents, notify_payment_collection
 from services.payments.resources import COLLECTION, MAX_AMOUNT
@@ -182,10 +184,8 @@ async def collection_json(db: Db, collection_id: str, chosen: Selection = PLAIN)
     return f'{{"payment_collection":{text}}}'
 
 
-async def get_payment_collection(request: web.Request) -> web.Response:
+async def get_payment_collection(request: web.Request, collection_id: str, chosen: Selection) -> web.Response:
     """Its region is a copy, and asked for when it has not come yet."""
-    collection_id = request.match_info["id"]
-    chosen = one_query(COLLECTION, query_of(request), fields=SHOWN, expand=DEFAULT_EXPAND)
     pool = request.app[POOL]
     if {"region", "currency"} & dict(chosen.tree).keys() and (region := await pool.fetchval(REGION_OF, collection_id)):
         await fetch_documents(request.app, "catalog", {"region": await copies.missing(pool, "region", [region])})
@@ -193,8 +193,7 @@ async def get_payment_collection(request: web.Request) -> web.Response:
         return json_bytes(request, await collection_json(db, collection_id, chosen))
 
 
-async def post_payment_collection(request: web.Request) -> web.Response:
-    collection_id, body = request.match_info["id"], await parse(request, CollectionUpdate)
+async def post_payment_collection(request: web.Request, collection_id: str, body: CollectionUpdate) -> web.Response:
     async with transaction(request) as db:
         changed = await update_collection(db, collection_id, body)
         answer = json_bytes(request, await collection_json(db, collection_id))
@@ -202,8 +201,7 @@ async def post_payment_collection(request: web.Request) -> web.Response:
     return answer
 
 
-async def post_authorize(request: web.Request) -> web.Response:
-    collection_id = request.match_info["id"]
+async def post_authorize(request: web.Request, collection_id: str) -> web.Response:
     async with transaction(request) as db:
         changed = await authorize_collection(db, collection_id)
         answer = json_bytes(request, await collection_json(db, collection_id))
@@ -211,8 +209,7 @@ async def post_authorize(request: web.Request) -> web.Response:
     return answer
 
 
-async def delete_payment_collection(request: web.Request) -> web.Response:
-    collection_id = request.match_info["id"]
+async def delete_payment_collection(request: web.Request, collection_id: str) -> web.Response:
     async with transaction(request) as db:
         changed = await delete_collection(db, collection_id)
     await notify_payment_collection(request.app, changed)
@@ -220,9 +217,44 @@ async def delete_payment_collection(request: web.Request) -> web.Response:
     return json_bytes(request, orjson.dumps(answer))
 
 
+COLLECTION_SHOWN = one(COLLECTION, fields=SHOWN, expand=DEFAULT_EXPAND)
 OPERATIONS = [
-    web.get("/admin/payment-collections/{id}", get_payment_collection),
-    web.post("/admin/payment-collections/{id}", post_payment_collection),
-    web.delete("/admin/payment-collections/{id}", delete_payment_collection),
-    web.post("/admin/payment-collections/{id}/authorize", post_authorize),
+    get(
+        "/admin/payment-collections/{id}",
+        get_payment_collection,
+        "Get a payment collection",
+        query=COLLECTION_SHOWN,
+        answer={"payment_collection": COLLECTION_SHOWN.rows},
+        errors=(NotFound,),
+        asks_others=True,
+    ),
+    post(
+        "/admin/payment-collections/{id}",
+        post_payment_collection,
+        "Update a payment collection",
+        description="Its description and its metadata; what is not sent stays.",
+        body=CollectionUpdate,
+        example={"description": "Two more shirts"},
+        answer={"payment_collection": COLLECTION},
+        errors=(NotFound,),
+        asks_others=True,
+    ),
+    delete(
+        "/admin/payment-collections/{id}",
+        delete_payment_collection,
+        "Delete a payment collection",
+        description="Refused once it is authorized or canceled. A collection that is not there is no error.",
+        answer=deleted("payment_collection"),
+        errors=(NotAllowed,),
+        asks_others=True,
+    ),
+    post(
+        "/admin/payment-collections/{id}/authorize",
+        post_authorize,
+        "Authorize a payment collection",
+        description="Says that the customer has paid what the collection asks for; no money is moved here.",
+        answer={"payment_collection": COLLECTION},
+        errors=(NotFound, NotAllowed),
+        asks_others=True,
+    ),
 ]

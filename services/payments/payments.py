@@ -7,13 +7,14 @@ import orjson
 from aiohttp import web
 
 from services.chassis.db import Db, reading, transaction
-from services.chassis.embed import Page, Selection, one_json, one_query, page_json
-from services.chassis.errors import Conflict, NotAllowed, NotFound
+from services.chassis.embed import Page, Selection, one_json, page_json
+from services.chassis.errors import Conflict, NotAllowed, NotFound, Unavailable
 from services.chassis.http import json_bytes
 from services.chassis.jsons import json_text
 from services.chassis.keys import POOL
+from services.chassis.operations import get, post
 from services.chassis.outbox import emit
-from services.chassis.params import query_of
+from services.chassis.queries import one
 from services.payments.operations import Operation, Part, Reply, Work, check_idle, perform
 from services.payments.provider_protocol import Data, Row
 from services.payments.providers import provider
@@ -192,24 +193,39 @@ async def refresh(app: web.Application, payment_id: str, relations: Collection[s
 # Handlers
 
 
-async def get_payment(request: web.Request) -> web.Response:
-    payment_id = request.match_info["id"]
-    chosen = one_query(PAYMENT, query_of(request), fields=SHOWN)
+async def get_payment(request: web.Request, payment_id: str, chosen: Selection) -> web.Response:
     await refresh(request.app, payment_id, dict(chosen.tree))
     async with reading(request) as db:
         return json_bytes(request, f'{{"payment":{await payment_json(db, payment_id, chosen)}}}')
 
 
-async def post_capture(request: web.Request) -> web.Response:
-    """The whole payment; parameters are not looked at."""
-    payment_id = request.match_info["id"]
+async def post_capture(request: web.Request, payment_id: str) -> web.Response:
     reply = await capture(request.app, payment_id, request)
     await notify_payment(request.app, reply["payment"])
     async with transaction(request) as db:
         return json_bytes(request, f'{{"payment":{await payment_json(db, payment_id)}}}')
 
 
+PAYMENT_SHOWN = one(PAYMENT, fields=SHOWN)
 OPERATIONS = [
-    web.get("/admin/payments/{id}", get_payment),
-    web.post("/admin/payments/{id}/capture", post_capture),
+    get(
+        "/admin/payments/{id}",
+        get_payment,
+        "Get a payment",
+        description="Its order, cart and swap are asked of orders when `expand` names them.",
+        query=PAYMENT_SHOWN,
+        answer={"payment": PAYMENT_SHOWN.rows},
+        errors=(NotFound,),
+        asks_others=True,
+    ),
+    post(
+        "/admin/payments/{id}/capture",
+        post_capture,
+        "Capture a payment",
+        description="The provider moves the money, once; a payment that is captured already is answered as it is. "
+        "Refused with 400 for a canceled one, and with 503 while the provider is at work on it or does not answer.",
+        answer={"payment": PAYMENT},
+        errors=(NotFound, NotAllowed, Unavailable),
+        asks_others=True,
+    ),
 ]

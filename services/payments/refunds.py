@@ -8,11 +8,12 @@ from pydantic import Field
 
 from services.chassis.db import Db, reading, transaction
 from services.chassis.embed import Selection, one_json
-from services.chassis.errors import NotAllowed, NotFound
-from services.chassis.http import Body, actor, json_bytes, parse
+from services.chassis.errors import NotAllowed, NotFound, Unavailable
+from services.chassis.http import Body, actor, json_bytes
 from services.chassis.idempotency import HEADER
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_text
+from services.chassis.operations import post
 from services.chassis.outbox import emit
 from services.payments.operations import Operation, Part, Reply, Work, check_idle, perform
 from services.payments.payments import payment_row, payment_rows
@@ -153,9 +154,7 @@ async def refund(
 # Handlers
 
 
-async def post_refund(request: web.Request) -> web.Response:
-    """The refund; parameters are not looked at."""
-    payment_id, body = request.match_info["id"], await parse(request, RefundBody)
+async def post_refund(request: web.Request, payment_id: str, body: RefundBody) -> web.Response:
     async with reading(request) as db:
         order_id = (await payment_row(db, payment_id))["order_id"]
     key = request.headers.get(HEADER)
@@ -175,4 +174,17 @@ async def post_refund(request: web.Request) -> web.Response:
         return json_bytes(request, f'{{"refund":{await refund_json(db, reply["refund"]["id"])}}}')
 
 
-OPERATIONS = [web.post("/admin/payments/{id}/refund", post_refund)]
+OPERATIONS = [
+    post(
+        "/admin/payments/{id}/refund",
+        post_refund,
+        "Refund a payment",
+        description="The amount is in minor units. Refused with 400 for more than was captured and not given back, and "
+        "with 503 while the provider is at work on the payment or does not answer.",
+        body=RefundBody,
+        example={"amount": 1000, "reason": "return", "note": "Came back unused"},
+        answer={"refund": REFUND},
+        errors=(NotFound, NotAllowed, Unavailable),
+        asks_others=True,
+    )
+]

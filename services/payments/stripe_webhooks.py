@@ -19,6 +19,7 @@ from services.chassis.http import NUL, json_bytes
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_text
 from services.chassis.keys import POOL
+from services.chassis.operations import post
 from services.payments.operations import Part, Reply, Work, check_idle, wake
 from services.payments.payments import emit_payment, payment_row, settle_cancel, settle_capture
 from services.payments.provider_protocol import Data, Row
@@ -138,4 +139,16 @@ async def post_stripe(request: web.Request) -> web.Response:
     return answer
 
 
-OPERATIONS = [web.post("/webhooks/stripe", post_stripe)]
+OPERATIONS = [
+    post(
+        "/webhooks/stripe",
+        post_stripe,
+        "Take an event of Stripe's",
+        description="Answers 200 for whatever Stripe has signed, also for what is of no interest or came before. "
+        "Refused with 400 for a signature that is wrong.",
+        answer={"received": True},
+        errors=(NotFound, InvalidData, Unavailable),
+        asks_others=True,
+        public=True,
+    )
+]
