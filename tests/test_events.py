@@ -1,5 +1,5 @@
-"""The registry of events (`events.py` of each service) against the code: every name that is emitted is in it, and no
-other. What is really published is held against it at the end of each run of the tests (conftest.py)."""
+"""The registry of events (`services/*/events.py`) against the code: every name that is emitted is in it, and no
+other. What is really published is held against it at the end of each run of the tests (tests/support/stack.py)."""
 
 import ast
 import importlib
@@ -126,9 +126,9 @@ def test_the_registry_names_what_is_emitted(package: str) -> None:
     events: Mapping[str, str] = importlib.import_module(package.replace("/", ".") + ".events").EVENTS
     patterns = set(Code(package).emitted())
     unknown = [pattern for pattern in patterns if not any(re.fullmatch(pattern, name) for name in events)]
-    assert not unknown, "emitted, and not in events.py"
+    assert not unknown, "emitted, and not declared"
     never = [name for name in events if not any(re.fullmatch(pattern, name) for pattern in patterns)]
-    assert not never, "in events.py, and never emitted"
+    assert not never, "declared, and never emitted"
 
 
 def test_an_event_is_one_services() -> None:

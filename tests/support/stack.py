@@ -122,7 +122,7 @@ async def listening(stack: Stack, *names: str) -> AsyncIterator[list[dict[str, A
 
 @contextlib.asynccontextmanager
 async def only_declared(rabbitmq_url: str, namespace: str) -> AsyncIterator[None]:
-    """Fails at the end when a service has published an event that its `events.py` does not declare."""
+    """Fails at the end when a service has published an event that it does not declare."""
     import aio_pika
     import orjson
 
