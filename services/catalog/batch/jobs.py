@@ -19,7 +19,7 @@ from services.chassis import copies
 from services.chassis.consumers import Listener
 from services.chassis.copies import on_copies
 from services.chassis.db import Db, reading, transaction
-from services.chassis.embed import One, Page, Relation, Resource, Selection, cols, one_json, page_json
+from services.chassis.embed import One, Page, Relation, Resource, Selection, Value, cols, one_json, page_json
 from services.chassis.errors import ApiError, InvalidData, NotAllowed, NotFound
 from services.chassis.http import Body, actor, json_bytes
 from services.chassis.ids import new_id
@@ -29,7 +29,7 @@ from services.chassis.operations import get, post
 from services.chassis.outbox import emit
 from services.chassis.params import Bind, Filter, Query, dates, described, texts
 from services.chassis.queries import Parameters, page
-from services.chassis.schemas import Rows, page_of
+from services.chassis.schemas import Json, Rows, page_of
 
 log = structlog.get_logger()
 
@@ -89,7 +89,14 @@ JOB = shaped("{t}.dry_run")
 LISTED_JOB = shaped("false")
 # What the documentation shows.
 ANY_JOB = Resource(
-    "batch_jobs", COLUMNS | {"status": "batch_job_status(to_jsonb({t}))", "dry_run": "{t}.dry_run"}, RELATIONS
+    "batch_jobs",
+    {name: of for name, of in COLUMNS.items() if name not in ("context", "result")}
+    | {"status": "batch_job_status(to_jsonb({t}))", "dry_run": "{t}.dry_run"},
+    RELATIONS
+    | {
+        "context": Value("{p}.context", shows=dict),
+        "result": Value("{p}.result", shows=Json({"type": ["object", "null"]})),
+    },
 )
 WHOLE = Selection(tuple(COLUMNS), ())
 OWN = "{t}.created_by = $1 and {t}.deleted_at is null"

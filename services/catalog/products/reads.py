@@ -12,7 +12,7 @@ from services.catalog.resources import CURRENCY, INNER_REGION, LOCATED_CHANNEL, 
 from services.chassis.db import Db
 from services.chassis.embed import STAMP, Many, One, Resource, Selection, Tree, Value, cols, one_json, tree
 from services.chassis.errors import NotFound
-from services.chassis.schemas import Rows
+from services.chassis.schemas import Json, Rows
 
 PRODUCT_COLUMNS = cols(
     "id created_at@ updated_at@ deleted_at@ title subtitle description handle is_giftcard status thumbnail weight"
@@ -78,7 +78,7 @@ PRICE = Resource(
         "variants": Many(
             VARIANT,
             VARIANT_ON,
-            also={"variant": One(VARIANT, VARIANT_ON), "variant_id": Value("to_json({p}.variant_id)")},
+            also={"variant": One(VARIANT, VARIANT_ON), "variant_id": Value("to_json({p}.variant_id)", shows=str)},
         ),
     },
 )
@@ -127,7 +127,7 @@ PROFILES = Many(
     PROFILE_ON,
     also={
         "profile": One(SHIPPING_PROFILE, PROFILE_ON),
-        "profile_id": Value("select to_json(s.id) from shipping_profiles s where s.id = {p}.profile_id"),
+        "profile_id": Value("select to_json(s.id) from shipping_profiles s where s.id = {p}.profile_id", shows=str),
     },
 )
 PLAIN_PRODUCT = Resource("products", PRODUCT_COLUMNS, {"profiles": PROFILES})
@@ -230,10 +230,12 @@ CALCULATED = {
     "calculated_price_incl_tax": "null::bigint",
     "original_tax": "null::bigint",
     "calculated_tax": "null::bigint",
-    "tax_rates": "null::json",
     "purchasable": "null::boolean",
 }
-ANY_VARIANT = Resource("product_variants", VARIANT_COLUMNS | CALCULATED, VARIANT.relations, shape="{row}")
+TAX_RATES = Value("null", shows=Json({"type": ["array", "null"], "items": {"type": "object"}}))
+ANY_VARIANT = Resource(
+    "product_variants", VARIANT_COLUMNS | CALCULATED, {**VARIANT.relations, "tax_rates": TAX_RATES}, shape="{row}"
+)
 ANY_PRODUCT = Resource(
     PRODUCT.table,
     PRODUCT_COLUMNS,

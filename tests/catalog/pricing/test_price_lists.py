@@ -273,7 +273,7 @@ async def test_when_orders_cannot_be_asked(catalog: Client, mug: Json, monkeypat
     async def unreachable(*_: Any, **__: Any) -> Any:
         raise Unavailable("no broker")
 
-    monkeypatch.setattr("services.catalog.products.calculated_prices.call", unreachable)
+    monkeypatch.setattr("services.catalog.remote.price_context", unreachable)
     white = variant_of(mug)
     assert (await catalog.get("/admin/variants", {"id": white, "customer_id": "cus_x"}))[0] == 503
     assert (await catalog.get("/admin/variants", {"id": white, "cart_id": "c", "colour": "red"}))[0] == 400
