@@ -13,12 +13,15 @@ from aiohttp import web
 from pydantic import Field
 
 from services.chassis.db import Db, reading
-from services.chassis.errors import NotAllowed, NotFound
-from services.chassis.http import Body, actor, json_bytes, parse
+from services.chassis.errors import Conflict, NotAllowed, NotFound, Unavailable
+from services.chassis.http import Body, actor, json_bytes
 from services.chassis.idempotency import HEADER
 from services.chassis.ids import new_id
-from services.chassis.params import check_known, integer, query_of, word
+from services.chassis.operations import get, post
+from services.chassis.params import DATE, TEXT, WHOLE_NUMBER, Query, check_known, integer, word
+from services.chassis.queries import GENERAL, Parameters
 from services.chassis.saga_rows import running_sql
+from services.chassis.schemas import Json, page_of
 from services.orders import remote
 from services.orders.concurrency import WAITS_FOR, conflict
 
@@ -46,7 +49,43 @@ where l.order_id is not null
 
 class ReserveBody(Body):
     location_id: Annotated[str, Field(min_length=1)]
+    """The stock location to reserve at."""
     quantity: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    """How many units; the whole line by default."""
+
+
+KNOWN = ("limit", "offset", "order", "fields")
+LIMIT = 20
+
+
+def reservations_page(query: Query, *_path: str) -> dict[str, Any]:
+    """The page that the inventory is asked for. Raises InvalidData."""
+    check_known(query, KNOWN)
+    page: dict[str, Any] = {"limit": integer(query, "limit", LIMIT), "offset": integer(query, "offset", 0)}
+    return page | {name: word(name, query[name]) for name in ("order", "fields") if name in query}
+
+
+RESERVATIONS = Parameters(
+    reservations_page, {name: GENERAL[name] for name in KNOWN} | {"limit": GENERAL["limit"] | {"default": LIMIT}}
+)
+TEXT_OR_NULL = {"type": ["string", "null"]}
+# A row of the inventory's (services/inventory/resources.py).
+RESERVATION = {
+    "id": TEXT,
+    "created_at": DATE,
+    "updated_at": DATE,
+    "line_item_id": TEXT_OR_NULL,
+    "inventory_item_id": TEXT,
+    "location_id": TEXT,
+    "quantity": WHOLE_NUMBER,
+    "external_id": TEXT_OR_NULL,
+    "description": TEXT_OR_NULL,
+    "created_by": TEXT_OR_NULL,
+    "metadata": {"type": ["object", "null"]},
+    "deleted_at": {"type": "null"},
+}
+CHOSEN_RESERVATION = {"type": "object", "properties": RESERVATION, "required": ["id"], "additionalProperties": False}
+WHOLE_RESERVATION = CHOSEN_RESERVATION | {"required": list(RESERVATION)}
 
 
 async def access_line(db: Db, line_id: str) -> Any:
@@ -68,11 +107,7 @@ async def unfulfilled(db: Db, body: dict[str, Any]) -> dict[str, Any]:
     return {"quantity": (await access_line(db, body["line_item_id"]))["unfulfilled"]}
 
 
-async def get_reservations(request: web.Request) -> web.Response:
-    order_id, query = request.match_info["id"], query_of(request)
-    check_known(query, ("limit", "offset", "order", "fields"))
-    page: dict[str, Any] = {"limit": integer(query, "limit", 20), "offset": integer(query, "offset", 0)}
-    page |= {name: word(name, query[name]) for name in ("order", "fields") if name in query}
+async def get_reservations(request: web.Request, order_id: str, page: dict[str, Any]) -> web.Response:
     async with reading(request) as db:
         row = await db.fetchrow(LINES, order_id)
     if row is None:
@@ -81,10 +116,7 @@ async def get_reservations(request: web.Request) -> web.Response:
     return json_bytes(request, orjson.dumps(reply))
 
 
-async def post_reserve(request: web.Request) -> web.Response:
-    """Without a quantity, the whole line. Sent again under the same Idempotency-Key, it reserves once."""
-    order_id, line_id = request.match_info["id"], request.match_info["line_item_id"]
-    body = await parse(request, ReserveBody)
+async def post_reserve(request: web.Request, order_id: str, line_id: str, body: ReserveBody) -> web.Response:
     version = await remote.line_version(request.app, line_id)
     async with reading(request) as db:
         row = await access_line(db, line_id)
@@ -106,13 +138,27 @@ async def post_reserve(request: web.Request) -> web.Response:
     return json_bytes(request, orjson.dumps(await remote.reserve_line(request.app, key, wanted)))
 
 
-# For the documentation (services/chassis/openapi.py): what the inventory replies.
-ANSWERS = {
-    "get_reservations": {"reservations": [dict], "count": int, "offset": int, "limit": int},
-    "post_reserve": {"reservation": dict},
-}
-
 OPERATIONS = [
-    web.get("/admin/orders/{id}/reservations", get_reservations),
-    web.post("/admin/orders/{id}/line-items/{line_item_id}/reserve", post_reserve),
+    get(
+        "/admin/orders/{id}/reservations",
+        get_reservations,
+        "List the reservations of an order",
+        description="The stock that is set aside for its lines, by itself or by hand; the newest come first.",
+        query=RESERVATIONS,
+        answer=page_of("reservations", Json(CHOSEN_RESERVATION)),
+        errors=(NotFound, Unavailable),
+        asks_others=True,
+    ),
+    post(
+        "/admin/orders/{id}/line-items/{line_item_id}/reserve",
+        post_reserve,
+        "Reserve stock for a line of an order",
+        description="At a location that stocks the line's variant, whether or not there is enough of it. Refused with "
+        "400 for more than is still to be fulfilled of the line, counting what is reserved already.",
+        body=ReserveBody,
+        example={"location_id": "sloc_01HBZ4R8V3A5", "quantity": 2},
+        answer={"reservation": Json(WHOLE_RESERVATION)},
+        errors=(NotFound, NotAllowed, Conflict, Unavailable),
+        asks_others=True,
+    ),
 ]
