@@ -11,7 +11,6 @@ from services.chassis.db import Db
 from services.chassis.embed import (
     Many,
     One,
-    Page,
     Relation,
     Resource,
     Selection,
@@ -20,13 +19,12 @@ from services.chassis.embed import (
     expanded,
     merge,
     one_json,
-    page_query,
     selected,
     tree,
     without,
 )
 from services.chassis.errors import InvalidData, NotFound
-from services.chassis.params import Filter, Query, check_known, word
+from services.chassis.params import Query, check_known, word
 from services.chassis.queries import GENERAL, Parameters
 from services.chassis.schemas import Rows
 from services.orders.relations import WHOLE_DRAFT
@@ -73,7 +71,7 @@ CART = Resource(
 
 # Draft orders
 
-LISTED_DRAFT = Resource("draft_orders", cols(DRAFT_COLUMNS), WHOLE_DRAFT.relations)
+LISTED_DRAFT = Resource("draft_orders", cols(DRAFT_COLUMNS), WHOLE_DRAFT.relations, always=tree(["cart"]))
 DRAFT = Resource(
     "draft_orders", cols(DRAFT_COLUMNS), WHOLE_DRAFT.relations | {"cart": One(CART, "{t}.id = {p}.cart_id")}
 )
@@ -95,6 +93,7 @@ DRAFT_CART_EXPAND = tree(
         "shipping_methods.shipping_option",
     ]
 )
+DRAFT_ANSWER = {"draft_order": Rows((DRAFT, UPDATED_DRAFT), (("cart", DRAFT_CART_EXPAND), ("order", ())))}
 
 # Orders
 
@@ -361,10 +360,3 @@ async def draft_json(db: Db, draft_id: str, *, order: bool = False, whole: bool 
     if text is None:
         raise NotFound(f"There is no draft order {draft_id}.")
     return f'{{"draft_order":{text}}}'
-
-
-def drafts_page(query: Query, filters: dict[str, Filter], limit: int = 50) -> Page:
-    """A checked list request of draft orders. Raises InvalidData."""
-    page = page_query(LISTED_DRAFT, query, filters, limit=limit, expand=LISTED_DRAFT_EXPAND)
-    # The cart is always there.
-    return replace(page, chosen=replace(page.chosen, tree=merge(page.chosen.tree, tree(["cart"]))))

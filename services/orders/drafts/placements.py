@@ -9,17 +9,17 @@ the transaction that makes the order, and it is tried until payments has either 
 """
 
 from dataclasses import asdict, replace
-from typing import Any
 
 import structlog
 from aiohttp import web
 
 from services.chassis.db import Db, transaction
-from services.chassis.errors import ApiError, Duplicate, InvalidData, Unavailable
+from services.chassis.errors import ApiError, Conflict, Duplicate, InvalidData, NotAllowed, NotFound, Unavailable
 from services.chassis.http import actor, json_bytes
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_text
 from services.chassis.keys import POOL
+from services.chassis.operations import post
 from services.chassis.outbox import emit
 from services.chassis.saga_rows import let_go
 from services.chassis.sagas import Saga, Step, begin, intention, run
@@ -29,7 +29,7 @@ from services.orders.drafts.parts import LOCK, Draft, access_draft, load_draft
 from services.orders.orders.payment_copies import apply_payments, store_payments
 from services.orders.pricing import quotes
 from services.orders.pricing.quotes import Basket, Quote, Row
-from services.orders.reads import placed_order_json
+from services.orders.reads import ORDER_ANSWER, placed_order_json
 from services.orders.settings import orders_settings
 from services.orders.totals import Totals
 
@@ -300,8 +300,8 @@ CAPTURE_PLACED = (
 # Handler
 
 
-async def post_pay(request: web.Request) -> web.Response:
-    draft_id, app = request.match_info["id"], request.app
+async def post_pay(request: web.Request, draft_id: str) -> web.Response:
+    app = request.app
     async with intention(request) as (db, saga):
         if saga is None:
             await access_draft(db, draft_id, "pay_draft")
@@ -322,5 +322,17 @@ async def post_pay(request: web.Request) -> web.Response:
         return json_bytes(request, await placed_order_json(db, placed["order_id"]))
 
 
-OPERATIONS: list[Any] = [web.post("/admin/draft-orders/{id}/pay", post_pay)]
+OPERATIONS = [
+    post(
+        "/admin/draft-orders/{id}/pay",
+        post_pay,
+        "Pay a draft order",
+        description="Makes the order, with a payment of the whole amount by the provider `system`, which is captured. "
+        "Prices are the draft's, taxes those of the moment. Refused with 400 without lines, and where stock is "
+        "reserved by itself and there is not enough; with 422 when the draft was paid already.",
+        answer=ORDER_ANSWER,
+        errors=(NotFound, InvalidData, NotAllowed, Conflict, Duplicate, Unavailable),
+        asks_others=True,
+    )
+]
 SAGAS = {"place_order": PLACE_ORDER, "capture_placed": CAPTURE_PLACED}
