@@ -10,12 +10,13 @@ import orjson
 from aiohttp import web
 from pydantic import Field
 
-from services.chassis.db import Db, transaction
-from services.chassis.errors import InvalidData
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.db import Db
+from services.chassis.errors import Conflict, InvalidData, NotAllowed, NotFound, Unavailable
+from services.chassis.http import Body
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_text
-from services.chassis.params import check_known, query_of
+from services.chassis.operations import post
+from services.chassis.queries import NOTHING
 from services.orders.pricing.quotes import Row, store_copies
 from services.orders.pricing.rounds import StaleError, change_priced
 from services.orders.swaps.carts import (
@@ -28,19 +29,23 @@ from services.orders.swaps.carts import (
     set_methods,
     store_cart,
 )
-from services.orders.swaps.reads import store_cart_json
+from services.orders.swaps.reads import STORE_CART_ANSWER, store_cart_json
 
 
 class ShippingMethodBody(Body):
     option_id: Annotated[str, Field(min_length=1)]
+    """One of those that were offered with the swap; where none were, one that is for customers."""
     data: dict[str, Any] | None = None
+    """What the option's fulfillment provider is given, and checks."""
 
 
 class SessionBody(Body):
     """For regions with several payment providers, or one that has to be told something by the customer's browser."""
 
     provider_id: str | None = None
+    """A payment provider of the region; the one chosen before, or the first, by default."""
     data: dict[str, Any] | None = None
+    """What the customer's browser has for the provider."""
 
 
 # Shipping
@@ -84,10 +89,10 @@ async def check_unchanged(db: Db, cart: SwapCart) -> None:
         raise StaleError
 
 
-async def post_shipping_method(request: web.Request) -> web.Response:
+async def post_shipping_method(
+    request: web.Request, cart_id: str, _query: None, body: ShippingMethodBody
+) -> web.Response:
     """The method takes the place of the one of the same shipping profile."""
-    cart_id, body = request.match_info["id"], await parse(request, ShippingMethodBody)
-    check_known(query_of(request), ())
 
     async def planned(db: Db) -> SwapCart:
         cart = await load_cart(db, cart_id)
@@ -141,17 +146,37 @@ async def offer_payment(db: Db, cart: SwapCart, body: SessionBody) -> None:
     await db.execute(OFFER, cart.id, cart.total, ids, provider_ids, body.provider_id or kept, json_text(data))
 
 
-async def post_payment_sessions(request: web.Request) -> web.Response:
-    cart_id, body = request.match_info["id"], await parse(request, SessionBody)
-    check_known(query_of(request), ())
-    async with transaction(request) as db:
-        cart = await access_cart(db, cart_id, "change_swap_cart")
-        check_open(cart)
-        await offer_payment(db, cart, body)
-        return json_bytes(request, await store_cart_json(db, cart_id))
+async def post_payment_sessions(db: Db, cart_id: str, _query: None, body: SessionBody) -> str:
+    cart = await access_cart(db, cart_id, "change_swap_cart")
+    check_open(cart)
+    await offer_payment(db, cart, body)
+    return await store_cart_json(db, cart_id)
 
 
 OPERATIONS = [
-    web.post("/store/carts/{id}/shipping-methods", post_shipping_method),
-    web.post("/store/carts/{id}/payment-sessions", post_payment_sessions),
+    post(
+        "/store/carts/{id}/shipping-methods",
+        post_shipping_method,
+        "Choose how a swap is shipped",
+        description="The shipping method takes the place of the one of the same shipping profile, and the totals "
+        "follow. Whoever has the id of the cart may do it. Refused once the cart is completed or the swap canceled.",
+        query=NOTHING,
+        body=ShippingMethodBody,
+        example={"option_id": "so_01HBZ4R8V3A5"},
+        answer=STORE_CART_ANSWER,
+        errors=(NotFound, NotAllowed, Conflict, Unavailable),
+        asks_others=True,
+    ),
+    post(
+        "/store/carts/{id}/payment-sessions",
+        post_payment_sessions,
+        "Start payment sessions of a swap",
+        description="One with each payment provider of the region, in place of those there were, of which one is "
+        "chosen. None when there is nothing to pay. Whoever has the id of the cart may do it.",
+        query=NOTHING,
+        body=SessionBody,
+        example={"provider_id": "system"},
+        answer=STORE_CART_ANSWER,
+        errors=(NotFound, NotAllowed, Conflict),
+    ),
 ]

@@ -13,12 +13,13 @@ import orjson
 from aiohttp import web
 
 from services.chassis.db import Db, transaction
-from services.chassis.errors import ApiError, NotAllowed
+from services.chassis.errors import ApiError, Conflict, NotAllowed, NotFound, Unavailable
 from services.chassis.http import json_bytes
 from services.chassis.ids import new_id
 from services.chassis.keys import POOL
+from services.chassis.operations import post
 from services.chassis.outbox import emit
-from services.chassis.params import check_known, query_of
+from services.chassis.queries import NOTHING
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote
 from services.orders.fulfillments.owners import SWAP, access_owner
@@ -35,7 +36,7 @@ from services.orders.swaps.carts import (
     set_methods,
     store_cart,
 )
-from services.orders.swaps.reads import confirmed_json
+from services.orders.swaps.reads import CONFIRMED_ANSWER, confirmed_json
 from services.orders.totals import Totals
 
 
@@ -200,10 +201,9 @@ async def session_data(db: Db, cart_id: str) -> dict[str, Any]:
 # Handler
 
 
-async def post_complete(request: web.Request) -> web.Response:
+async def post_complete(request: web.Request, cart_id: str, _query: None) -> web.Response:
     """A cart that was completed is answered as it was then."""
-    cart_id, app = request.match_info["id"], request.app
-    check_known(query_of(request), ())
+    app = request.app
     async with intention(request) as (db, saga):
         if saga is None:
             cart = await access_cart(db, cart_id, "complete_swap")
@@ -226,4 +226,17 @@ async def post_complete(request: web.Request) -> web.Response:
         return json_bytes(request, await confirmed_json(db, cart.swap_id))
 
 
-OPERATIONS = [web.post("/store/carts/{id}/complete", post_complete)]
+OPERATIONS = [
+    post(
+        "/store/carts/{id}/complete",
+        post_complete,
+        "Complete the cart of a swap",
+        description="Confirms the swap: stock is reserved for the new goods, and a difference that the customer owes "
+        "is authorized. Refused with 400 when there is a difference and no payment session, with 409 when the goods "
+        "are out of stock and no backorder is allowed. A completed cart is answered as it was then.",
+        query=NOTHING,
+        answer=CONFIRMED_ANSWER,
+        errors=(NotFound, NotAllowed, Conflict, OutOfStock, Unavailable),
+        asks_others=True,
+    )
+]
