@@ -17,14 +17,15 @@ import structlog
 from aiohttp import web
 
 from services.chassis.db import Db, transaction
-from services.chassis.errors import Unavailable
+from services.chassis.errors import Conflict, NotAllowed, NotFound, Unavailable
 from services.chassis.http import actor, json_bytes
+from services.chassis.operations import post
 from services.chassis.outbox import emit
 from services.chassis.saga_rows import let_go
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote
 from services.orders.edits.access import access_edit, check_active
-from services.orders.edits.reads import edit_json
+from services.orders.edits.reads import EDIT_ANSWER, edit_json
 from services.orders.edits.rules import Counters, Successor, check_replaceable, moves, needed
 from services.orders.orders.orders import check_free
 from services.orders.pricing.amounts import recompute_order
@@ -171,8 +172,8 @@ SAGAS = {"confirm_edit": CONFIRM_EDIT, "settle_edit": SETTLE_EDIT, "clear_edit":
 # Handler
 
 
-async def post_confirm(request: web.Request) -> web.Response:
-    edit_id, app = request.match_info["id"], request.app
+async def post_confirm(request: web.Request, edit_id: str) -> web.Response:
+    app = request.app
     async with intention(request) as (db, saga):
         if saga is None:
             on_placement = orders_settings(app).reserve_stock == "on_placement"
@@ -190,4 +191,16 @@ async def post_confirm(request: web.Request) -> web.Response:
         return json_bytes(request, await edit_json(db, edit_id))
 
 
-OPERATIONS = [web.post("/admin/order-edits/{id}/confirm", post_confirm)]
+OPERATIONS = [
+    post(
+        "/admin/order-edits/{id}/confirm",
+        post_confirm,
+        "Confirm an order edit",
+        description="Its lines take the place of the order's, and totals and reserved stock follow; payments and "
+        "statuses do not, and nothing is refunded. Needs no request and no payment. Refused with 400 where stock is "
+        "reserved by itself and there is not enough of it, and with 409 while something else is at work on the order.",
+        answer=EDIT_ANSWER,
+        errors=(NotFound, NotAllowed, Conflict, Unavailable),
+        asks_others=True,
+    )
+]

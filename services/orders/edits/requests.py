@@ -11,18 +11,20 @@ from aiohttp import web
 
 from services.chassis import copies
 from services.chassis.db import Db, transaction
-from services.chassis.errors import Conflict, InvalidData
-from services.chassis.http import Body, actor, json_bytes, parse
+from services.chassis.errors import Conflict, InvalidData, NotAllowed, NotFound, Unavailable
+from services.chassis.http import Body, actor, json_bytes
 from services.chassis.ids import new_id
+from services.chassis.operations import post
 from services.chassis.outbox import emit
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote
 from services.orders.edits.access import access_edit, check_active
-from services.orders.edits.reads import edit_json
+from services.orders.edits.reads import EDIT_ANSWER, edit_json
 
 
 class RequestBody(Body):
     payment_collection_description: str | None = None
+    """Shown with the payment collection, where one is made."""
 
 
 # Only the lines differ: what ships them is the order's own.
@@ -130,9 +132,8 @@ SAGAS = {"request_edit": REQUEST_EDIT}
 # Handler
 
 
-async def post_request(request: web.Request) -> web.Response:
-    edit_id, user_id = request.match_info["id"], actor(request)
-    body = await parse(request, RequestBody)
+async def post_request(request: web.Request, edit_id: str, body: RequestBody) -> web.Response:
+    user_id = actor(request)
     async with intention(request) as (db, saga):
         if saga is None:
             state = await plan_request(db, edit_id, body.payment_collection_description, user_id)
@@ -146,4 +147,18 @@ async def post_request(request: web.Request) -> web.Response:
         return json_bytes(request, await edit_json(db, edit_id))
 
 
-OPERATIONS = [web.post("/admin/order-edits/{id}/request", post_request)]
+OPERATIONS = [
+    post(
+        "/admin/order-edits/{id}/request",
+        post_request,
+        "Request a customer's confirmation of an order edit",
+        description="Where the edit costs more than the order, a payment collection of the difference is made; "
+        "requested again, another one. Refused with 400 when it changes nothing or has ended. A confirmed edit is "
+        "answered as it is.",
+        body=RequestBody,
+        example={"payment_collection_description": "The larger size"},
+        answer=EDIT_ANSWER,
+        errors=(NotFound, NotAllowed, InvalidData, Conflict, Unavailable),
+        asks_others=True,
+    )
+]
