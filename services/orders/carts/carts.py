@@ -32,7 +32,7 @@ from services.orders.swaps.carts import (
 from services.orders.swaps.reads import STORE_CART_ANSWER, store_cart_json
 
 
-class ShippingMethodBody(Body):
+class CartShippingMethodBody(Body):
     option_id: Annotated[str, Field(min_length=1)]
     """One of those that were offered with the swap; where none were, one that is for customers."""
     data: dict[str, Any] | None = None
@@ -51,7 +51,7 @@ class SessionBody(Body):
 # Shipping
 
 
-def chosen_method(cart: SwapCart, body: ShippingMethodBody) -> Row:
+def chosen_method(cart: SwapCart, body: CartShippingMethodBody) -> Row:
     """The method as it is before the catalog was asked. Raises InvalidData for an option that staff did not offer."""
     if cart.offered and body.option_id not in cart.offered:
         raise InvalidData(f"Shipping option {body.option_id} is not one of those that are offered with this swap.")
@@ -70,7 +70,7 @@ def check_method(cart: SwapCart, option_id: str, options: Sequence[Row]) -> None
         raise InvalidData(f"Shipping option {option_id} is not for customers.")
 
 
-async def with_method(app: web.Application, cart: SwapCart, body: ShippingMethodBody) -> Repriced:
+async def with_method(app: web.Application, cart: SwapCart, body: CartShippingMethodBody) -> Repriced:
     """The cart with the method in place of the one of the same shipping profile. Raises InvalidData, and what the
     catalog refuses with."""
     chosen = chosen_method(cart, body)
@@ -90,7 +90,7 @@ async def check_unchanged(db: Db, cart: SwapCart) -> None:
 
 
 async def post_shipping_method(
-    request: web.Request, cart_id: str, _query: None, body: ShippingMethodBody
+    request: web.Request, cart_id: str, _query: None, body: CartShippingMethodBody
 ) -> web.Response:
     """The method takes the place of the one of the same shipping profile."""
 
@@ -161,7 +161,7 @@ OPERATIONS = [
         description="The shipping method takes the place of the one of the same shipping profile, and the totals "
         "follow. Whoever has the id of the cart may do it. Refused once the cart is completed or the swap canceled.",
         query=NOTHING,
-        body=ShippingMethodBody,
+        body=CartShippingMethodBody,
         example={"option_id": "so_01HBZ4R8V3A5"},
         answer=STORE_CART_ANSWER,
         errors=(NotFound, NotAllowed, Conflict, Unavailable),

@@ -16,7 +16,7 @@ from services.orders.pricing.quotes import Basket, Quote, Row
 from services.orders.reads import DRAFT_ANSWER, draft_json
 
 
-class ItemUpdate(Body):
+class DraftItemUpdate(Body):
     """What is not sent stays."""
 
     unit_price: Price | None = None
@@ -64,7 +64,7 @@ def with_item(draft: Draft, item: ItemBody) -> Basket:
     return basket_of(draft, unshipped([*draft.lines, added]))
 
 
-def with_changed_item(draft: Draft, line_id: str, body: ItemUpdate) -> Basket:
+def with_changed_item(draft: Draft, line_id: str, body: DraftItemUpdate) -> Basket:
     """The line changed, or taken out with quantity 0. Raises InvalidData when the draft does not have it."""
     if all(line["id"] != line_id for line in draft.lines):
         raise InvalidData(f"This draft order has no line {line_id}.")
@@ -73,7 +73,7 @@ def with_changed_item(draft: Draft, line_id: str, body: ItemUpdate) -> Basket:
     return basket_of(draft, [changed(line, body) if line["id"] == line_id else line for line in draft.lines])
 
 
-def changed(line: Row, body: ItemUpdate) -> Row:
+def changed(line: Row, body: DraftItemUpdate) -> Row:
     """The line with what was sent."""
     row = dict(line)
     if body.unit_price is not None:
@@ -109,7 +109,7 @@ async def post_line_items(request: web.Request, draft_id: str, body: ItemBody) -
     return await change_draft(request, draft_id, plan, store_lines)
 
 
-async def post_line_item(request: web.Request, draft_id: str, line_id: str, body: ItemUpdate) -> web.Response:
+async def post_line_item(request: web.Request, draft_id: str, line_id: str, body: DraftItemUpdate) -> web.Response:
     async def plan(db: Db, draft: Draft) -> Basket:
         return with_changed_item(draft, line_id, body)
 
@@ -144,7 +144,7 @@ OPERATIONS = [
         "Update a line of a draft order",
         description="Drops the shipping methods of the draft. Refused with 400 for a line that the draft does not "
         "have, and once it is paid.",
-        body=ItemUpdate,
+        body=DraftItemUpdate,
         example={"quantity": 3},
         answer=DRAFT_ANSWER,
         errors=ERRORS,

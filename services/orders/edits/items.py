@@ -33,7 +33,7 @@ class NewItem(Body):
     metadata: dict[str, Any] | None = None
 
 
-class ItemUpdate(Body):
+class EditItemUpdate(Body):
     quantity: Quantity
     """No less than what of the line was fulfilled, shipped or returned."""
 
@@ -160,7 +160,7 @@ async def post_items(request: web.Request, edit_id: str, body: NewItem) -> web.R
     return await change_edit(request, edit_id, plan)
 
 
-async def post_item(request: web.Request, edit_id: str, line_id: str, body: ItemUpdate) -> web.Response:
+async def post_item(request: web.Request, edit_id: str, line_id: str, body: EditItemUpdate) -> web.Response:
     async def plan(db: Db, edit: Edit) -> Plan:
         check_active(edit.status, edit.order_status, "changed")
         if not await check_foreign(db, edit, line_id):
@@ -216,7 +216,7 @@ OPERATIONS = [
         "Change the quantity of a line of an order edit",
         description="The line is one of the edit's, not of the order's. Discounts are spread over all lines anew. "
         "Refused with 400 for less than was fulfilled, shipped or returned, and once the edit has ended.",
-        body=ItemUpdate,
+        body=EditItemUpdate,
         example={"quantity": 3},
         answer=EDIT_ANSWER,
         errors=ERRORS,

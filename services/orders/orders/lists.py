@@ -28,6 +28,7 @@ from services.chassis.params import (
     check_known,
     choices,
     dates,
+    described,
     integer,
     moment,
     number,
@@ -63,7 +64,7 @@ TALLIED: dict[str, Filter] = {
 }
 FILTERS: dict[str, Filter] = {
     "id": text("{t}.id"),
-    "display_id": Filter(display_id, WHOLE_NUMBER),
+    "display_id": described(Filter(display_id, WHOLE_NUMBER), "The number that people see."),
     "cart_id": text("{t}.cart_id"),
     "customer_id": text("{t}.customer_id"),
     "email": text("{t}.email"),

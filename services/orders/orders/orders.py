@@ -35,18 +35,27 @@ class ShippingMethod(Body):
 
 
 class OrderUpdate(Body):
-    """`payment_method` and `shipping_method` are understood and change nothing."""
+    """What is not sent stays."""
 
     email: Annotated[str, AfterValidator(check_email)] = ABSENT
+    """The order's; the customer keeps theirs."""
     customer_id: str = ABSENT
     billing_address: AddressBody | None = None
+    """Merged into the address that there is; its country has to be one of the order's region."""
     shipping_address: AddressBody | None = None
+    """Merged into the address that there is; its country has to be one of the order's region."""
     no_notification: bool | None = None
+    """Whether the customer is not to be notified. Once true, it stays so."""
     items: list[dict[str, Any]] | None = None
+    """Refused: lines are changed by an order edit."""
     region: str | None = None
+    """Refused: it stays as it is."""
     discounts: list[dict[str, Any]] | None = None
+    """Refused, unless empty: they stay as they are."""
     payment_method: PaymentMethod | None = None
+    """Understood, and changes nothing."""
     shipping_method: ShippingMethod | None = None
+    """Understood, and changes nothing."""
 
 
 # Access

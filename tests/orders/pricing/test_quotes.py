@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from services.orders.drafts.drafts import DraftUpdate, ItemBody, MethodBody, new_line, new_method, updated_basket
-from services.orders.drafts.items import ItemUpdate, with_changed_item, with_item
+from services.orders.drafts.items import DraftItemUpdate, with_changed_item, with_item
 from services.orders.drafts.parts import Draft
 from services.orders.pricing.quotes import Basket, Quote, answered, priced, question
 
@@ -186,6 +186,6 @@ def test_merging() -> None:
 def test_taking_out() -> None:
     asked = basket()
     draft = draft_of(answered(asked, reply(asked)))
-    got = with_changed_item(draft, draft.lines[0]["id"], ItemUpdate(quantity=0))
+    got = with_changed_item(draft, draft.lines[0]["id"], DraftItemUpdate(quantity=0))
     assert [(line["variant_id"], line["has_shipping"]) for line in got.lines] == [("variant_2", False), (None, False)]
     assert got.methods == []
