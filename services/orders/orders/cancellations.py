@@ -35,7 +35,7 @@ select
     ) as payment_ids,
     array(select id from line_items where order_id = $1 and variant_id is not null order by id) as line_item_ids
 """
-CANCEL = """
+CANCEL_ROW = """
 update orders set status = 'canceled', fulfillment_status = 'canceled', payment_status = 'canceled',
     canceled_at = now(), updated_at = now()
 where id = $1
@@ -53,7 +53,7 @@ async def plan_cancel(db: Db, order_id: str) -> dict[str, Any] | None:
 
 
 async def void_payments(app: web.Application, saga: Saga) -> dict[str, Any]:
-    """Also captured ones: the provider decides what that means."""
+    """Cancel the payments, also captured ones: the provider decides what that means."""
     voided = []
     for payment_id in saga.state["payment_ids"]:
         reply = await remote.cancel_payment(app, saga.key(payment_id), payment_id)
@@ -73,7 +73,7 @@ async def commit_cancel(db: Db, saga: Saga) -> dict[str, Any]:
     order_id = saga.state["order_id"]
     await access_order(db, order_id, "end_saga")
     await store_payments(db, saga.results["payments"]["payments"])
-    await db.execute(CANCEL, order_id)
+    await db.execute(CANCEL_ROW, order_id)
     data = {"id": order_id, "no_notification": saga.state["no_notification"]}
     await emit(db, "order.canceled", order_id, data)
     return {}

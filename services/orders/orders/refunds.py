@@ -49,16 +49,17 @@ async def plan_refund(db: Db, order_id: str, body: RefundBody) -> dict[str, Any]
 
 
 async def refund_payments(app: web.Application, saga: Saga) -> dict[str, Any]:
-    """Refused by the payments service when another refund was faster. The refund is the order's: it names no payment,
+    """The payments service refuses it when another refund was faster. The refund is the order's: it names no payment,
     whichever of them it is taken from."""
-    asked = {name: saga.state[name] for name in ("order_id", "payment_ids", "amount", "reason", "note")}
-    return await remote.refund(app, saga.key("refund"), asked)
+    refund = {name: saga.state[name] for name in ("order_id", "payment_ids", "amount", "reason", "note")}
+    return await remote.refund(app, saga.key("refund"), refund)
 
 
 async def commit_refund(db: Db, saga: Saga) -> dict[str, Any]:
-    reply = saga.results["payments"]
-    quiet = saga.state["no_notification"]
-    await apply_payments(db, saga.state["order_id"], reply["payments"], reply["refund"], quiet, settles=True)
+    state, reply = saga.state, saga.results["payments"]
+    await apply_payments(
+        db, state["order_id"], reply["payments"], reply["refund"], state["no_notification"], settles=True
+    )
     return {"refund_id": reply["refund"]["id"]}
 
 

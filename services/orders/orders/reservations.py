@@ -25,12 +25,12 @@ from services.chassis.schemas import Json, page_of
 from services.orders import remote
 from services.orders.concurrency import WAITS_FOR, conflict
 
-LINES = """
+LINES_OF_ORDER = """
 select array(select id from line_items where order_id = o.id order by created_at, position) as ids
 from orders o where o.id = $1
 """
 # Of orders, swaps, claims and open drafts; $1 the line, $2 kinds of sagas.
-LINE = f"""
+LINE_NOW = f"""
 select l.*, ({running_sql("$2::text[]", "'order_id'", "l.order_id")} limit 1) as busy
 from (
     select coalesce(li.order_id, s.order_id, c.order_id) as order_id, li.order_id is not null as of_order,
@@ -54,19 +54,20 @@ class ReserveBody(Body):
     """How many units; the whole line by default."""
 
 
-KNOWN = ("limit", "offset", "order", "fields")
-LIMIT = 20
+KNOWN_PARAMETERS = ("limit", "offset", "order", "fields")
+DEFAULT_LIMIT = 20
 
 
 def reservations_page(query: Query, *_path: str) -> dict[str, Any]:
     """The page that the inventory is asked for. Raises InvalidData."""
-    check_known(query, KNOWN)
-    page: dict[str, Any] = {"limit": integer(query, "limit", LIMIT), "offset": integer(query, "offset", 0)}
+    check_known(query, KNOWN_PARAMETERS)
+    page: dict[str, Any] = {"limit": integer(query, "limit", DEFAULT_LIMIT), "offset": integer(query, "offset", 0)}
     return page | {name: word(name, query[name]) for name in ("order", "fields") if name in query}
 
 
 RESERVATIONS = Parameters(
-    reservations_page, {name: GENERAL[name] for name in KNOWN} | {"limit": GENERAL["limit"] | {"default": LIMIT}}
+    reservations_page,
+    {name: GENERAL[name] for name in KNOWN_PARAMETERS} | {"limit": GENERAL["limit"] | {"default": DEFAULT_LIMIT}},
 )
 TEXT_OR_NULL = {"type": ["string", "null"]}
 # A row of the inventory's (services/inventory/resources.py).
@@ -91,7 +92,7 @@ WHOLE_RESERVATION = CHOSEN_RESERVATION | {"required": list(RESERVATION)}
 async def access_line(db: Db, line_id: str) -> Any:
     """The line as it is now, of something that is not canceled. Raises NotFound, NotAllowed, and Conflict while
     something is at work on the stock of its order."""
-    row = await db.fetchrow(LINE, line_id, list(WAITS_FOR["reserve_line"]))
+    row = await db.fetchrow(LINE_NOW, line_id, list(WAITS_FOR["reserve_line"]))
     if row is None:
         raise NotFound(f"There is no line item {line_id}.")
     if row["busy"]:
@@ -109,7 +110,7 @@ async def unfulfilled(db: Db, body: dict[str, Any]) -> dict[str, Any]:
 
 async def get_reservations(request: web.Request, order_id: str, page: dict[str, Any]) -> web.Response:
     async with reading(request) as db:
-        row = await db.fetchrow(LINES, order_id)
+        row = await db.fetchrow(LINES_OF_ORDER, order_id)
     if row is None:
         raise NotFound(f"There is no order {order_id}.")
     reply = await remote.reservations(request.app, page | {"line_item_ids": row["ids"]})
@@ -124,7 +125,7 @@ async def post_reserve(request: web.Request, order_id: str, line_id: str, body: 
         raise NotFound(f"Order {order_id} has no line {line_id}.")
     if row["variant_id"] is None:
         raise NotFound(f"Line {line_id} is of nothing that is kept in stock.")
-    wanted = {
+    reservation = {
         "line_item_id": line_id,
         "variant_id": row["variant_id"],
         "location_id": body.location_id,
@@ -133,9 +134,9 @@ async def post_reserve(request: web.Request, order_id: str, line_id: str, body: 
         "version": version,
         "created_by": actor(request),
     }
-    sent = request.headers.get(HEADER)
-    key = f"{actor(request)}:{line_id}:{sent}" if sent else new_id("reserve")
-    return json_bytes(request, orjson.dumps(await remote.reserve_line(request.app, key, wanted)))
+    retry_key = request.headers.get(HEADER)
+    key = f"{actor(request)}:{line_id}:{retry_key}" if retry_key else new_id("reserve")
+    return json_bytes(request, orjson.dumps(await remote.reserve_line(request.app, key, reservation)))
 
 
 OPERATIONS = [
