@@ -47,7 +47,8 @@ def unshipped(lines: list[Row]) -> list[Row]:
 
 
 def with_item(draft: Draft, item: ItemBody) -> Basket:
-    """The item added: to a line of the same variant and metadata, if neither has a price of its own, or as a new line.
+    """The draft's cart with the item: in a line of the same variant and metadata, if neither has a price of its own,
+    or in a new one.
 
     A custom item needs no shipping method that the cart does not have.
     """
@@ -65,7 +66,7 @@ def with_item(draft: Draft, item: ItemBody) -> Basket:
 
 
 def with_changed_item(draft: Draft, line_id: str, body: DraftItemUpdate) -> Basket:
-    """The line changed, or taken out with quantity 0. Raises InvalidData when the draft does not have it."""
+    """The draft's cart with the line changed, or without it at quantity 0. Raises InvalidData when it is not there."""
     if all(line["id"] != line_id for line in draft.lines):
         raise InvalidData(f"This draft order has no line {line_id}.")
     if body.quantity == 0:
@@ -88,12 +89,12 @@ def changed(line: Row, body: DraftItemUpdate) -> Row:
 
 
 def without_item(draft: Draft, line_id: str) -> Basket:
-    """The line taken out."""
+    """The draft's cart without the line."""
     return basket_of(draft, unshipped([line for line in draft.lines if line["id"] != line_id]))
 
 
 async def store_lines(db: Db, draft: Draft, quote: Quote) -> str:
-    """Store what was quoted, and say the answer."""
+    """Store what was quoted, and answer with the draft."""
     await quotes.store_quote(db, draft.cart_id, quote)
     await emit_updated(db, draft)
     return await draft_json(db, draft.id)

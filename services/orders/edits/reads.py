@@ -75,14 +75,14 @@ FILTERS: dict[str, Filter] = {
 WHOLE = with_totals(Selection(DEFAULT_FIELDS, DEFAULT_EXPAND))
 
 
-FOUND = page(EDIT, FILTERS, limit=20, fields=DEFAULT_FIELDS, expand=DEFAULT_EXPAND)
+LISTED = page(EDIT, FILTERS, limit=20, fields=DEFAULT_FIELDS, expand=DEFAULT_EXPAND)
 CHOSEN = one(EDIT, fields=DEFAULT_FIELDS, expand=DEFAULT_EXPAND)
 
 
 def edits_page(query: Query, *_path: str) -> Page:
     """A checked list request. Raises InvalidData."""
-    found = FOUND.read(query)
-    return replace(found, chosen=with_totals(found.chosen))
+    listed = LISTED.read(query)
+    return replace(listed, chosen=with_totals(listed.chosen))
 
 
 def shown_edit(query: Query, *_path: str) -> Selection:
@@ -90,7 +90,7 @@ def shown_edit(query: Query, *_path: str) -> Selection:
     return with_totals(CHOSEN.read(query))
 
 
-EDITS_LISTED = replace(FOUND, read=edits_page)
+EDITS_LISTED = replace(LISTED, read=edits_page)
 EDIT_SHOWN = replace(CHOSEN, read=shown_edit)
 EDIT_ANSWER = {"order_edit": CHOSEN.rows}
 
