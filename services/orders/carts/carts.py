@@ -40,7 +40,7 @@ class CartShippingMethodBody(Body):
 
 
 class SessionBody(Body):
-    """For regions with several payment providers, or one that has to be told something by the customer's browser."""
+    """For regions with several payment providers, or one that needs something of the customer's browser."""
 
     provider_id: str | None = None
     """A payment provider of the region; the one chosen before, or the first, by default."""
@@ -83,9 +83,9 @@ async def with_method(app: web.Application, cart: SwapCart, body: CartShippingMe
 
 async def check_unchanged(db: Db, cart: SwapCart) -> None:
     """Lock the cart. Raises StaleError when it is no longer as it was read, and what `access_cart` raises."""
-    now = await access_cart(db, cart.id, "change_swap_cart")
-    check_open(now)
-    if now.version != cart.version:
+    locked = await access_cart(db, cart.id, "change_swap_cart")
+    check_open(locked)
+    if locked.version != cart.version:
         raise StaleError
 
 
@@ -118,32 +118,32 @@ async def post_shipping_method(
 PROVIDERS = """
 select coalesce(c.related -> 'payment_providers', '[]')::text from copies c where c.kind = 'region' and c.id = $1
 """
-# $1 cart, $2 amount, $3 ids, $4 providers, $5 the one that is chosen, $6 what it is told
-OFFER = """
+# $1 cart, $2 amount, $3 ids, $4 providers, $5 the one that is chosen, $6 its data
+ADD_SESSIONS = """
 insert into payment_sessions (id, cart_id, provider_id, amount, data, is_selected, is_initiated)
 select x.id, $1, x.provider_id, $2, case when x.provider_id = $5 then $6::text::jsonb else '{}' end,
     nullif(x.provider_id = $5, false), x.provider_id = $5
 from unnest($3::text[], $4::text[]) as x(id, provider_id)
 """
-FORGET = "delete from payment_sessions where cart_id = $1"
+DELETE_SESSIONS = "delete from payment_sessions where cart_id = $1"
 
 
 async def offer_payment(db: Db, cart: SwapCart, body: SessionBody) -> None:
-    """A session with each provider of the region, one of them chosen; none when there is nothing to pay.
+    """Start a session with each provider of the region, one of them chosen; none when there is nothing to pay.
 
     Raises InvalidData for a provider that the region does not have.
     """
-    found = orjson.loads(await db.fetchval(PROVIDERS, cart.region_id) or "[]")
-    provider_ids = sorted(provider["id"] for provider in found)
+    providers = orjson.loads(await db.fetchval(PROVIDERS, cart.region_id) or "[]")
+    provider_ids = sorted(provider["id"] for provider in providers)
     if body.provider_id is not None and body.provider_id not in provider_ids:
         raise InvalidData(f"provider_id: the region has only {', '.join(provider_ids)}.")
-    await db.execute(FORGET, cart.id)
+    await db.execute(DELETE_SESSIONS, cart.id)
     if cart.total <= 0 or not provider_ids:
         return
     kept = cart.provider_id if cart.provider_id in provider_ids else provider_ids[0]
     data = {"status": "pending"} if body.data is None else body.data
     ids = [new_id("ps") for _ in provider_ids]
-    await db.execute(OFFER, cart.id, cart.total, ids, provider_ids, body.provider_id or kept, json_text(data))
+    await db.execute(ADD_SESSIONS, cart.id, cart.total, ids, provider_ids, body.provider_id or kept, json_text(data))
 
 
 async def post_payment_sessions(db: Db, cart_id: str, _query: None, body: SessionBody) -> str:

@@ -45,12 +45,12 @@ from services.orders.pricing import quotes
 from services.orders.pricing.quotes import Basket, Quote, Row, priced
 from services.orders.pricing.rounds import StaleError, change_priced
 from services.orders.reads import DRAFT_ANSWER, LISTED_DRAFT, LISTED_DRAFT_EXPAND, draft_json
-from services.orders.totals import LARGEST
+from services.orders.totals import LARGEST, MAX_QUANTITY
 
 log = structlog.get_logger()
 
 REFRESH_SECONDS = 1.0  # a read does not wait for the catalog any longer
-Quantity = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Quantity = Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
 Price = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
 
 
@@ -121,14 +121,14 @@ class DraftUpdate(Body):
     """Whether the customer is not to be notified of the order that it becomes."""
 
 
-def named(name: str, value: Any, bind: Bind) -> str:
-    """Free text: a part of the email, or exactly the number."""
+def text_condition(name: str, value: Any, bind: Bind) -> str:
+    """The condition that the text is a part of the email, or exactly the number."""
     email = search("exists (select from carts c where c.id = {t}.cart_id and lower(c.email) like {q})")
     return f"({email(name, value, bind)} or {{t}}.display_id::text = {bind(value)})"
 
 
 FILTERS: dict[str, Filter] = {
-    "q": described(Filter(named, TEXT), "A part of the email, or the whole number of the draft."),
+    "q": described(Filter(text_condition, TEXT), "A part of the email, or the whole number of the draft."),
     "status": choices("{t}.status", ("open", "completed")),
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),
@@ -153,7 +153,7 @@ CHANGE_DRAFT = """
 update draft_orders set no_notification_order = coalesce($2, no_notification_order), updated_at = now() where id = $1
 """
 # Addresses stay: others may show them.
-DELETE = """
+DELETE_DRAFT = """
 with draft as (delete from draft_orders where id = $1 returning cart_id),
     lines as (delete from line_items where cart_id in (select cart_id from draft)),
     methods as (delete from shipping_methods where cart_id in (select cart_id from draft))
@@ -218,7 +218,7 @@ async def create_draft(db: Db, body: DraftBody, quote: Quote) -> str:
 
 
 def basket_as_it_is(draft: Draft) -> Basket:
-    """What the cart holds."""
+    """What the draft's cart holds, to be priced."""
     return Basket(
         region_id=draft.region_id,
         lines=draft.lines,
@@ -231,7 +231,7 @@ def basket_as_it_is(draft: Draft) -> Basket:
 
 
 def is_moved(draft: Draft, body: DraftUpdate) -> bool:
-    """Whether the draft comes into another region."""
+    """Whether the update brings the draft into another region."""
     return body.region_id is not None and body.region_id != draft.region_id
 
 
@@ -296,7 +296,7 @@ async def delete_draft(db: Db, draft_id: str) -> None:
         check_open((await access_draft(db, draft_id, "delete_draft"))["status"])
     except NotFound:
         return
-    await db.execute(DELETE, draft_id)
+    await db.execute(DELETE_DRAFT, draft_id)
     await emit(db, "draft_order.deleted", draft_id, {"id": draft_id})
 
 
@@ -327,7 +327,7 @@ async def change_draft(request: web.Request, draft_id: str, plan: Plan, change: 
 
 
 async def emit_updated(db: Db, draft: Draft) -> None:
-    """Say that the draft has changed."""
+    """Emit that the draft has changed."""
     await emit(db, "draft_order.updated", draft.id, {"id": draft.id, "cart_id": draft.cart_id})
 
 

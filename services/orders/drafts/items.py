@@ -14,6 +14,7 @@ from services.orders.drafts.parts import Draft, merged_metadata
 from services.orders.pricing import quotes
 from services.orders.pricing.quotes import Basket, Quote, Row
 from services.orders.reads import DRAFT_ANSWER, draft_json
+from services.orders.totals import MAX_QUANTITY
 
 
 class DraftItemUpdate(Body):
@@ -22,7 +23,7 @@ class DraftItemUpdate(Body):
     unit_price: Price | None = None
     """In minor units; less than 0 counts as 0."""
     title: str | None = None
-    quantity: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+    quantity: Annotated[int, Field(ge=0, le=MAX_QUANTITY)] | None = None
     """0 takes the line out."""
     metadata: dict[str, Any] | None = None
     """Merged into what is there; a key sent as an empty text goes away."""
@@ -59,7 +60,7 @@ def with_item(draft: Draft, item: ItemBody) -> Basket:
         same = line["variant_id"] == item.variant_id and (line["metadata"] or {}) == added["metadata"]
         if same and line["should_merge"] and added["should_merge"]:
             more = line | {"quantity": line["quantity"] + item.quantity}
-            if more["quantity"] >= 2**31:
+            if more["quantity"] > MAX_QUANTITY:
                 raise InvalidData("quantity: the line would hold more than can be handled.")
             return basket_of(draft, unshipped([*draft.lines[:at], more, *draft.lines[at + 1 :]]))
     return basket_of(draft, unshipped([*draft.lines, added]))

@@ -26,7 +26,7 @@ from services.chassis.saga_rows import let_go
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote
 from services.orders.drafts.drafts import basket_as_it_is
-from services.orders.drafts.parts import LOCK, Draft, access_draft, load_draft
+from services.orders.drafts.parts import LOCK_DRAFT, Draft, access_draft, load_draft
 from services.orders.orders.payment_copies import apply_payments, store_payments
 from services.orders.pricing import quotes
 from services.orders.pricing.quotes import Basket, Quote, Row
@@ -198,7 +198,7 @@ async def place_order(db: Db, saga: Saga) -> Row:
     """Write the order's rows, and the intention to capture its payment."""
     state, quote, payment = saga.state, quote_of(saga), saga.results["authorize"]["payment"]
     draft_id, cart_id, order_id = state["draft_id"], state["cart_id"], state["order_id"]
-    await db.execute(LOCK, draft_id)  # its rows in the order in which a change locks them
+    await db.execute(LOCK_DRAFT, draft_id)  # its rows in the order in which a change locks them
     await quotes.store_quote(db, cart_id, quote, frozen=True)
     # What costs nothing is paid for.
     payment_status = "awaiting" if payment else "captured"

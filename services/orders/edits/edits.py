@@ -1,6 +1,6 @@
 """/admin/order-edits: begin, find, read, note, cancel and delete an edit of an order.
 
-An edit has copies of the order's lines, to be changed (items.py), asked for (requests.py) and put in their
+An edit has copies of the order's lines, to be changed (items.py), requested (requests.py) and put in their
 place (confirmations.py). An order has one edit at a time that is not over. All of it happens under the lock of the
 order.
 """
@@ -40,52 +40,54 @@ select id from order_edits
 where order_id = $1 and confirmed_at is null and canceled_at is null and declined_at is null
 """
 # $1 edit, $2 order, $3 note, $4 who
-ADD = """
+ADD_EDIT = """
 insert into order_edits (id, order_id, internal_note, created_by, subtotal, discount_total, item_tax_total)
 select $1, id, $3, $4, subtotal, discount_total, item_tax_total from orders where id = $2
 """
-NOTE = "update order_edits set internal_note = $2, updated_at = now() where id = $1"
-CANCEL = "update order_edits set canceled_at = now(), canceled_by = $2, updated_at = now() where id = $1"
+UPDATE_NOTE = "update order_edits set internal_note = $2, updated_at = now() where id = $1"
+CANCEL_ROW = "update order_edits set canceled_at = now(), canceled_by = $2, updated_at = now() where id = $1"
 DELETE_CHANGES = "delete from order_item_changes where order_edit_id = $1"
 DELETE_LINES = "delete from line_items where order_edit_id = $1"
-DELETE = "delete from order_edits where id = $1"
+DELETE_EDIT = "delete from order_edits where id = $1"
 
 
 async def create_edit(db: Db, body: EditBody, user_id: str) -> str:
-    """A new edit, with copies of the order's lines. Its id. Raises NotFound, NotAllowed, InvalidData, Conflict."""
+    """Begin an edit, with copies of the order's lines, and return its id. Raises NotFound, NotAllowed, InvalidData or
+    Conflict."""
     order = await access_order(db, body.order_id, "create_edit")
     status.check_alive(order["status"], "edited")
     active = await db.fetchval(ACTIVE_EDIT, order["id"])
     if active is not None:
         raise InvalidData(f"This order is being edited already: confirm or cancel {active} first.")
     edit_id = new_id("oe")
-    await db.execute(ADD, edit_id, order["id"], body.internal_note, user_id)
+    await db.execute(ADD_EDIT, edit_id, order["id"], body.internal_note, user_id)
     await copy_lines(db, edit_id, order["id"])
     await emit(db, "order-edit.created", edit_id, {"id": edit_id, "order_id": order["id"]})
     return edit_id
 
 
 async def update_edit(db: Db, edit_id: str, body: EditUpdate) -> None:
-    """Whatever its status. Raises NotFound."""
+    """Change the note, whatever the status is. Raises NotFound."""
     edit, order = await access_edit(db, edit_id, "describe_edit")
     if "internal_note" in body.model_fields_set:
-        await db.execute(NOTE, edit_id, body.internal_note)
+        await db.execute(UPDATE_NOTE, edit_id, body.internal_note)
     await emit(db, "order-edit.updated", edit["id"], {"id": edit_id, "order_id": order["id"]})
 
 
 async def cancel_edit(db: Db, edit_id: str, user_id: str) -> None:
-    """Again: nothing happens. Raises NotFound, Conflict, or NotAllowed for one that was confirmed or declined."""
+    """Cancel the edit; one that is canceled stays as it is. Raises NotFound, Conflict, or NotAllowed for one that was
+    confirmed or declined."""
     edit, order = await access_edit(db, edit_id, "cancel_edit")
     if edit["status"] == "canceled":
         return
     if edit["status"] in ("confirmed", "declined"):
         raise NotAllowed(f"A {edit['status']} order edit cannot be canceled.")
-    await db.execute(CANCEL, edit_id, user_id)
+    await db.execute(CANCEL_ROW, edit_id, user_id)
     await emit(db, "order-edit.canceled", edit_id, {"id": edit_id, "order_id": order["id"]})
 
 
 async def delete_edit(db: Db, edit_id: str) -> None:
-    """Throw it away, if there is one. Raises Conflict, or NotAllowed once it was asked for or has ended."""
+    """Delete the edit, if there is one. Raises Conflict, or NotAllowed once it was requested or has ended."""
     try:
         edit, _ = await access_edit(db, edit_id, "delete_edit")
     except NotFound:
@@ -94,7 +96,7 @@ async def delete_edit(db: Db, edit_id: str) -> None:
         raise NotAllowed(f"A {edit['status']} order edit cannot be deleted.")
     await db.execute(DELETE_CHANGES, edit_id)
     await db.execute(DELETE_LINES, edit_id)
-    await db.execute(DELETE, edit_id)
+    await db.execute(DELETE_EDIT, edit_id)
 
 
 # Handlers

@@ -33,9 +33,9 @@ class ShippingMethodBody(Body):
     """What the option's fulfillment provider is given, and checks."""
 
 
-FIND = "select status, region_id, customer_id from orders where id = $1"
+FIND_ORDER = "select status, region_id, customer_id from orders where id = $1"
 # Methods that came from the cart stay there, to be seen with the draft; those that a claim uses stay with the claim.
-REPLACE = """
+REMOVE_METHODS = """
 with detached as (
     update shipping_methods set order_id = null
     where order_id = $1 and profile_id = $2 and return_id is null and coalesce(cart_id, claim_order_id) is not null
@@ -43,8 +43,8 @@ with detached as (
 delete from shipping_methods
 where order_id = $1 and profile_id = $2 and return_id is null and coalesce(cart_id, claim_order_id) is null
 """
-# Those of an order that was placed are.
-FROZEN = """
+# Whether a method of the order has tax lines of its payment.
+HAS_FROZEN_TAXES = """
 select exists (
     select from shipping_methods m join shipping_method_tax_lines t on t.shipping_method_id = m.id
     where m.order_id = $1 and t.frozen
@@ -54,19 +54,19 @@ select exists (
 
 async def quote_method(app: web.Application, order: Any, option_id: str, price: int) -> dict[str, Any]:
     """What the catalog says about the option: {"shipping_methods": [it], "copies"}. Raises what it refuses with."""
-    asked = {"id": new_id("sm"), "shipping_option_id": option_id, "asked_price": price}
-    basket = Basket(order["region_id"], [], [asked], [], order["customer_id"])
+    method = {"id": new_id("sm"), "shipping_option_id": option_id, "asked_price": price}
+    basket = Basket(order["region_id"], [], [method], [], order["customer_id"])
     return await remote.price_cart(app, question(basket))
 
 
 async def add_shipping_method(db: Db, order_id: str, body: ShippingMethodBody, reply: dict[str, Any]) -> None:
-    """Raises NotFound, NotAllowed or Conflict."""
+    """Add the method that was quoted, in place of those of its profile. Raises NotFound, NotAllowed or Conflict."""
     order = await access_order(db, order_id, "add_shipping_method")
     check_open(order)
     method = method_row(reply["shipping_methods"][0]) | {"price": body.price, "data": body.data or {}}
     await store_copies(db, reply["copies"])
-    await db.execute(REPLACE, order_id, method["profile_id"])
-    frozen = await db.fetchval(FROZEN, order_id)
+    await db.execute(REMOVE_METHODS, order_id, method["profile_id"])
+    frozen = await db.fetchval(HAS_FROZEN_TAXES, order_id)
     await store_rows(db, METHODS, [method], order_id=order_id)
     if not frozen:
         await store_taxes(db, METHODS, [method], frozen=False)
@@ -83,7 +83,7 @@ async def post_shipping_method(
     request: web.Request, order_id: str, view: OrderView, body: ShippingMethodBody
 ) -> web.Response:
     async with reading(request) as db:
-        order = await db.fetchrow(FIND, order_id)
+        order = await db.fetchrow(FIND_ORDER, order_id)
     if order is None:
         raise NotFound(f"There is no order {order_id}.")
     check_open(order)
