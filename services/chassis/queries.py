@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from services.chassis.embed import Page, Resource, Selection, Tree, one_query, page_query
-from services.chassis.params import TEXT, WHOLE_NUMBER, Filter, Query, Schema
+from services.chassis.params import TEXT, WHOLE_NUMBER, Filter, Query, Schema, check_known
 from services.chassis.schemas import Rows
 
 T = TypeVar("T")
@@ -36,6 +36,13 @@ class Parameters(Generic[T]):
     read: Callable[..., T]
     schemas: Mapping[str, Schema] = field(default_factory=dict)
     rows: Rows | None = None
+
+
+def read_nothing(query: Query, *_path: str) -> None:
+    check_known(query, ())
+
+
+NOTHING = Parameters(read_nothing)  # any parameter is refused
 
 
 def page(

@@ -11,7 +11,6 @@ from services.chassis.db import Db
 from services.chassis.embed import (
     Many,
     One,
-    Page,
     Relation,
     Resource,
     Selection,
@@ -20,13 +19,12 @@ from services.chassis.embed import (
     expanded,
     merge,
     one_json,
-    page_query,
     selected,
     tree,
     without,
 )
 from services.chassis.errors import InvalidData, NotFound
-from services.chassis.params import Filter, Query, check_known, word
+from services.chassis.params import Query, check_known, word
 from services.chassis.queries import GENERAL, Parameters
 from services.chassis.schemas import Rows
 from services.orders.relations import WHOLE_DRAFT
@@ -73,7 +71,7 @@ CART = Resource(
 
 # Draft orders
 
-LISTED_DRAFT = Resource("draft_orders", cols(DRAFT_COLUMNS), WHOLE_DRAFT.relations)
+LISTED_DRAFT = Resource("draft_orders", cols(DRAFT_COLUMNS), WHOLE_DRAFT.relations, always=tree(["cart"]))
 DRAFT = Resource(
     "draft_orders", cols(DRAFT_COLUMNS), WHOLE_DRAFT.relations | {"cart": One(CART, "{t}.id = {p}.cart_id")}
 )
@@ -95,6 +93,7 @@ DRAFT_CART_EXPAND = tree(
         "shipping_methods.shipping_option",
     ]
 )
+DRAFT_ANSWER = {"draft_order": Rows((DRAFT, UPDATED_DRAFT), (("cart", DRAFT_CART_EXPAND), ("order", ())))}
 
 # Orders
 
@@ -205,16 +204,16 @@ ORDER = order()
 
 def chosen_relations(query: Query, *, returnable: bool) -> Tree:
     """What `expand` asks for. Raises InvalidData for `returnable_items` where it is not to be had."""
-    asked = expanded(ORDER, query, DEFAULT_EXPAND)
-    if not returnable and "returnable_items" in dict(asked):
+    relations = expanded(ORDER, query, DEFAULT_EXPAND)
+    if not returnable and "returnable_items" in dict(relations):
         raise InvalidData("expand: returnable_items is not to be had here.")
-    return asked
+    return relations
 
 
 def keeps_defaults(query: Query) -> bool:
     """Whether the default fields are asked for: without `fields`, or where it only adds to them and takes away."""
-    asked = [f.strip() for f in word("fields", query.get("fields", "+id")).split(",")]
-    return any(asked) and all(f[:1] in ("", "+", "-") for f in asked)
+    names = [name.strip() for name in word("fields", query.get("fields", "+id")).split(",")]
+    return any(names) and all(name[:1] in ("", "+", "-") for name in names)
 
 
 def named_in(query: Query) -> frozenset[str]:
@@ -222,7 +221,7 @@ def named_in(query: Query) -> frozenset[str]:
     return frozenset(path.strip() for path in query["expand"].split(","))
 
 
-def shown(asked: Tree, query: Query, *, defaults: bool) -> Tree:
+def shown(relations: Tree, query: Query, *, defaults: bool) -> Tree:
     """The relations that GET one or a list shows of those asked for.
 
     What only stands on the way, as `customer` does in `expand=customer.groups`, is shown when it is a list, not when it
@@ -230,9 +229,9 @@ def shown(asked: Tree, query: Query, *, defaults: bool) -> Tree:
     there whatever was asked for, and the order's own lines show no more than what was named of them.
     """
     if "expand" not in query:
-        return asked
+        return relations
     named = named_in(query)
-    tops = {name: below for name, below in asked if name in named or isinstance(ORDER.relations[name], Many)}
+    tops = {name: below for name, below in relations if name in named or isinstance(ORDER.relations[name], Many)}
     if defaults and "items" not in named:
         parts, of_lines = dict(tops.get("items", ())), line().relations
         tops["items"] = tuple(
@@ -257,31 +256,31 @@ class OrderView:
 
 def order_view(query: Query, *, totals: bool, returnable: bool = False) -> OrderView:
     """What GET one (`totals`: all totals are shown, whatever `fields` says) or a list shows of an order."""
-    asked = chosen_relations(query, returnable=returnable)
+    relations = chosen_relations(query, returnable=returnable)
     defaults = keeps_defaults(query)
     fields = selected(ORDER, query, DEFAULT_FIELDS, () if totals else ("created_at",))
     summed = set(fields) & set(TOTALS)
     bare = defaults and "expand" in query and "items" not in named_in(query)
     if defaults or summed:
-        asked = with_products(asked)
-    asked = shown(asked, query, defaults=defaults)
+        relations = with_products(relations)
+    relations = shown(relations, query, defaults=defaults)
     if totals:
-        extra = RAW if "returnable_items" in dict(asked) else LISTED
+        extra = RAW if "returnable_items" in dict(relations) else LISTED
         face = order(FULL if defaults else RAW, extra, bare=bare)
-        return OrderView(face, Selection(in_order((*fields, *TOTALS)), asked))
+        return OrderView(face, Selection(in_order((*fields, *TOTALS)), relations))
     if defaults:
-        return OrderView(order(FULL if summed else LISTED, bare=bare), Selection(fields, asked))
+        return OrderView(order(FULL if summed else LISTED, bare=bare), Selection(fields, relations))
     if summed:
-        return OrderView(order(SUMMED if summed & {"subtotal", "total"} else "", ""), Selection(fields, asked))
+        return OrderView(order(SUMMED if summed & {"subtotal", "total"} else "", ""), Selection(fields, relations))
     blank = ("tax_rate",) if query.get("fields") == "" else ()
-    return OrderView(order(RAW), Selection(in_order((*fields, *blank, *TOTALS)), asked))
+    return OrderView(order(RAW), Selection(in_order((*fields, *blank, *TOTALS)), relations))
 
 
-def with_products(asked: Tree) -> Tree:
+def with_products(relations: Tree) -> Tree:
     """The relations, with the product of every line."""
-    for name in PRODUCTS.keys() & dict(asked).keys():
-        asked = merge(asked, PRODUCTS[name])
-    return asked
+    for name in PRODUCTS.keys() & dict(relations).keys():
+        relations = merge(relations, PRODUCTS[name])
+    return relations
 
 
 def in_order(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -298,12 +297,12 @@ def shown_view(query: Query, *_path: str) -> OrderView:
 def written_view(query: Query, *_path: str, returnable: bool = False) -> OrderView:
     """What the answer to a write shows of an order. A total among the fields brings along what it is made of."""
     check_known(query, ("fields", "expand"))
-    asked = merge(WRITTEN_EXPAND, chosen_relations(query, returnable=returnable))
+    relations = merge(WRITTEN_EXPAND, chosen_relations(query, returnable=returnable))
     narrowed = not keeps_defaults(query)
     fields = selected(ORDER, query, DEFAULT_FIELDS)
     if not narrowed or set(fields) & set(TOTALS):
-        fields, asked = (*fields, "tax_rate"), with_products(asked)
-    return OrderView(order(RAW if narrowed else FULL), Selection(in_order((*fields, *TOTALS, "object")), asked))
+        fields, relations = (*fields, "tax_rate"), with_products(relations)
+    return OrderView(order(RAW if narrowed else FULL), Selection(in_order((*fields, *TOTALS, "object")), relations))
 
 
 FACES = (
@@ -361,10 +360,3 @@ async def draft_json(db: Db, draft_id: str, *, order: bool = False, whole: bool 
     if text is None:
         raise NotFound(f"There is no draft order {draft_id}.")
     return f'{{"draft_order":{text}}}'
-
-
-def drafts_page(query: Query, filters: dict[str, Filter], limit: int = 50) -> Page:
-    """A checked list request of draft orders. Raises InvalidData."""
-    page = page_query(LISTED_DRAFT, query, filters, limit=limit, expand=LISTED_DRAFT_EXPAND)
-    # The cart is always there.
-    return replace(page, chosen=replace(page.chosen, tree=merge(page.chosen.tree, tree(["cart"]))))

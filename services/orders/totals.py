@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from services.chassis.errors import InvalidData
 
+MAX_QUANTITY = 2**31 - 1  # what a column of quantities holds
 LARGEST = 2**53 - 1  # beyond it doubles, and the clients' numbers, no longer hold every integer
 
 
@@ -29,7 +30,7 @@ class Line:
 
 @dataclass(frozen=True)
 class LineTotals:
-    """`refundable` is for what has not come back yet, with the discount rounded per unit."""
+    """Totals of a line. `refundable` is for what has not come back yet, with the discount rounded per unit."""
 
     subtotal: int
     discount_total: int
@@ -52,7 +53,7 @@ class Method:
 
 @dataclass(frozen=True)
 class MethodTotals:
-    """Shipping is never discounted but by a price of 0."""
+    """Totals of a shipping method, which is never discounted but by a price of 0."""
 
     subtotal: int
     tax_total: int
@@ -63,7 +64,7 @@ class MethodTotals:
 
 @dataclass(frozen=True)
 class Totals:
-    """Of a whole cart or order."""
+    """Totals of a whole cart or order."""
 
     subtotal: int
     discount_total: int
@@ -78,17 +79,17 @@ class Totals:
 
 
 def rounded(amount: float) -> int:
-    """To the nearest integer, halves upwards."""
+    """The nearest integer, halves going upwards."""
     return math.floor(amount + 0.5)
 
 
 def whole(amount: float) -> float:
-    """Without the noise that adding fractions of a unit leaves behind, so that three thirds are one."""
+    """The amount without the noise that adding fractions of a unit leaves behind, so that three thirds are one."""
     return float(rounded(amount)) if abs(amount - rounded(amount)) < 1e-6 else amount
 
 
 def checked(amount: int) -> int:
-    """Raises InvalidData for an amount that nobody can have meant."""
+    """The amount. Raises InvalidData for one that nobody can have meant."""
     if amount > LARGEST:
         raise InvalidData("The amounts add up to more than can be handled; lower a price or a quantity.")
     return amount
@@ -106,7 +107,7 @@ def net_unit(line: Line) -> int:
 
 
 def taxes(base: float, rates: Sequence[float]) -> int:
-    """Each rate's tax is rounded by itself."""
+    """The taxes on the base, each rate's rounded by itself."""
     return sum(rounded(base * (rate / 100)) for rate in rates)
 
 

@@ -10,12 +10,13 @@ import orjson
 from aiohttp import web
 from pydantic import Field
 
-from services.chassis.db import Db, transaction
-from services.chassis.errors import InvalidData
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.db import Db
+from services.chassis.errors import Conflict, InvalidData, NotAllowed, NotFound, Unavailable
+from services.chassis.http import Body
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_text
-from services.chassis.params import check_known, query_of
+from services.chassis.operations import post
+from services.chassis.queries import NOTHING
 from services.orders.pricing.quotes import Row, store_copies
 from services.orders.pricing.rounds import StaleError, change_priced
 from services.orders.swaps.carts import (
@@ -28,25 +29,29 @@ from services.orders.swaps.carts import (
     set_methods,
     store_cart,
 )
-from services.orders.swaps.reads import store_cart_json
+from services.orders.swaps.reads import STORE_CART_ANSWER, store_cart_json
 
 
-class ShippingMethodBody(Body):
+class CartShippingMethodBody(Body):
     option_id: Annotated[str, Field(min_length=1)]
+    """One of those that were offered with the swap; where none were, one that is for customers."""
     data: dict[str, Any] | None = None
+    """What the option's fulfillment provider is given, and checks."""
 
 
 class SessionBody(Body):
-    """For regions with several payment providers, or one that has to be told something by the customer's browser."""
+    """For regions with several payment providers, or one that needs something of the customer's browser."""
 
     provider_id: str | None = None
+    """A payment provider of the region; the one chosen before, or the first, by default."""
     data: dict[str, Any] | None = None
+    """What the customer's browser has for the provider."""
 
 
 # Shipping
 
 
-def chosen_method(cart: SwapCart, body: ShippingMethodBody) -> Row:
+def chosen_method(cart: SwapCart, body: CartShippingMethodBody) -> Row:
     """The method as it is before the catalog was asked. Raises InvalidData for an option that staff did not offer."""
     if cart.offered and body.option_id not in cart.offered:
         raise InvalidData(f"Shipping option {body.option_id} is not one of those that are offered with this swap.")
@@ -65,7 +70,7 @@ def check_method(cart: SwapCart, option_id: str, options: Sequence[Row]) -> None
         raise InvalidData(f"Shipping option {option_id} is not for customers.")
 
 
-async def with_method(app: web.Application, cart: SwapCart, body: ShippingMethodBody) -> Repriced:
+async def with_method(app: web.Application, cart: SwapCart, body: CartShippingMethodBody) -> Repriced:
     """The cart with the method in place of the one of the same shipping profile. Raises InvalidData, and what the
     catalog refuses with."""
     chosen = chosen_method(cart, body)
@@ -78,16 +83,16 @@ async def with_method(app: web.Application, cart: SwapCart, body: ShippingMethod
 
 async def check_unchanged(db: Db, cart: SwapCart) -> None:
     """Lock the cart. Raises StaleError when it is no longer as it was read, and what `access_cart` raises."""
-    now = await access_cart(db, cart.id, "change_swap_cart")
-    check_open(now)
-    if now.version != cart.version:
+    locked = await access_cart(db, cart.id, "change_swap_cart")
+    check_open(locked)
+    if locked.version != cart.version:
         raise StaleError
 
 
-async def post_shipping_method(request: web.Request) -> web.Response:
+async def post_shipping_method(
+    request: web.Request, cart_id: str, _query: None, body: CartShippingMethodBody
+) -> web.Response:
     """The method takes the place of the one of the same shipping profile."""
-    cart_id, body = request.match_info["id"], await parse(request, ShippingMethodBody)
-    check_known(query_of(request), ())
 
     async def planned(db: Db) -> SwapCart:
         cart = await load_cart(db, cart_id)
@@ -113,45 +118,65 @@ async def post_shipping_method(request: web.Request) -> web.Response:
 PROVIDERS = """
 select coalesce(c.related -> 'payment_providers', '[]')::text from copies c where c.kind = 'region' and c.id = $1
 """
-# $1 cart, $2 amount, $3 ids, $4 providers, $5 the one that is chosen, $6 what it is told
-OFFER = """
+# $1 cart, $2 amount, $3 ids, $4 providers, $5 the one that is chosen, $6 its data
+ADD_SESSIONS = """
 insert into payment_sessions (id, cart_id, provider_id, amount, data, is_selected, is_initiated)
 select x.id, $1, x.provider_id, $2, case when x.provider_id = $5 then $6::text::jsonb else '{}' end,
     nullif(x.provider_id = $5, false), x.provider_id = $5
 from unnest($3::text[], $4::text[]) as x(id, provider_id)
 """
-FORGET = "delete from payment_sessions where cart_id = $1"
+DELETE_SESSIONS = "delete from payment_sessions where cart_id = $1"
 
 
 async def offer_payment(db: Db, cart: SwapCart, body: SessionBody) -> None:
-    """A session with each provider of the region, one of them chosen; none when there is nothing to pay.
+    """Start a session with each provider of the region, one of them chosen; none when there is nothing to pay.
 
     Raises InvalidData for a provider that the region does not have.
     """
-    found = orjson.loads(await db.fetchval(PROVIDERS, cart.region_id) or "[]")
-    provider_ids = sorted(provider["id"] for provider in found)
+    providers = orjson.loads(await db.fetchval(PROVIDERS, cart.region_id) or "[]")
+    provider_ids = sorted(provider["id"] for provider in providers)
     if body.provider_id is not None and body.provider_id not in provider_ids:
         raise InvalidData(f"provider_id: the region has only {', '.join(provider_ids)}.")
-    await db.execute(FORGET, cart.id)
+    await db.execute(DELETE_SESSIONS, cart.id)
     if cart.total <= 0 or not provider_ids:
         return
     kept = cart.provider_id if cart.provider_id in provider_ids else provider_ids[0]
     data = {"status": "pending"} if body.data is None else body.data
     ids = [new_id("ps") for _ in provider_ids]
-    await db.execute(OFFER, cart.id, cart.total, ids, provider_ids, body.provider_id or kept, json_text(data))
+    await db.execute(ADD_SESSIONS, cart.id, cart.total, ids, provider_ids, body.provider_id or kept, json_text(data))
 
 
-async def post_payment_sessions(request: web.Request) -> web.Response:
-    cart_id, body = request.match_info["id"], await parse(request, SessionBody)
-    check_known(query_of(request), ())
-    async with transaction(request) as db:
-        cart = await access_cart(db, cart_id, "change_swap_cart")
-        check_open(cart)
-        await offer_payment(db, cart, body)
-        return json_bytes(request, await store_cart_json(db, cart_id))
+async def post_payment_sessions(db: Db, cart_id: str, _query: None, body: SessionBody) -> str:
+    cart = await access_cart(db, cart_id, "change_swap_cart")
+    check_open(cart)
+    await offer_payment(db, cart, body)
+    return await store_cart_json(db, cart_id)
 
 
 OPERATIONS = [
-    web.post("/store/carts/{id}/shipping-methods", post_shipping_method),
-    web.post("/store/carts/{id}/payment-sessions", post_payment_sessions),
+    post(
+        "/store/carts/{id}/shipping-methods",
+        post_shipping_method,
+        "Choose how a swap is shipped",
+        description="The shipping method takes the place of the one of the same shipping profile, and the totals "
+        "follow. Whoever has the id of the cart may do it. Refused once the cart is completed or the swap canceled.",
+        query=NOTHING,
+        body=CartShippingMethodBody,
+        example={"option_id": "so_01HBZ4R8V3A5"},
+        answer=STORE_CART_ANSWER,
+        errors=(NotFound, NotAllowed, Conflict, Unavailable),
+        asks_others=True,
+    ),
+    post(
+        "/store/carts/{id}/payment-sessions",
+        post_payment_sessions,
+        "Start payment sessions of a swap",
+        description="One with each payment provider of the region, in place of those there were, of which one is "
+        "chosen. None when there is nothing to pay. Whoever has the id of the cart may do it.",
+        query=NOTHING,
+        body=SessionBody,
+        example={"provider_id": "system"},
+        answer=STORE_CART_ANSWER,
+        errors=(NotFound, NotAllowed, Conflict),
+    ),
 ]

@@ -13,12 +13,13 @@ import orjson
 from aiohttp import web
 
 from services.chassis.db import Db, transaction
-from services.chassis.errors import ApiError, NotAllowed
+from services.chassis.errors import ApiError, Conflict, NotAllowed, NotFound, Unavailable
 from services.chassis.http import json_bytes
 from services.chassis.ids import new_id
 from services.chassis.keys import POOL
+from services.chassis.operations import post
 from services.chassis.outbox import emit
-from services.chassis.params import check_known, query_of
+from services.chassis.queries import NOTHING
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote
 from services.orders.fulfillments.owners import SWAP, access_owner
@@ -35,7 +36,7 @@ from services.orders.swaps.carts import (
     set_methods,
     store_cart,
 )
-from services.orders.swaps.reads import confirmed_json
+from services.orders.swaps.reads import CONFIRMED_ANSWER, confirmed_json
 from services.orders.totals import Totals
 
 
@@ -46,7 +47,7 @@ class OutOfStock(ApiError):
 
 
 # $1 cart, $2 swap, $3 payment, $4 status of the swap's payment
-CONFIRM = """
+CONFIRM_ROWS = """
 with cart as (
     update carts set completed_at = now(), payment_authorized_at = now(), payment_id = $3, updated_at = now()
     where id = $1
@@ -63,11 +64,11 @@ update swaps set difference_due = cart.total, shipping_address_id = cart.shippin
 from cart where swaps.id = $2
 """
 # What the customer owes for the swap counts as paid for the order once it was authorized, as its own total did.
-PAID = """
+ADD_TO_PAID = """
 update orders set paid_total = paid_total + $2, refundable_amount = refundable_amount + $2, updated_at = now()
 where id = $1
 """
-SESSION = "select data::text from payment_sessions where cart_id = $1 and is_selected"
+SESSION_DATA = "select data::text from payment_sessions where cart_id = $1 and is_selected"
 
 
 def check_payable(total: int, provider_id: str | None) -> None:
@@ -85,7 +86,7 @@ def cart_of(saga: Saga) -> SwapCart:
 
 
 async def price(app: web.Application, saga: Saga) -> Row:
-    """All taxes as they are now, and which of the new goods have stock that is counted."""
+    """Price the cart with all taxes as they are now, and find which of the new goods have stock that is counted."""
     cart = cart_of(saga)
     priced = await reprice(app, cart, cart.methods, taxed=True)
     check_payable(priced.total.total, cart.provider_id)
@@ -93,7 +94,7 @@ async def price(app: web.Application, saga: Saga) -> Row:
         await store_copies(db, priced.copies)
     variants = priced.copies.get("variant", [])
     counted = {doc["id"] for doc in variants if (doc["body"] or {}).get("manage_inventory")}
-    wanted = [
+    counted_lines = [
         {"line_item_id": line["id"], "variant_id": line["variant_id"], "quantity": line["quantity"]}
         for line in cart.new_lines
         if line["variant_id"] in counted
@@ -104,23 +105,23 @@ async def price(app: web.Application, saga: Saga) -> Row:
         "lines": priced.lines,
         "methods": priced.methods,
         "total": asdict(priced.total),
-        "reserve": wanted if reserves else [],
+        "reserve": counted_lines if reserves else [],
     }
 
 
 async def reserve(app: web.Application, saga: Saga) -> Row:
-    """Stock for the new goods, all or nothing. When staff allow a backorder, what is not there is no obstacle."""
+    """Reserve stock for the new goods, all or nothing. Where a backorder is allowed, what is missing is no obstacle."""
     cart, items = cart_of(saga), saga.results["price"]["reserve"]
     if not items:
         return {}
-    wanted = {
+    reservations = {
         "order_id": cart.order_id,
         "sales_channel_id": cart.sales_channel_id,
         "items": items,
         "mode": "claim" if cart.allow_backorder else "placement",
     }
     try:
-        await remote.reserve(app, saga.key("reserve"), wanted)
+        await remote.reserve(app, saga.key("reserve"), reservations)
     except ApiError as refusal:
         if refusal.code == "insufficient_inventory":
             raise OutOfStock(refusal.message) from None
@@ -135,7 +136,7 @@ async def release(app: web.Application, saga: Saga) -> None:
 
 
 async def authorize(app: web.Application, saga: Saga) -> Row:
-    """A payment of the difference, where the customer owes it."""
+    """Authorize a payment of the difference, where the customer owes it."""
     cart, amount = cart_of(saga), saga.results["price"]["total"]["total"]
     if amount <= 0:
         return {"payment": None}
@@ -159,7 +160,7 @@ async def void(app: web.Application, saga: Saga) -> None:
 
 
 async def confirm(db: Db, saga: Saga) -> Row:
-    """The swap's rows. Nothing is checked here: the money is there, and nothing else touched the swap meanwhile."""
+    """Write the swap's rows. Nothing is checked: the money is there, and nothing else touched the swap meanwhile."""
     cart, priced, payment = cart_of(saga), saga.results["price"], saga.results["authorize"]["payment"]
     await access_owner(db, SWAP, cart.order_id, cart.swap_id, "end_saga")
     total = Totals(**priced["total"])
@@ -167,10 +168,10 @@ async def confirm(db: Db, saga: Saga) -> Row:
     await store_taxes(db, LINES, [line for line in priced["lines"] if not line["is_return"]], frozen=True)
     await store_cart(db, cart.id, priced["lines"], total)
     status = "awaiting" if total.total else "confirmed"
-    await db.execute(CONFIRM, cart.id, cart.swap_id, payment and payment["id"], status)
+    await db.execute(CONFIRM_ROWS, cart.id, cart.swap_id, payment and payment["id"], status)
     if payment:
         await store_payments(db, [payment])
-        await db.execute(PAID, cart.order_id, payment["amount"])
+        await db.execute(ADD_TO_PAID, cart.order_id, payment["amount"])
     data = {
         "id": cart.swap_id,
         "order_id": cart.order_id,
@@ -192,7 +193,7 @@ SAGAS = {"complete_swap": COMPLETE_SWAP}
 
 async def session_data(db: Db, cart_id: str) -> dict[str, Any]:
     """What the customer's browser has for the payment provider."""
-    text = await db.fetchval(SESSION, cart_id)
+    text = await db.fetchval(SESSION_DATA, cart_id)
     data: dict[str, Any] = orjson.loads(text) if text else {}
     return data
 
@@ -200,10 +201,9 @@ async def session_data(db: Db, cart_id: str) -> dict[str, Any]:
 # Handler
 
 
-async def post_complete(request: web.Request) -> web.Response:
+async def post_complete(request: web.Request, cart_id: str, _query: None) -> web.Response:
     """A cart that was completed is answered as it was then."""
-    cart_id, app = request.match_info["id"], request.app
-    check_known(query_of(request), ())
+    app = request.app
     async with intention(request) as (db, saga):
         if saga is None:
             cart = await access_cart(db, cart_id, "complete_swap")
@@ -226,4 +226,17 @@ async def post_complete(request: web.Request) -> web.Response:
         return json_bytes(request, await confirmed_json(db, cart.swap_id))
 
 
-OPERATIONS = [web.post("/store/carts/{id}/complete", post_complete)]
+OPERATIONS = [
+    post(
+        "/store/carts/{id}/complete",
+        post_complete,
+        "Complete the cart of a swap",
+        description="Confirms the swap: stock is reserved for the new goods, and a difference that the customer owes "
+        "is authorized. Refused with 400 when there is a difference and no payment session, with 409 when the goods "
+        "are out of stock and no backorder is allowed. A completed cart is answered as it was then.",
+        query=NOTHING,
+        answer=CONFIRMED_ANSWER,
+        errors=(NotFound, NotAllowed, Conflict, OutOfStock, Unavailable),
+        asks_others=True,
+    )
+]

@@ -14,14 +14,15 @@ from aiohttp import web
 from pydantic import AfterValidator, Field
 
 from services.chassis.db import Db, reading, transaction
-from services.chassis.embed import page_json
-from services.chassis.errors import ApiError, NotAllowed, NotFound
-from services.chassis.http import ABSENT, Body, json_bytes, parse
+from services.chassis.errors import ApiError, Conflict, NotAllowed, NotFound, Unavailable
+from services.chassis.http import ABSENT, Body, json_bytes
 from services.chassis.ids import new_id
-from services.chassis.jsons import json_or_null, json_text
+from services.chassis.jsons import json_or_null
 from services.chassis.keys import BUS, POOL, SETTINGS
+from services.chassis.operations import deletion, get, listing, post
 from services.chassis.outbox import emit
-from services.chassis.params import TEXT, Bind, Filter, choices, dates, query_of, search
+from services.chassis.params import TEXT, Bind, Filter, choices, dates, described, search
+from services.chassis.queries import page
 from services.orders.customers.addresses import (
     AddressBody,
     add_address,
@@ -43,13 +44,13 @@ from services.orders.drafts.parts import (
 from services.orders.pricing import quotes
 from services.orders.pricing.quotes import Basket, Quote, Row, priced
 from services.orders.pricing.rounds import StaleError, change_priced
-from services.orders.reads import draft_json, drafts_page
-from services.orders.totals import LARGEST
+from services.orders.reads import DRAFT_ANSWER, LISTED_DRAFT, LISTED_DRAFT_EXPAND, draft_json
+from services.orders.totals import LARGEST, MAX_QUANTITY
 
 log = structlog.get_logger()
 
 REFRESH_SECONDS = 1.0  # a read does not wait for the catalog any longer
-Quantity = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Quantity = Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
 Price = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
 
 
@@ -58,7 +59,9 @@ class ItemBody(Body):
 
     variant_id: Annotated[str | None, AfterValidator(lambda id_: id_ or None)] = None
     unit_price: Price | None = None
+    """In minor units, less than 0 counting as 0. By default what the variant costs, and nothing for a custom line."""
     title: str | None = None
+    """Of a custom line, `Custom item` by default; a line of a variant is called what its product is called."""
     quantity: Quantity
     metadata: dict[str, Any] | None = None
 
@@ -69,47 +72,63 @@ class DiscountBody(Body):
 
 class MethodBody(Body):
     option_id: str
+    """A shipping option of the draft's region."""
     data: dict[str, Any] | None = None
+    """What the option's fulfillment provider is given, and checks."""
     price: Annotated[int, Field(ge=0, le=LARGEST)] | None = None
+    """In minor units; what the option costs, by default."""
 
 
 class DraftBody(Body):
-    """`status` is accepted, but paying is what completes a draft."""
-
     status: Literal["open", "completed"] | None = None
+    """Understood, and changes nothing: paying is what completes a draft."""
     email: Email
     region_id: Annotated[str, Field(min_length=1)]
+    """The region whose prices, taxes, currency and countries hold."""
     customer_id: str | None = None
+    """By default the guest with the email, who is made when there is none."""
     billing_address: AddressBody | str | None = None
+    """A new address, or the id of one."""
     shipping_address: AddressBody | str | None = None
+    """A new address, or the id of one. By default the region's country, where it has but one."""
     items: list[ItemBody] | None = None
     discounts: list[DiscountBody] | None = None
     shipping_methods: list[MethodBody]
     no_notification_order: bool | None = None
+    """Whether the customer is not to be notified of the order that it becomes."""
     metadata: dict[str, Any] | None = Field(default_factory=dict)
+    """Kept with the cart, and with the order later."""
 
 
 class DraftUpdate(Body):
     """What is not sent stays; the email cannot be null."""
 
     region_id: str | None = None
+    """Named, it prices the lines of variants anew. Another one drops the shipping methods, and discounts that it does
+    not have."""
     country_code: str | None = None
+    """Where another region ships to: lower case, two letters. Needed where it has several countries."""
     email: Email = ABSENT
     customer_id: str | None = None
+    """Named, it prices the lines of variants anew."""
     billing_address: AddressBody | str | None = None
+    """Changes to the address, or the id of another one."""
     shipping_address: AddressBody | str | None = None
+    """Changes to the address, or the id of another one."""
     discounts: list[DiscountBody] | None = None
+    """In place of those that there are; an empty list takes them all off."""
     no_notification_order: bool | None = None
+    """Whether the customer is not to be notified of the order that it becomes."""
 
 
-def named(name: str, value: Any, bind: Bind) -> str:
-    """Free text: a part of the email, or exactly the number."""
+def text_condition(name: str, value: Any, bind: Bind) -> str:
+    """The condition that the text is a part of the email, or exactly the number."""
     email = search("exists (select from carts c where c.id = {t}.cart_id and lower(c.email) like {q})")
     return f"({email(name, value, bind)} or {{t}}.display_id::text = {bind(value)})"
 
 
 FILTERS: dict[str, Filter] = {
-    "q": Filter(named, TEXT),
+    "q": described(Filter(text_condition, TEXT), "A part of the email, or the whole number of the draft."),
     "status": choices("{t}.status", ("open", "completed")),
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),
@@ -134,7 +153,7 @@ CHANGE_DRAFT = """
 update draft_orders set no_notification_order = coalesce($2, no_notification_order), updated_at = now() where id = $1
 """
 # Addresses stay: others may show them.
-DELETE = """
+DELETE_DRAFT = """
 with draft as (delete from draft_orders where id = $1 returning cart_id),
     lines as (delete from line_items where cart_id in (select cart_id from draft)),
     methods as (delete from shipping_methods where cart_id in (select cart_id from draft))
@@ -199,7 +218,7 @@ async def create_draft(db: Db, body: DraftBody, quote: Quote) -> str:
 
 
 def basket_as_it_is(draft: Draft) -> Basket:
-    """What the cart holds."""
+    """What the draft's cart holds, to be priced."""
     return Basket(
         region_id=draft.region_id,
         lines=draft.lines,
@@ -212,7 +231,7 @@ def basket_as_it_is(draft: Draft) -> Basket:
 
 
 def is_moved(draft: Draft, body: DraftUpdate) -> bool:
-    """Whether the draft comes into another region."""
+    """Whether the update brings the draft into another region."""
     return body.region_id is not None and body.region_id != draft.region_id
 
 
@@ -277,7 +296,7 @@ async def delete_draft(db: Db, draft_id: str) -> None:
         check_open((await access_draft(db, draft_id, "delete_draft"))["status"])
     except NotFound:
         return
-    await db.execute(DELETE, draft_id)
+    await db.execute(DELETE_DRAFT, draft_id)
     await emit(db, "draft_order.deleted", draft_id, {"id": draft_id})
 
 
@@ -287,9 +306,8 @@ Plan = Callable[[Db, Draft], Awaitable[Basket | None]]
 Change = Callable[[Db, Draft, Quote], Awaitable[str]]
 
 
-async def change_draft(request: web.Request, plan: Plan, change: Change) -> web.Response:
+async def change_draft(request: web.Request, draft_id: str, plan: Plan, change: Change) -> web.Response:
     """Quote what `plan` makes of the draft, and let `change` store it and answer. Without a plan nothing changes."""
-    draft_id = request.match_info["id"]
 
     async def planned(db: Db) -> tuple[Draft, Basket] | str:
         draft = await load_draft(db, draft_id)
@@ -309,14 +327,8 @@ async def change_draft(request: web.Request, plan: Plan, change: Change) -> web.
 
 
 async def emit_updated(db: Db, draft: Draft) -> None:
-    """Say that the draft has changed."""
+    """Emit that the draft has changed."""
     await emit(db, "draft_order.updated", draft.id, {"id": draft.id, "cart_id": draft.cart_id})
-
-
-async def get_draft_orders(request: web.Request) -> web.Response:
-    page = drafts_page(query_of(request), FILTERS)
-    async with reading(request) as db:
-        return json_bytes(request, await page_json(db, "draft_orders", page))
 
 
 async def refresh(request: web.Request, draft: Draft) -> None:
@@ -341,16 +353,15 @@ async def refresh(request: web.Request, draft: Draft) -> None:
             await quotes.store_quote(db, draft.cart_id, quote, touch=False)
 
 
-async def get_draft_order(request: web.Request) -> web.Response:
+async def get_draft_order(request: web.Request, draft_id: str) -> web.Response:
     async with reading(request) as db:
-        draft = await load_draft(db, request.match_info["id"])
+        draft = await load_draft(db, draft_id)
     await refresh(request, draft)
     async with reading(request) as db:
-        return json_bytes(request, await draft_json(db, request.match_info["id"], order=True))
+        return json_bytes(request, await draft_json(db, draft_id, order=True))
 
 
-async def post_draft_orders(request: web.Request) -> web.Response:
-    body = await parse(request, DraftBody)
+async def post_draft_orders(request: web.Request, body: DraftBody) -> web.Response:
     async with reading(request) as db:
         customer_id, groups = await group_ids(db, body.customer_id, body.email)
     basket = Basket(
@@ -368,9 +379,7 @@ async def post_draft_orders(request: web.Request) -> web.Response:
         return json_bytes(request, await draft_json(db, draft_id, order=True))
 
 
-async def post_draft_order(request: web.Request) -> web.Response:
-    body = await parse(request, DraftUpdate)
-
+async def post_draft_order(request: web.Request, draft_id: str, body: DraftUpdate) -> web.Response:
     async def plan(db: Db, draft: Draft) -> Basket:
         customer_id, groups = draft.customer_id, draft.group_ids
         if body.customer_id or body.email is not None:
@@ -385,20 +394,65 @@ async def post_draft_order(request: web.Request) -> web.Response:
         await emit_updated(db, draft)
         return answer
 
-    return await change_draft(request, plan, change)
-
-
-async def delete_draft_order(request: web.Request) -> web.Response:
-    draft_id = request.match_info["id"]
-    async with transaction(request) as db:
-        await delete_draft(db, draft_id)
-        return json_bytes(request, json_text({"id": draft_id, "object": "draft-order", "deleted": True}))
+    return await change_draft(request, draft_id, plan, change)
 
 
 OPERATIONS = [
-    web.get("/admin/draft-orders", get_draft_orders),
-    web.post("/admin/draft-orders", post_draft_orders),
-    web.get("/admin/draft-orders/{id}", get_draft_order),
-    web.post("/admin/draft-orders/{id}", post_draft_order),
-    web.delete("/admin/draft-orders/{id}", delete_draft_order),
+    listing(
+        "/admin/draft-orders",
+        "draft_orders",
+        page(LISTED_DRAFT, FILTERS, limit=50, expand=LISTED_DRAFT_EXPAND),
+        "List draft orders",
+        description="The newest come first. Each comes with its cart, which has no totals here.",
+    ),
+    post(
+        "/admin/draft-orders",
+        post_draft_orders,
+        "Create a draft order",
+        description="An offer that becomes an order when it is paid. Lines of variants cost what they cost in the "
+        "region now, unless a price is named. Amounts are in minor units.",
+        body=DraftBody,
+        example={
+            "email": "ada@example.com",
+            "region_id": "reg_01HBZ4R8V3A5",
+            "items": [
+                {"variant_id": "variant_01HBZ4R8V3A5", "quantity": 2},
+                {"title": "Gift wrap", "unit_price": 300, "quantity": 1},
+            ],
+            "shipping_methods": [{"option_id": "so_01HBZ4R8V3A5"}],
+        },
+        answer=DRAFT_ANSWER,
+        errors=(NotFound, NotAllowed, Unavailable),
+        asks_others=True,
+    ),
+    get(
+        "/admin/draft-orders/{id}",
+        get_draft_order,
+        "Get a draft order",
+        description="With its cart and, once it is paid, its order. Taxes and discounts of an open draft are those of "
+        "the moment, as far as they can be had within a second.",
+        answer=DRAFT_ANSWER,
+        errors=(NotFound,),
+        asks_others=True,
+    ),
+    post(
+        "/admin/draft-orders/{id}",
+        post_draft_order,
+        "Update a draft order",
+        description="What is not sent stays. The answer shows the draft's own row as it was before, its cart as it is "
+        "now. Refused with 400 once the draft is paid, with 409 while it is being paid.",
+        body=DraftUpdate,
+        example={"shipping_address": {"city": "Berlin", "country_code": "de"}, "discounts": [{"code": "WELCOME"}]},
+        answer=DRAFT_ANSWER,
+        errors=(NotFound, NotAllowed, Conflict, Unavailable),
+        asks_others=True,
+    ),
+    deletion(
+        "/admin/draft-orders/{id}",
+        delete_draft,
+        "draft-order",
+        "Delete a draft order",
+        description="With its cart. Refused with 400 once it is paid. One that is not there is no error.",
+        errors=(NotAllowed, Conflict),
+    ),
 ]

@@ -14,7 +14,7 @@ from services.orders.concurrency import WAITS_FOR
 from services.orders.pricing.quotes import Row
 from services.orders.pricing.rounds import StaleError
 
-LOAD = """
+LOAD_DRAFT = """
 select json_build_object(
     'id', d.id, 'status', d.status, 'order_id', d.order_id, 'cart_id', d.cart_id, 'version', c.version,
     'no_notification_order', d.no_notification_order, 'metadata', c.metadata, 'region_id', c.region_id,
@@ -54,7 +54,7 @@ select json_build_object(
 )::text
 from draft_orders d join carts c on c.id = d.cart_id where d.id = $1
 """
-LOCK = """
+LOCK_DRAFT = """
 select d.status, c.version from draft_orders d join carts c on c.id = d.cart_id where d.id = $1 for no key update
 """
 KNOWN_CUSTOMER = """
@@ -63,8 +63,8 @@ from customers c
 where c.deleted_at is null
     and case when $1::text is not null then c.id = $1 else lower(c.email) = $2 and not has_account end
 """
-CUSTOMER = "select id, lower(email) as email from customers where id = $1 and deleted_at is null for key share"
-GUEST = "select id from customers where lower(email) = $1 and not has_account and deleted_at is null for key share"
+LOCK_CUSTOMER = "select id, lower(email) as email from customers where id = $1 and deleted_at is null for key share"
+LOCK_GUEST = "select id from customers where lower(email) = $1 and not has_account and deleted_at is null for key share"
 ADD_GUEST = """
 insert into customers (id, email, has_account) values ($1, $2, false) on conflict do nothing returning id
 """
@@ -100,8 +100,8 @@ class Draft:
 
 
 async def load_draft(db: Db, draft_id: str) -> Draft:
-    """Raises NotFound."""
-    text = await db.fetchval(LOAD, draft_id)
+    """The draft as it stands. Raises NotFound."""
+    text = await db.fetchval(LOAD_DRAFT, draft_id)
     if text is None:
         raise NotFound(f"There is no draft order {draft_id}.")
     return Draft(**orjson.loads(text))
@@ -116,7 +116,7 @@ def check_open(status: str) -> None:
 async def access_draft(db: Db, draft_id: str, operation: str) -> Any:
     """(status, version) of the draft, locked until the transaction ends. Raises NotFound, and Conflict while it is
     being paid."""
-    row = await db.fetchrow(LOCK, draft_id)
+    row = await db.fetchrow(LOCK_DRAFT, draft_id)
     if row is None:
         raise NotFound(f"There is no draft order {draft_id}.")
     # A statement of its own after the lock: one that had to wait for the lock would still see what was before.
@@ -147,18 +147,18 @@ async def group_ids(db: Db, customer_id: str | None, email: str | None) -> tuple
 async def customer_for(db: Db, customer_id: str | None, email: str) -> tuple[str, str]:
     """(id, email) of that customer, or else of the guest with the email, who is made when missing. Raises NotFound."""
     if customer_id is not None:
-        row = await db.fetchrow(CUSTOMER, customer_id)
+        row = await db.fetchrow(LOCK_CUSTOMER, customer_id)
         if row is None:
             raise NotFound(f"There is no customer {customer_id}.")
         return row["id"], row["email"]
-    made = await db.fetchval(ADD_GUEST, new_id("cus"), email)
-    if made:
-        await emit(db, "customer.created", made, {"id": made, "email": email, "has_account": False})
-        return made, email
+    guest_id = await db.fetchval(ADD_GUEST, new_id("cus"), email)
+    if guest_id:
+        await emit(db, "customer.created", guest_id, {"id": guest_id, "email": email, "has_account": False})
+        return guest_id, email
     # A statement of its own: the insert may have waited for a row that it could not see.
-    return str(await db.fetchval(GUEST, email)), email
+    return str(await db.fetchval(LOCK_GUEST, email)), email
 
 
 def merged_metadata(old: Row | None, sent: Row) -> Row:
-    """Key by key; a key sent as "" goes away."""
+    """The old metadata with each key that was sent; a key sent as "" goes away."""
     return {key: value for key, value in ((old or {}) | sent).items() if key not in sent or value != ""}

@@ -4,38 +4,39 @@
         -> authorize (payments) -> order (our rows)
 
 Each step that others took is compensated when a later one is refused. While it runs nobody else can change the draft.
-The order is there, and announced, before its money is captured: that is a saga of its own, `capture_placed`, begun in
-the transaction that makes the order, and it is tried until payments has either done or refused it.
+The order is there, and order.placed is emitted, before its money is captured: that is a saga of its own,
+`capture_placed`, begun in the transaction that makes the order, and it is tried until payments has either done or
+refused it.
 """
 
 from dataclasses import asdict, replace
-from typing import Any
 
 import structlog
 from aiohttp import web
 
 from services.chassis.db import Db, transaction
-from services.chassis.errors import ApiError, Duplicate, InvalidData, Unavailable
+from services.chassis.errors import ApiError, Conflict, Duplicate, InvalidData, NotAllowed, NotFound, Unavailable
 from services.chassis.http import actor, json_bytes
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_text
 from services.chassis.keys import POOL
+from services.chassis.operations import post
 from services.chassis.outbox import emit
 from services.chassis.saga_rows import let_go
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote
 from services.orders.drafts.drafts import basket_as_it_is
-from services.orders.drafts.parts import LOCK, Draft, access_draft, load_draft
+from services.orders.drafts.parts import LOCK_DRAFT, Draft, access_draft, load_draft
 from services.orders.orders.payment_copies import apply_payments, store_payments
 from services.orders.pricing import quotes
 from services.orders.pricing.quotes import Basket, Quote, Row
-from services.orders.reads import placed_order_json
+from services.orders.reads import ORDER_ANSWER, placed_order_json
 from services.orders.settings import orders_settings
 from services.orders.totals import Totals
 
 log = structlog.get_logger()
 
-PROVIDER = "system"
+SYSTEM_PROVIDER = "system"
 
 ADD_ORDER = """
 insert into orders (
@@ -52,13 +53,13 @@ from draft_orders d join carts c on c.id = d.cart_id where d.id = $1
 returning display_id
 """
 # $1 cart, $2 order
-MOVE = """
+MOVE_TO_ORDER = """
 with lines as (update line_items set order_id = $2, updated_at = now() where cart_id = $1),
     methods as (update shipping_methods set order_id = $2 where cart_id = $1)
 insert into order_discounts (order_id, discount_id)
 select $2, discount_id from cart_discounts where cart_id = $1 order by position
 """
-CLOSE = """
+COMPLETE_DRAFT = """
 with cart as (
     update carts set completed_at = now(), payment_authorized_at = now(), payment_id = $4, updated_at = now()
     where id = $2
@@ -71,7 +72,7 @@ insert into payment_sessions (
 )
 values ($1, $2, $3, $4, 'authorized', $5::text::jsonb, true, true, now())
 """
-QUIET = "select no_notification from orders where id = $1"
+NO_NOTIFICATION = "select no_notification from orders where id = $1"
 
 
 # Before the saga: what it is about
@@ -114,18 +115,18 @@ async def price(app: web.Application, saga: Saga) -> Row:
 
 
 def quote_of(saga: Saga) -> Quote:
-    """What the first step found out."""
-    found = saga.results["price"]["quote"]
-    return Quote(**found | {"totals": Totals(**found["totals"])})
+    """What the first step was quoted."""
+    quote = saga.results["price"]["quote"]
+    return Quote(**quote | {"totals": Totals(**quote["totals"])})
 
 
 def discount_ids(saga: Saga) -> list[str]:
-    """Sorted, so that asking again is the same command."""
+    """The discounts to use, sorted, so that asking again is the same command."""
     return sorted(discount["id"] for discount in quote_of(saga).discounts)
 
 
 async def use_discounts(app: web.Application, saga: Saga) -> Row:
-    """One use of each discount, as far as their limits go."""
+    """Use each discount once, as far as their limits go."""
     ids = discount_ids(saga)
     if ids:
         await remote.use_discounts(app, saga.key("discounts"), saga.state["order_id"], ids)
@@ -150,17 +151,17 @@ def managed_items(saga: Saga) -> list[Row]:
 
 
 async def reserve(app: web.Application, saga: Saga) -> Row:
-    """Stock for the lines that have any, all or nothing. Not in an installation that reserves by hand."""
+    """Reserve stock for the lines that have any, all or nothing; none in an installation that reserves by hand."""
     items = managed_items(saga)
     if not items:
         return {"line_item_ids": []}
-    wanted = {
+    reservations = {
         "order_id": saga.state["order_id"],
         "sales_channel_id": saga.state["sales_channel_id"],
         "created_by": saga.state["user_id"],
         "items": items,
     }
-    await remote.reserve(app, saga.key("reserve"), wanted)
+    await remote.reserve(app, saga.key("reserve"), reservations)
     return {"line_item_ids": [item["line_item_id"] for item in items]}
 
 
@@ -169,7 +170,7 @@ async def release(app: web.Application, saga: Saga) -> None:
 
 
 async def authorize(app: web.Application, saga: Saga) -> Row:
-    """A payment of the whole amount; none when there is nothing to pay."""
+    """Authorize a payment of the whole amount; none when there is nothing to pay."""
     quote, state = quote_of(saga), saga.state
     if quote.totals.total == 0:
         return {"payment": None}
@@ -180,7 +181,7 @@ async def authorize(app: web.Application, saga: Saga) -> Row:
         "swap_id": None,
         "amount": quote.totals.total,
         "currency_code": quote.currency_code,
-        "provider_id": PROVIDER,
+        "provider_id": SYSTEM_PROVIDER,
         "data": {},
     }
     reply = await remote.authorize(app, saga.key("authorize"), payment)
@@ -194,22 +195,22 @@ async def void(app: web.Application, saga: Saga) -> None:
 
 
 async def place_order(db: Db, saga: Saga) -> Row:
-    """The order's rows, and the intention to capture its payment."""
+    """Write the order's rows, and the intention to capture its payment."""
     state, quote, payment = saga.state, quote_of(saga), saga.results["authorize"]["payment"]
     draft_id, cart_id, order_id = state["draft_id"], state["cart_id"], state["order_id"]
-    await db.execute(LOCK, draft_id)  # its rows in the order in which a change locks them
+    await db.execute(LOCK_DRAFT, draft_id)  # its rows in the order in which a change locks them
     await quotes.store_quote(db, cart_id, quote, frozen=True)
     # What costs nothing is paid for.
     payment_status = "awaiting" if payment else "captured"
     paid = payment["amount"] if payment else 0
     display_id = await db.fetchval(ADD_ORDER, draft_id, order_id, payment_status, paid)
-    await db.execute(MOVE, cart_id, order_id)
-    await db.execute(CLOSE, draft_id, cart_id, order_id, payment["id"] if payment else None)
+    await db.execute(MOVE_TO_ORDER, cart_id, order_id)
+    await db.execute(COMPLETE_DRAFT, draft_id, cart_id, order_id, payment["id"] if payment else None)
     result: Row = {"order_id": order_id, "capture": None}
     if payment:
         await store_payments(db, [payment])
         session, data = new_id("ps"), json_text(payment["data"] or {})
-        await db.execute(ADD_SESSION, session, cart_id, PROVIDER, payment["amount"], data)
+        await db.execute(ADD_SESSION, session, cart_id, SYSTEM_PROVIDER, payment["amount"], data)
         capture = await begin(db, "capture_placed", order_id, {"order_id": order_id, "payment_ids": [payment["id"]]})
         if saga.attempts:
             await let_go(db, capture)  # the resumer has taken the placement, and takes the capture, too
@@ -223,7 +224,7 @@ async def place_order(db: Db, saga: Saga) -> Row:
     return result
 
 
-FACTS = """
+PLACED_FACTS = """
 select o.email, o.customer_id, o.currency_code, o.region_id, o.sales_channel_id, o.no_notification, o.total,
     o.draft_order_id, (c.body ->> 'gift_cards_taxable')::boolean as gift_cards_taxable,
     (c.body ->> 'tax_rate')::double precision as region_tax_rate
@@ -233,11 +234,11 @@ where o.id = $1
 
 
 async def placed_data(db: Db, order_id: str, display_id: int, quote: Quote) -> Row:
-    """What order.placed tells: which discounts were used, and enough to make the gift cards that were sold."""
+    """What order.placed says: which discounts were used, and enough to make the gift cards that were sold."""
     return {
         "id": order_id,
         "display_id": display_id,
-        **dict(await db.fetchrow(FACTS, order_id)),
+        **dict(await db.fetchrow(PLACED_FACTS, order_id)),
         "discount_ids": [discount["id"] for discount in quote.discounts],
         "items": [
             {
@@ -263,12 +264,12 @@ PLACE_ORDER = (
 
 
 async def hold(app: web.Application, saga: Saga) -> Row:
-    """Nothing; but from here on there is no turning back, the order is there."""
+    """Do nothing; but from here on there is no turning back, the order is there."""
     return {}
 
 
 async def capture(app: web.Application, saga: Saga) -> Row:
-    """The payment, captured; or why payments will not."""
+    """Capture the payment, or keep why the payments service will not."""
     try:
         reply = await remote.capture(app, saga.key("capture"), saga.state["payment_ids"][0])
     except ApiError as refusal:
@@ -279,11 +280,11 @@ async def capture(app: web.Application, saga: Saga) -> Row:
 
 
 async def record_capture(db: Db, saga: Saga) -> Row:
-    """The money is here, or the order goes on waiting for it."""
+    """Write that the money is here, or emit that the order goes on waiting for it."""
     order_id, outcome = saga.state["order_id"], saga.results["capture"]
     if outcome["payment"] is None:
-        quiet = await db.fetchval(QUIET, order_id)
-        data = {"id": order_id, "reason": outcome["refusal"], "no_notification": quiet}
+        no_notification = await db.fetchval(NO_NOTIFICATION, order_id)
+        data = {"id": order_id, "reason": outcome["refusal"], "no_notification": no_notification}
         await emit(db, "order.payment_capture_failed", order_id, data)
         return {"captured": False}
     await apply_payments(db, order_id, [outcome["payment"]])
@@ -300,8 +301,8 @@ CAPTURE_PLACED = (
 # Handler
 
 
-async def post_pay(request: web.Request) -> web.Response:
-    draft_id, app = request.match_info["id"], request.app
+async def post_pay(request: web.Request, draft_id: str) -> web.Response:
+    app = request.app
     async with intention(request) as (db, saga):
         if saga is None:
             await access_draft(db, draft_id, "pay_draft")
@@ -322,5 +323,17 @@ async def post_pay(request: web.Request) -> web.Response:
         return json_bytes(request, await placed_order_json(db, placed["order_id"]))
 
 
-OPERATIONS: list[Any] = [web.post("/admin/draft-orders/{id}/pay", post_pay)]
+OPERATIONS = [
+    post(
+        "/admin/draft-orders/{id}/pay",
+        post_pay,
+        "Pay a draft order",
+        description="Makes the order, with a payment of the whole amount by the provider `system`, which is captured. "
+        "Prices are the draft's, taxes those of the moment. Refused with 400 without lines, and where stock is "
+        "reserved by itself and there is not enough; with 422 when the draft was paid already.",
+        answer=ORDER_ANSWER,
+        errors=(NotFound, InvalidData, NotAllowed, Conflict, Duplicate, Unavailable),
+        asks_others=True,
+    )
+]
 SAGAS = {"place_order": PLACE_ORDER, "capture_placed": CAPTURE_PLACED}

@@ -13,7 +13,7 @@ STATUS = PLAIN_EDIT.columns["status"].format(t="e")
 ACTIVE = ("created", "requested")
 
 ORDER_OF = "select order_id from order_edits where id = $1"
-FIND = f"select e.*, {STATUS} as status from order_edits e where e.id = $1"  # noqa: S608 - the text is ours
+FIND_EDIT = f"select e.*, {STATUS} as status from order_edits e where e.id = $1"  # noqa: S608 - the text is ours
 
 
 async def access_edit(
@@ -28,7 +28,7 @@ async def access_edit(
         raise NotFound(f"There is no order edit {edit_id}.")
     order = await access_order(db, order_id, operation, saga_id)
     # A statement of its own after the lock: one that had to wait for the lock would still see what was before.
-    edit = await db.fetchrow(FIND, edit_id)
+    edit = await db.fetchrow(FIND_EDIT, edit_id)
     if edit is None:
         raise NotFound(f"There is no order edit {edit_id}.")
     return edit, order

@@ -6,8 +6,8 @@ begun in that transaction and tried until it is done: it moves to the lines that
 it, and the rest is released. Until then nothing else is done to the order (concurrency.py). An installation that
 reserves by hand only releases it, and nobody waits for that.
 
-Counters, fulfillments, returns and claims follow the lines, so that each parcel is of a line that the order has. Money
-and statuses stay as they are (docs/behaviour/after-sales.md, "Order edits").
+Counters, fulfillments, returns and claims follow the lines, so that each fulfillment is of lines that the order has.
+Money and statuses stay as they are (docs/behaviour/after-sales.md, "Order edits").
 """
 
 from collections.abc import Mapping
@@ -17,14 +17,15 @@ import structlog
 from aiohttp import web
 
 from services.chassis.db import Db, transaction
-from services.chassis.errors import Unavailable
+from services.chassis.errors import Conflict, NotAllowed, NotFound, Unavailable
 from services.chassis.http import actor, json_bytes
+from services.chassis.operations import post
 from services.chassis.outbox import emit
 from services.chassis.saga_rows import let_go
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote
 from services.orders.edits.access import access_edit, check_active
-from services.orders.edits.reads import edit_json
+from services.orders.edits.reads import EDIT_ANSWER, edit_json
 from services.orders.edits.rules import Counters, Successor, check_replaceable, moves, needed
 from services.orders.orders.orders import check_free
 from services.orders.pricing.amounts import recompute_order
@@ -32,17 +33,17 @@ from services.orders.settings import orders_settings
 
 log = structlog.get_logger()
 
-LINES = """
+LINES_OF_ORDER = """
 select id, variant_id, quantity, coalesce(fulfilled_quantity, 0) as fulfilled,
     coalesce(greatest(fulfilled_quantity, shipped_quantity, returned_quantity), 0) as kept
 from line_items where order_id = $1 order by created_at, position
 """
-SUCCESSORS = """
+LINES_OF_EDIT = """
 select id, variant_id, quantity, original_item_id as original
 from line_items where order_edit_id = $1 order by created_at, position
 """
 # $1 order, $2 edit
-REPLACE = """
+REPLACE_LINES = """
 with successors as (
     select n.id, o.id as original, o.fulfilled_quantity, o.shipped_quantity, o.returned_quantity
     from line_items n left join line_items o on o.id = n.original_item_id where n.order_edit_id = $2
@@ -52,14 +53,14 @@ with successors as (
     update line_items l set order_id = $1, fulfilled_quantity = s.fulfilled_quantity,
         shipped_quantity = s.shipped_quantity, returned_quantity = s.returned_quantity, updated_at = now()
     from successors s where l.id = s.id
-), packed as (
+), fulfilled as (
     update fulfillment_items i set item_id = s.id from successors s where i.item_id = s.original
 ), returned as (
     update return_items i set item_id = s.id from successors s where i.item_id = s.original
 )
 update claim_items i set item_id = s.id from successors s where i.item_id = s.original
 """
-CONFIRM = "update order_edits set confirmed_at = now(), confirmed_by = $2, updated_at = now() where id = $1"
+CONFIRM_ROW = "update order_edits set confirmed_at = now(), confirmed_by = $2, updated_at = now() where id = $1"
 
 
 async def access_confirmable(db: Db, edit_id: str, saga_id: str = "") -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -75,8 +76,8 @@ async def access_confirmable(db: Db, edit_id: str, saga_id: str = "") -> tuple[M
 
 async def read_lines(db: Db, order_id: str, edit_id: str) -> tuple[list[Counters], list[Successor]]:
     """The order's lines, and those that take their place. Raises NotAllowed when they cannot."""
-    lines = [Counters(**row) for row in await db.fetch(LINES, order_id)]
-    successors = [Successor(**row) for row in await db.fetch(SUCCESSORS, edit_id)]
+    lines = [Counters(**row) for row in await db.fetch(LINES_OF_ORDER, order_id)]
+    successors = [Successor(**row) for row in await db.fetch(LINES_OF_EDIT, edit_id)]
     check_replaceable(lines, successors)
     return lines, successors
 
@@ -101,16 +102,16 @@ async def plan_confirm(db: Db, edit_id: str, user_id: str, *, reserve: bool) -> 
 
 
 async def reserve(app: web.Application, saga: Saga) -> dict[str, Any]:
-    """Stock for what is more. The inventory knows which variants are counted."""
+    """Reserve stock for what is more. The inventory knows which variants are counted."""
     state = saga.state
     if state["reserve"]:
-        wanted = {
+        reservations = {
             "order_id": state["order_id"],
             "sales_channel_id": state["sales_channel_id"],
             "created_by": state["user_id"],
             "items": state["reserve"],
         }
-        await remote.reserve(app, saga.key("reserve"), wanted)
+        await remote.reserve(app, saga.key("reserve"), reservations)
     return {}
 
 
@@ -119,14 +120,14 @@ async def release(app: web.Application, saga: Saga) -> None:
 
 
 async def commit_confirm(db: Db, saga: Saga) -> dict[str, Any]:
-    """Check again, for the order may have been canceled or packed meanwhile, and replace its lines."""
+    """Check again, for the order may have been canceled or fulfilled meanwhile, and replace its lines."""
     state, result = saga.state, dict[str, Any](stock=None)
     order_id, edit_id = state["order_id"], state["edit_id"]
     await access_confirmable(db, edit_id, saga.id)
     lines, successors = await read_lines(db, order_id, edit_id)
-    await db.execute(REPLACE, order_id, edit_id)
+    await db.execute(REPLACE_LINES, order_id, edit_id)
     await recompute_order(db, order_id)
-    await db.execute(CONFIRM, edit_id, state["user_id"])
+    await db.execute(CONFIRM_ROW, edit_id, state["user_id"])
     follow = moves(lines, successors, keep=state["keep"])
     if follow:
         kind = "settle_edit" if state["keep"] else "clear_edit"
@@ -146,7 +147,7 @@ CONFIRM_EDIT = (Step("reserve", do=reserve, compensate=release), Step("rows", co
 
 
 async def hold(app: web.Application, saga: Saga) -> dict[str, Any]:
-    """Nothing; but from here on there is no turning back, the lines are there."""
+    """Do nothing; but from here on there is no turning back, the lines are there."""
     return {}
 
 
@@ -156,7 +157,7 @@ async def move_reservations(app: web.Application, saga: Saga) -> dict[str, Any]:
 
 
 async def commit_stock(db: Db, saga: Saga) -> dict[str, Any]:
-    """The stock is where the lines are; nothing here says where that is."""
+    """Do nothing: the stock is where the lines are, and nothing here says where that is."""
     return {}
 
 
@@ -171,8 +172,8 @@ SAGAS = {"confirm_edit": CONFIRM_EDIT, "settle_edit": SETTLE_EDIT, "clear_edit":
 # Handler
 
 
-async def post_confirm(request: web.Request) -> web.Response:
-    edit_id, app = request.match_info["id"], request.app
+async def post_confirm(request: web.Request, edit_id: str) -> web.Response:
+    app = request.app
     async with intention(request) as (db, saga):
         if saga is None:
             on_placement = orders_settings(app).reserve_stock == "on_placement"
@@ -190,4 +191,16 @@ async def post_confirm(request: web.Request) -> web.Response:
         return json_bytes(request, await edit_json(db, edit_id))
 
 
-OPERATIONS = [web.post("/admin/order-edits/{id}/confirm", post_confirm)]
+OPERATIONS = [
+    post(
+        "/admin/order-edits/{id}/confirm",
+        post_confirm,
+        "Confirm an order edit",
+        description="Its lines take the place of the order's, and totals and reserved stock follow; payments and "
+        "statuses do not, and nothing is refunded. Needs no request and no payment. Refused with 400 where stock is "
+        "reserved by itself and there is not enough of it, and with 409 while something else is at work on the order.",
+        answer=EDIT_ANSWER,
+        errors=(NotFound, NotAllowed, Conflict, Unavailable),
+        asks_others=True,
+    )
+]

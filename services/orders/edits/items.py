@@ -10,28 +10,33 @@ from aiohttp import web
 from pydantic import Field
 
 from services.chassis.db import Db
-from services.chassis.errors import InvalidData, NotAllowed, NotFound
-from services.chassis.http import Body, parse
+from services.chassis.errors import Conflict, InvalidData, NotAllowed, NotFound, Unavailable
+from services.chassis.http import Body
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_text
+from services.chassis.operations import delete, post
 from services.chassis.outbox import emit_all
+from services.chassis.schemas import deleted
 from services.orders.edits.access import check_active
 from services.orders.edits.quotes import Edit, Plan, check_unchanged, load_edit, price, store_plan
-from services.orders.edits.reads import edit_json
+from services.orders.edits.reads import EDIT_ANSWER, edit_json
 from services.orders.pricing.quotes import Row
 from services.orders.pricing.rounds import change_priced
+from services.orders.totals import MAX_QUANTITY
 
-Quantity = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Quantity = Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
 
 
 class NewItem(Body):
     variant_id: Annotated[str, Field(min_length=1)]
+    """Of a product that the order's region can buy; the line costs what the customer would pay now."""
     quantity: Quantity
     metadata: dict[str, Any] | None = None
 
 
-class ItemUpdate(Body):
+class EditItemUpdate(Body):
     quantity: Quantity
+    """No less than what of the line was fulfilled, shipped or returned."""
 
 
 # Plans: what the edit becomes
@@ -40,13 +45,13 @@ KNOWN_LINE = "select true from line_items where id = $1"
 KNOWN_CHANGE = "select true from order_item_changes where id = $1"
 
 
-def change(type_: str, line_id: str | None, original_id: str | None) -> Row:
+def new_change(type_: str, line_id: str | None, original_id: str | None) -> Row:
     """A change to come."""
     return {"id": new_id("oic"), "type": type_, "line_item_id": line_id, "original_line_item_id": original_id}
 
 
 def with_item(edit: Edit, body: NewItem) -> Plan:
-    """A line of its own, also where the edit has one of that variant."""
+    """The edit with a line of its own for the item, also where it has one of that variant."""
     line: Row = {
         "id": new_id("item"),
         "variant_id": body.variant_id,
@@ -59,41 +64,41 @@ def with_item(edit: Edit, body: NewItem) -> Plan:
         "discounts": [],
         "metadata": body.metadata or {},
     }
-    return Plan([*edit.lines, line], add=[change("item_add", line["id"], None)])
+    return Plan([*edit.lines, line], add=[new_change("item_add", line["id"], None)])
 
 
 def with_quantity(edit: Edit, line_id: str, quantity: int) -> Plan:
-    """The line with another quantity. Raises NotAllowed for less than what has left or come back of it."""
+    """The edit with another quantity of the line. Raises NotAllowed for less than what has left or come back of it."""
     lines = [line | {"quantity": quantity} if line["id"] == line_id else line for line in edit.lines]
     line = next(line for line in edit.lines if line["id"] == line_id)
     if quantity < line["kept"]:
         raise NotAllowed(f"{line['kept']} of line {line_id} were fulfilled or returned; it cannot be less than that.")
     if edit.change_of(line_id) is not None:
         return Plan(lines)
-    return Plan(lines, add=[change("item_update", line_id, line["original_item_id"])])
+    return Plan(lines, add=[new_change("item_update", line_id, line["original_item_id"])])
 
 
 def without_item(edit: Edit, line_id: str) -> Plan:
-    """The line taken out, whatever its quantity was changed to. Raises InvalidData for one that was added, NotAllowed
-    for one of which something was fulfilled."""
+    """The edit without the line, whatever its quantity was changed to. Raises InvalidData for one that was added,
+    NotAllowed for one of which something was fulfilled."""
     line = next(line for line in edit.lines if line["id"] == line_id)
     if line["original_item_id"] is None:
         raise InvalidData(f"Line {line_id} was added by this edit; delete that change instead.")
     if line["kept"]:
         raise NotAllowed(f"{line['kept']} of line {line_id} were fulfilled or returned; it cannot be taken out.")
     updated = edit.change_of(line_id)
-    removed = change("item_remove", None, line["original_item_id"])
+    removed = new_change("item_remove", None, line["original_item_id"])
     lines = [other for other in edit.lines if other["id"] != line_id]
     return Plan(lines, add=[removed], drop=[updated["id"]] if updated else [])
 
 
-def without_change(edit: Edit, made: Row) -> Plan:
-    """As if the change had never been made: an added line goes, one that was taken out comes back, a quantity is again
-    the order's."""
-    line_id, original, drop = made["line_item_id"], made["original"], [made["id"]]
-    if made["type"] == "item_add":
+def without_change(edit: Edit, change: Row) -> Plan:
+    """The edit as if the change had never been made: an added line goes, one that was taken out comes back, a quantity
+    is again the order's."""
+    line_id, original, drop = change["line_item_id"], change["original"], [change["id"]]
+    if change["type"] == "item_add":
         return Plan([line for line in edit.lines if line["id"] != line_id], drop=drop)
-    if made["type"] == "item_update":
+    if change["type"] == "item_update":
         quantity = original["quantity"]
         lines = [line | {"quantity": quantity} if line["id"] == line_id else line for line in edit.lines]
         return Plan(lines, drop=drop)
@@ -114,15 +119,17 @@ async def check_foreign(db: Db, edit: Edit, line_id: str) -> bool:
 
 
 async def change_edit(
-    request: web.Request, plan: Callable[[Db, Edit], Awaitable[Plan | None]], answer: Callable[[Db], Awaitable[str]]
+    request: web.Request,
+    edit_id: str,
+    plan: Callable[[Db, Edit], Awaitable[Plan | None]],
+    answer: Callable[[Db, str], Awaitable[str]] = edit_json,
 ) -> web.Response:
     """Price what `plan` makes of the edit, and store it. Without a plan nothing changes."""
-    edit_id = request.match_info["id"]
 
     async def planned(db: Db) -> tuple[Edit, Plan] | str:
         edit = await load_edit(db, edit_id)
-        found = await plan(db, edit)
-        return (edit, found) if found is not None else await answer(db)
+        changed = await plan(db, edit)
+        return (edit, changed) if changed is not None else await answer(db, edit_id)
 
     async def quoted(planned: tuple[Edit, Plan]) -> Row | None:
         return await price(request.app, *planned)
@@ -131,80 +138,110 @@ async def change_edit(
         edit, plan = planned
         await check_unchanged(db, edit)
         await store_plan(db, edit, plan, reply)
-        await tell_of(db, edit, plan)
-        return await answer(db)
+        await emit_changes(db, edit, plan)
+        return await answer(db, edit_id)
 
     busy = "This order edit is being changed by others all the time; try again later."
     return await change_priced(request, plan=planned, quote=quoted, store=store, busy=busy)
 
 
-async def tell_of(db: Db, edit: Edit, plan: Plan) -> None:
-    """Say which changes came and went; the names are those that users of Medusa know."""
+async def emit_changes(db: Db, edit: Edit, plan: Plan) -> None:
+    """Emit which changes came and went; the names are those that users of Medusa know."""
     of = {"order_edit_id": edit.id, "order_id": edit.order_id}
     await emit_all(db, "order-edit-item-change.DELETED", {id_: {"ids": [id_]} | of for id_ in plan.drop})
     came = {change["id"]: {"id": change["id"], "type": change["type"]} | of for change in plan.add}
     await emit_all(db, "order-edit-item-change.CREATED", came)
 
 
-def whole(request: web.Request) -> Callable[[Db], Awaitable[str]]:
-    """The edit as the answer."""
-    return lambda db: edit_json(db, request.match_info["id"])
-
-
-async def post_items(request: web.Request) -> web.Response:
-    body = await parse(request, NewItem)
-
+async def post_items(request: web.Request, edit_id: str, body: NewItem) -> web.Response:
     async def plan(db: Db, edit: Edit) -> Plan:
         check_active(edit.status, edit.order_status, "changed")
         return with_item(edit, body)
 
-    return await change_edit(request, plan, whole(request))
+    return await change_edit(request, edit_id, plan)
 
 
-async def post_item(request: web.Request) -> web.Response:
-    body, line_id = await parse(request, ItemUpdate), request.match_info["item_id"]
-
+async def post_item(request: web.Request, edit_id: str, line_id: str, body: EditItemUpdate) -> web.Response:
     async def plan(db: Db, edit: Edit) -> Plan:
         check_active(edit.status, edit.order_status, "changed")
         if not await check_foreign(db, edit, line_id):
             raise NotFound(f"There is no line {line_id}.")
         return with_quantity(edit, line_id, body.quantity)
 
-    return await change_edit(request, plan, whole(request))
+    return await change_edit(request, edit_id, plan)
 
 
-async def delete_item(request: web.Request) -> web.Response:
+async def delete_item(request: web.Request, edit_id: str, line_id: str) -> web.Response:
     """A line that is not there, or no longer, is taken out already."""
-    line_id = request.match_info["item_id"]
 
     async def plan(db: Db, edit: Edit) -> Plan | None:
         check_active(edit.status, edit.order_status, "changed")
         return without_item(edit, line_id) if await check_foreign(db, edit, line_id) else None
 
-    return await change_edit(request, plan, whole(request))
+    return await change_edit(request, edit_id, plan)
 
 
-async def delete_change(request: web.Request) -> web.Response:
-    change_id = request.match_info["change_id"]
-
+async def delete_change(request: web.Request, edit_id: str, change_id: str) -> web.Response:
     async def plan(db: Db, edit: Edit) -> Plan:
-        made = next((change for change in edit.changes if change["id"] == change_id), None)
-        if made is None and await db.fetchval(KNOWN_CHANGE, change_id):
+        change = next((change for change in edit.changes if change["id"] == change_id), None)
+        if change is None and await db.fetchval(KNOWN_CHANGE, change_id):
             raise InvalidData(f"{change_id} is not a change of this order edit.")
-        if made is None:
+        if change is None:
             raise NotFound(f"There is no change {change_id}.")
         check_active(edit.status, edit.order_status, "changed")
-        return without_change(edit, made)
+        return without_change(edit, change)
 
-    async def answer(db: Db) -> str:
+    async def answer(db: Db, edit_id: str) -> str:
         return json_text({"id": change_id, "object": "item_change", "deleted": True})
 
-    return await change_edit(request, plan, answer)
+    return await change_edit(request, edit_id, plan, answer)
 
 
+ERRORS = (NotFound, NotAllowed, InvalidData, Conflict, Unavailable)
 OPERATIONS = [
-    web.post("/admin/order-edits/{id}/items", post_items),
-    web.post("/admin/order-edits/{id}/items/{item_id}", post_item),
-    web.delete("/admin/order-edits/{id}/items/{item_id}", delete_item),
-    web.delete("/admin/order-edits/{id}/changes/{change_id}", delete_change),
+    post(
+        "/admin/order-edits/{id}/items",
+        post_items,
+        "Add a line to an order edit",
+        description="A line of its own, also where the edit has one of that variant. Discounts are spread over all "
+        "lines anew. Refused with 400 once the edit has ended.",
+        body=NewItem,
+        example={"variant_id": "variant_01HBZ4R8V3A5", "quantity": 1},
+        answer=EDIT_ANSWER,
+        errors=ERRORS,
+        asks_others=True,
+    ),
+    post(
+        "/admin/order-edits/{id}/items/{item_id}",
+        post_item,
+        "Change the quantity of a line of an order edit",
+        description="The line is one of the edit's, not of the order's. Discounts are spread over all lines anew. "
+        "Refused with 400 for less than was fulfilled, shipped or returned, and once the edit has ended.",
+        body=EditItemUpdate,
+        example={"quantity": 3},
+        answer=EDIT_ANSWER,
+        errors=ERRORS,
+        asks_others=True,
+    ),
+    delete(
+        "/admin/order-edits/{id}/items/{item_id}",
+        delete_item,
+        "Take a line out of an order edit",
+        description="Refused with 400 for a line of which something was fulfilled, shipped or returned, for one that "
+        "the edit itself added, whose change is deleted instead, and once the edit has ended. One that is not there "
+        "is no error.",
+        answer=EDIT_ANSWER,
+        errors=ERRORS,
+        asks_others=True,
+    ),
+    delete(
+        "/admin/order-edits/{id}/changes/{change_id}",
+        delete_change,
+        "Delete a change of an order edit",
+        description="As if it had never been made: a line that was added goes, one that was taken out comes back, a "
+        "quantity is the order's again. Refused with 400 once the edit has ended.",
+        answer=deleted("item_change"),
+        errors=ERRORS,
+        asks_others=True,
+    ),
 ]

@@ -31,7 +31,7 @@ from services.orders.pricing.rounds import StaleError
 
 # A line {l} as it is planned with; {k} is the id of the order's line whose counters hold for it. `kept` of it cannot be
 # taken away any more: it was fulfilled, shipped or returned. `discounts` are those of one unit.
-FACTS = """json_build_object(
+LINE_FACTS = """json_build_object(
     'id', {l}.id, 'original_item_id', {l}.original_item_id, 'variant_id', {l}.variant_id,
     'unit_price', {l}.unit_price, 'quantity', {l}.quantity, 'includes_tax', {l}.includes_tax,
     'returned', (select coalesce(k.returned_quantity, 0) from line_items k where k.id = {k}),
@@ -50,8 +50,9 @@ FACTS = """json_build_object(
         from line_item_adjustments x where x.item_id = {l}.id
     )
 )"""
-OWN, ORIGINAL = FACTS.format(l="l", k="coalesce(l.original_item_id, l.id)"), FACTS.format(l="f", k="f.id")
-LOAD = f"""
+OWN_LINE = LINE_FACTS.format(l="l", k="coalesce(l.original_item_id, l.id)")
+ORIGINAL_LINE = LINE_FACTS.format(l="f", k="f.id")
+LOAD_EDIT = f"""
 select json_build_object(
     'id', e.id, 'order_id', e.order_id, 'status', {STATUS}, 'version', e.version, 'order_status', o.status,
     'region_id', o.region_id, 'customer_id', o.customer_id,
@@ -60,13 +61,13 @@ select json_build_object(
     ),
     'discount_ids', array(select discount_id from order_discounts where order_id = o.id order by position),
     'lines', (
-        select coalesce(json_agg({OWN} order by l.created_at, l.position), '[]')
+        select coalesce(json_agg({OWN_LINE} order by l.created_at, l.position), '[]')
         from line_items l where l.order_edit_id = e.id
     ),
     'changes', (
         select coalesce(json_agg(json_build_object(
             'id', h.id, 'type', h.type, 'line_item_id', h.line_item_id, 'original', (
-                select {ORIGINAL} from line_items f where f.id = h.original_line_item_id
+                select {ORIGINAL_LINE} from line_items f where f.id = h.original_line_item_id
             )
         ) order by h.position), '[]') from order_item_changes h where h.order_edit_id = e.id
     )
@@ -111,8 +112,8 @@ class Plan:
 
 
 async def load_edit(db: Db, edit_id: str) -> Edit:
-    """Raises NotFound."""
-    text = await db.fetchval(LOAD, edit_id)
+    """The edit as it stands. Raises NotFound."""
+    text = await db.fetchval(LOAD_EDIT, edit_id)
     if text is None:
         raise NotFound(f"There is no order edit {edit_id}.")
     return Edit(**orjson.loads(text))
@@ -153,21 +154,21 @@ async def price(app: web.Application, edit: Edit, plan: Plan) -> Row | None:
 
 def priced(lines: Sequence[Row], reply: Row | None) -> list[Row]:
     """The lines with the reply worked in: `discounts` where the catalog has spread them, and all totals."""
-    found = {} if reply is None else {item["id"]: item for item in reply["items"]}
-    rows = [quoted(line, found.get(line["id"])) for line in lines]
+    items = {} if reply is None else {item["id"]: item for item in reply["items"]}
+    rows = [quoted(line, items.get(line["id"])) for line in lines]
     by_line, _, _ = added_up(rows, [])
     return [row | asdict(by_line[row["id"]]) for row in rows]
 
 
 def quoted(line: Row, item: Row | None) -> Row:
-    """One line. What is new is called, priced and taxed as the catalog says. What the catalog has no more keeps the
-    discount that it was sold with."""
+    """The line with its discounts, called, priced and taxed as the catalog says where it is new. What the catalog has
+    no more keeps the discount that it was sold with."""
     row = line
     if item is not None:
-        found = item["adjustments"]
+        discounts = item["adjustments"]
         if item["product_id"] is None:
-            found = [unit | {"amount": unit["amount"] * line["quantity"]} for unit in line["discounts"]]
-        row = line | {"discounts": found, "adjustments": [adjustment["amount"] for adjustment in found]}
+            discounts = [unit | {"amount": unit["amount"] * line["quantity"]} for unit in line["discounts"]]
+        row = line | {"discounts": discounts, "adjustments": [discount["amount"] for discount in discounts]}
         if line["unit_price"] is None:
             names = ("title", "description", "thumbnail", "product_id", "unit_price", "includes_tax", "is_giftcard")
             row |= {name: item[name] for name in (*names, "allow_discounts")} | {"tax_lines": item["tax_rates"]}

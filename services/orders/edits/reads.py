@@ -14,13 +14,12 @@ from services.chassis.embed import (
     Selection,
     cols,
     one_json,
-    one_query,
-    page_query,
     tree,
     without,
 )
 from services.chassis.errors import NotFound
-from services.chassis.params import Filter, Query
+from services.chassis.params import Filter, Query, described, search, text
+from services.chassis.queries import one, page
 from services.orders.reads import FULL
 from services.orders.resources import ORDER_EDIT, PLAIN_EDIT, line
 
@@ -69,23 +68,36 @@ def with_totals(chosen: Selection) -> Selection:
     return replace(chosen, fields=fields, tree=without(chosen.tree, "items"))
 
 
+FILTERS: dict[str, Filter] = {
+    "q": described(search("lower({t}.internal_note) like {q}"), "A part of the internal note."),
+    "order_id": text("{t}.order_id"),
+}
 WHOLE = with_totals(Selection(DEFAULT_FIELDS, DEFAULT_EXPAND))
 
 
-def chosen_of(query: Query) -> Selection:
+LISTED = page(EDIT, FILTERS, limit=20, fields=DEFAULT_FIELDS, expand=DEFAULT_EXPAND)
+CHOSEN = one(EDIT, fields=DEFAULT_FIELDS, expand=DEFAULT_EXPAND)
+
+
+def edits_page(query: Query, *_path: str) -> Page:
+    """A checked list request. Raises InvalidData."""
+    listed = LISTED.read(query)
+    return replace(listed, chosen=with_totals(listed.chosen))
+
+
+def shown_edit(query: Query, *_path: str) -> Selection:
     """What GET one shows. Raises InvalidData."""
-    return with_totals(one_query(EDIT, query, fields=DEFAULT_FIELDS, expand=DEFAULT_EXPAND))
+    return with_totals(CHOSEN.read(query))
 
 
-def edits_page(query: Query, filters: dict[str, Filter]) -> Page:
-    """A checked list request; give it to `embed.page_json(db, "order_edits", page)`. Raises InvalidData."""
-    page = page_query(EDIT, query, filters, limit=20, fields=DEFAULT_FIELDS, expand=DEFAULT_EXPAND)
-    return replace(page, chosen=with_totals(page.chosen))
+EDITS_LISTED = replace(LISTED, read=edits_page)
+EDIT_SHOWN = replace(CHOSEN, read=shown_edit)
+EDIT_ANSWER = {"order_edit": CHOSEN.rows}
 
 
 async def edit_json(db: Db, edit_id: str, chosen: Selection = WHOLE) -> str:
     """`{"order_edit": ...}`. Raises NotFound."""
-    text = await one_json(db, EDIT, chosen, "{t}.id = $1", edit_id)
-    if text is None:
+    row = await one_json(db, EDIT, chosen, "{t}.id = $1", edit_id)
+    if row is None:
         raise NotFound(f"There is no order edit {edit_id}.")
-    return f'{{"order_edit":{text}}}'
+    return f'{{"order_edit":{row}}}'

@@ -11,18 +11,20 @@ from aiohttp import web
 
 from services.chassis import copies
 from services.chassis.db import Db, transaction
-from services.chassis.errors import Conflict, InvalidData
-from services.chassis.http import Body, actor, json_bytes, parse
+from services.chassis.errors import Conflict, InvalidData, NotAllowed, NotFound, Unavailable
+from services.chassis.http import Body, actor, json_bytes
 from services.chassis.ids import new_id
+from services.chassis.operations import post
 from services.chassis.outbox import emit
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote
 from services.orders.edits.access import access_edit, check_active
-from services.orders.edits.reads import edit_json
+from services.orders.edits.reads import EDIT_ANSWER, edit_json
 
 
 class RequestBody(Body):
     payment_collection_description: str | None = None
+    """Shown with the payment collection, where one is made."""
 
 
 # Only the lines differ: what ships them is the order's own.
@@ -31,7 +33,7 @@ select e.subtotal - e.discount_total + e.item_tax_total - (o.subtotal - o.discou
     exists (select from order_item_changes where order_edit_id = e.id) as changed
 from order_edits e join orders o on o.id = e.order_id where e.id = $1
 """
-REQUEST = """
+REQUEST_ROW = """
 update order_edits set requested_at = coalesce(requested_at, now()), requested_by = coalesce(requested_by, $2),
     payment_collection_id = coalesce($3, payment_collection_id), updated_at = now()
 where id = $1
@@ -49,10 +51,10 @@ async def access_requestable(db: Db, edit_id: str, saga_id: str = "") -> tuple[M
 
 async def difference(db: Db, edit_id: str) -> int:
     """What the edit, which is locked, costs more than the order. Raises InvalidData when it changes nothing."""
-    found = await db.fetchrow(DIFFERENCE, edit_id)
-    if not found["changed"]:
+    row = await db.fetchrow(DIFFERENCE, edit_id)
+    if not row["changed"]:
         raise InvalidData("This order edit changes nothing; change a line first.")
-    due: int = found["due"]
+    due: int = row["due"]
     return due
 
 
@@ -78,22 +80,22 @@ async def plan_request(db: Db, edit_id: str, description: str | None, user_id: s
     }
 
 
-async def mark_requested(db: Db, edit: Mapping[str, Any], user_id: str, collection_id: str | None) -> None:
-    """The edit, which is locked, was asked for; who asks again changes nothing but the collection."""
-    await db.execute(REQUEST, edit["id"], user_id, collection_id)
+async def write_request(db: Db, edit: Mapping[str, Any], user_id: str, collection_id: str | None) -> None:
+    """Write that the edit, which is locked, was requested; again, nothing changes but the collection."""
+    await db.execute(REQUEST_ROW, edit["id"], user_id, collection_id)
     if edit["requested_at"] is None:
         data = {"id": edit["id"], "order_id": edit["order_id"], "payment_collection_id": collection_id}
         await emit(db, "order-edit.requested", edit["id"], data)
 
 
 async def request_without_payment(db: Db, edit_id: str, user_id: str) -> None:
-    """Raises Conflict when the edit costs more by now."""
+    """Write that the edit was requested. Raises Conflict when it costs more by now."""
     edit, _ = await access_requestable(db, edit_id)
     if edit["status"] == "confirmed":
         return
     if await difference(db, edit_id) > 0:
         raise Conflict("This order edit was changed at this very moment; look at it, and try again.")
-    await mark_requested(db, edit, user_id, None)
+    await write_request(db, edit, user_id, None)
 
 
 # Steps
@@ -114,9 +116,9 @@ async def commit_request(db: Db, saga: Saga) -> dict[str, Any]:
     edit, _ = await access_requestable(db, state["edit_id"], saga.id)
     if edit["status"] == "confirmed" or await difference(db, state["edit_id"]) != state["collection"]["amount"]:
         raise Conflict("This order edit was changed at this very moment; look at it, and try again.")
-    found = saga.results["collection"]["copies"]
-    await copies.store(db, "payment_collection", found["payment_collection"])
-    await mark_requested(db, edit, state["user_id"], state["collection"]["payment_collection_id"])
+    documents = saga.results["collection"]["copies"]
+    await copies.store(db, "payment_collection", documents["payment_collection"])
+    await write_request(db, edit, state["user_id"], state["collection"]["payment_collection_id"])
     return {}
 
 
@@ -130,9 +132,8 @@ SAGAS = {"request_edit": REQUEST_EDIT}
 # Handler
 
 
-async def post_request(request: web.Request) -> web.Response:
-    edit_id, user_id = request.match_info["id"], actor(request)
-    body = await parse(request, RequestBody)
+async def post_request(request: web.Request, edit_id: str, body: RequestBody) -> web.Response:
+    user_id = actor(request)
     async with intention(request) as (db, saga):
         if saga is None:
             state = await plan_request(db, edit_id, body.payment_collection_description, user_id)
@@ -146,4 +147,18 @@ async def post_request(request: web.Request) -> web.Response:
         return json_bytes(request, await edit_json(db, edit_id))
 
 
-OPERATIONS = [web.post("/admin/order-edits/{id}/request", post_request)]
+OPERATIONS = [
+    post(
+        "/admin/order-edits/{id}/request",
+        post_request,
+        "Request a customer's confirmation of an order edit",
+        description="Where the edit costs more than the order, a payment collection of the difference is made; "
+        "requested again, another one. Refused with 400 when it changes nothing or has ended. A confirmed edit is "
+        "answered as it is.",
+        body=RequestBody,
+        example={"payment_collection_description": "The larger size"},
+        answer=EDIT_ANSWER,
+        errors=(NotFound, NotAllowed, InvalidData, Conflict, Unavailable),
+        asks_others=True,
+    )
+]

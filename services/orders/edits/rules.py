@@ -54,13 +54,13 @@ def moves(lines: Iterable[Counters], successors: Sequence[Successor], *, keep: b
     """Where the reservations of the order's lines go, and how much of them at most; the rest is released, as is all
     without `keep`."""
     by_original: Mapping[str | None, Successor] = {line.original: line for line in successors}
-    found = []
+    planned = []
     for line in lines:
         if line.variant_id is None:
             continue
         successor = by_original.get(line.id) if keep else None
-        most = 0 if successor is None else max(min(line.quantity, successor.quantity) - line.fulfilled, 0)
-        found.append(
-            {"from_line_item_id": line.id, "to_line_item_id": successor.id if successor else None, "quantity": most}
+        at_most = 0 if successor is None else max(min(line.quantity, successor.quantity) - line.fulfilled, 0)
+        planned.append(
+            {"from_line_item_id": line.id, "to_line_item_id": successor.id if successor else None, "quantity": at_most}
         )
-    return found
+    return planned

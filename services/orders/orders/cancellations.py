@@ -9,14 +9,15 @@ from typing import Any
 from aiohttp import web
 
 from services.chassis.db import Db, transaction
+from services.chassis.errors import Conflict, NotAllowed, NotFound, Unavailable
 from services.chassis.http import json_bytes
+from services.chassis.operations import post
 from services.chassis.outbox import emit
-from services.chassis.params import query_of
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote, status
 from services.orders.orders.orders import access_order
 from services.orders.orders.payment_copies import store_payments
-from services.orders.reads import check_order_query, written_order_json
+from services.orders.reads import ORDER_ANSWER, WRITTEN, OrderView, order_json
 
 ALIVE = """
 select
@@ -34,7 +35,7 @@ select
     ) as payment_ids,
     array(select id from line_items where order_id = $1 and variant_id is not null order by id) as line_item_ids
 """
-CANCEL = """
+CANCEL_ROW = """
 update orders set status = 'canceled', fulfillment_status = 'canceled', payment_status = 'canceled',
     canceled_at = now(), updated_at = now()
 where id = $1
@@ -52,7 +53,7 @@ async def plan_cancel(db: Db, order_id: str) -> dict[str, Any] | None:
 
 
 async def void_payments(app: web.Application, saga: Saga) -> dict[str, Any]:
-    """Also captured ones: the provider decides what that means."""
+    """Cancel the payments, also captured ones: the provider decides what that means."""
     voided = []
     for payment_id in saga.state["payment_ids"]:
         reply = await remote.cancel_payment(app, saga.key(payment_id), payment_id)
@@ -72,7 +73,7 @@ async def commit_cancel(db: Db, saga: Saga) -> dict[str, Any]:
     order_id = saga.state["order_id"]
     await access_order(db, order_id, "end_saga")
     await store_payments(db, saga.results["payments"]["payments"])
-    await db.execute(CANCEL, order_id)
+    await db.execute(CANCEL_ROW, order_id)
     data = {"id": order_id, "no_notification": saga.state["no_notification"]}
     await emit(db, "order.canceled", order_id, data)
     return {}
@@ -86,16 +87,27 @@ CANCEL_ORDER = (
 SAGAS = {"cancel_order": CANCEL_ORDER}
 
 
-async def post_cancel(request: web.Request) -> web.Response:
-    order_id, query = request.match_info["id"], query_of(request)
-    check_order_query(query)
+async def post_cancel(request: web.Request, order_id: str, view: OrderView) -> web.Response:
     async with intention(request) as (db, saga):
         if saga is None and (state := await plan_cancel(db, order_id)):
             saga = await begin(db, "cancel_order", order_id, state, request)
     if saga is not None:
         await run(request.app, CANCEL_ORDER, saga)
     async with transaction(request) as db:
-        return json_bytes(request, await written_order_json(db, order_id, query))
+        return json_bytes(request, await order_json(db, order_id, view))
 
 
-OPERATIONS = [web.post("/admin/orders/{id}/cancel", post_cancel)]
+OPERATIONS = [
+    post(
+        "/admin/orders/{id}/cancel",
+        post_cancel,
+        "Cancel an order",
+        description="Its payments are canceled and the stock that was reserved for it is free again. Refused with 400 "
+        "while the order has refunds, or fulfillments, returns, swaps or claims that are not canceled. A canceled "
+        "order is answered as it is.",
+        query=WRITTEN,
+        answer=ORDER_ANSWER,
+        errors=(NotFound, NotAllowed, Conflict, Unavailable),
+        asks_others=True,
+    )
+]

@@ -1,7 +1,7 @@
 """Capturing what an order was authorized for: the payments service does it, the order shows it.
 
 The reply is stored at once. Should it get lost, the saga asks again, and the event payment.payment_captured brings the
-same news (payment_copies.py).
+same facts (payment_copies.py).
 """
 
 from typing import Any
@@ -32,7 +32,7 @@ async def plan_capture(db: Db, order_id: str) -> list[str]:
 
 
 async def capture_payments(app: web.Application, saga: Saga) -> dict[str, Any]:
-    """Each is captured once, whoever else asks: the payments service sees to that."""
+    """Each payment is captured once, whoever else asks: the payments service sees to that."""
     captured = []
     for payment_id in saga.state["payment_ids"]:
         reply = await remote.capture(app, saga.key(payment_id), payment_id)
@@ -54,7 +54,7 @@ async def post_capture(request: web.Request, order_id: str, view: OrderView) -> 
     async with intention(request) as (db, saga):
         if saga is None and (payment_ids := await plan_capture(db, order_id)):
             state = {"order_id": order_id, "payment_ids": payment_ids}
-            # A subject of its own: two that capture at once are both told that it is done.
+            # A subject of its own: two that capture at once are both answered that it is done.
             saga = await begin(db, "capture", new_id("cap"), state, request)
     if saga is not None:
         await run(request.app, CAPTURE, saga)

@@ -16,7 +16,7 @@ from services.chassis.keys import POOL
 log = structlog.get_logger()
 
 FOLD_SECONDS = 20.0
-LOCK = 7305215  # any fixed number, advisory locks are per database
+FOLDING_LOCK = 7305215  # any fixed number, advisory locks are per database
 
 FOLD = """
 with mine as (
@@ -37,11 +37,11 @@ from gone group by 1, 2, 3, 4, 5, 6, 7, 8 having sum(orders) <> 0
 
 async def fold(db: Db) -> None:
     """Make one row of all the rows of a kind and day, where there are new ones."""
-    await db.execute(FOLD, LOCK)
+    await db.execute(FOLD, FOLDING_LOCK)
 
 
 async def run_folding(app: web.Application) -> None:
-    """Fold now and then, until cancelled."""
+    """Folds every few seconds, until it is cancelled."""
     while True:
         await asyncio.sleep(FOLD_SECONDS)
         try:

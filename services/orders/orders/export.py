@@ -68,7 +68,7 @@ WHOLE = Selection(tuple(EXPORTED.columns), tree(EXPORTED.relations))
 ROW = object_sql(EXPORTED, WHOLE.tree, "t0", aliases(), WHOLE.fields)
 
 
-class WantedBody(CommandBody):
+class SelectionBody(CommandBody):
     """Orders that match the filters of their list, in this order."""
 
     filters: dict[str, Any]
@@ -76,16 +76,16 @@ class WantedBody(CommandBody):
     descending: bool
 
 
-class PageBody(WantedBody):
-    """Those that follow the one with these keys; of the first page, some may be left out."""
+class PageBody(SelectionBody):
+    """Those that follow the order with the keys `after`; of the first page, `skip` orders are left out."""
 
     after: tuple[str, str] | None = None
     skip: int = Field(ge=0)
     limit: int = Field(gt=0, le=1000)
 
 
-def found(body: WantedBody, values: Values) -> str:
-    """The condition of the filters. Raises InvalidData."""
+def selected_where(body: SelectionBody, values: Values) -> str:
+    """The condition of the filters, over orders that are called t0. Raises InvalidData."""
     check_known(body.filters, FILTERS)
     if body.order not in SORTED:
         raise InvalidData(f"order: orders cannot be exported by {body.order}.")
@@ -95,14 +95,14 @@ def found(body: WantedBody, values: Values) -> str:
 async def count_orders(db: Db, body: dict[str, Any]) -> dict[str, Any]:
     """{filters, order, descending} -> {"count"}: how many `export_orders` will find."""
     values = Values()
-    where = found(checked(WantedBody, body), values)
+    where = selected_where(checked(SelectionBody, body), values)
     return {"count": await db.fetchval(f"select count(*) from orders t0 where {where}", *values.args)}  # noqa: S608
 
 
 async def export_orders(db: Db, body: dict[str, Any]) -> dict[str, Any]:
     """A page -> {"orders", "after"}; `after` is what asks for the next one. Raises InvalidData."""
     page, values = checked(PageBody, body | {"after": body.get("after") and tuple(body["after"])}), Values()
-    where = found(page, values)
+    where = selected_where(page, values)
     way, sign = ("desc", "<") if page.descending else ("asc", ">")
     if page.after is not None:
         key, id_ = (values.bind(part) for part in page.after)

@@ -28,6 +28,7 @@ from services.chassis.params import (
     check_known,
     choices,
     dates,
+    described,
     integer,
     moment,
     number,
@@ -42,7 +43,7 @@ from services.orders.reads import ORDER, ORDER_ROWS, order_view
 
 LIMIT = 50
 NEWEST_FIRST, OLDEST_FIRST = "{t}.created_at desc, {t}.id desc", "{t}.created_at asc, {t}.id asc"
-# So many rows are sorted rather than hoped for along the index of the order that was asked for.
+# So many rows are sorted rather than hoped for along the index of the order of the list.
 FEW = 20_000
 
 
@@ -63,7 +64,7 @@ TALLIED: dict[str, Filter] = {
 }
 FILTERS: dict[str, Filter] = {
     "id": text("{t}.id"),
-    "display_id": Filter(display_id, WHOLE_NUMBER),
+    "display_id": described(Filter(display_id, WHOLE_NUMBER), "The number that people see."),
     "cart_id": text("{t}.cart_id"),
     "customer_id": text("{t}.customer_id"),
     "email": text("{t}.email"),
@@ -86,8 +87,9 @@ class OrdersPage:
 
 
 @dataclass(frozen=True)
-class Found:
-    """How the orders of a list are found. `ctes` may be named by both: `ids`, the ids of the page, and `count`."""
+class Lookup:
+    """How the orders of a list are looked up: SQL of the `ids` of the page and of the `count`, which may both name the
+    `ctes`."""
 
     ids: str
     count: str
@@ -95,8 +97,8 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One request, taken apart. The parts are SQL over `{t}`, placeholders included."""
+class ListRequest:
+    """The query string of a list, taken apart. The parts are SQL over `{t}`, placeholders included."""
 
     where: str
     tallied: str
@@ -104,16 +106,16 @@ class Asked:
     order: str
     limit: str
     offset: str
-    most: int | None  # no more than this many rows up to the end of the page
+    max_rows: int | None  # no more than this many rows up to the end of the page
 
     def page(self, source: str, where: str, order: str) -> str:
         """SQL of the ids of the page out of the rows of `source`, which calls them t0, where `where` holds."""
         part = f"order by {order} limit {self.limit} offset {self.offset}"
-        if self.most is None:
+        if self.max_rows is None:
             return f"select t0.id from {source} where {where} {part}"
         # Generic plans take a limit that is a parameter for a tenth of the table.
         keys = ", ".join(sorted({key.split()[0] for key in order.split(", ")} | {"t0.id"}))
-        few = f"select {keys} from {source} where {where} order by {order} limit {self.most}"
+        few = f"select {keys} from {source} where {where} order by {order} limit {self.max_rows}"
         return f"select t0.id from ({few}) t0 {part}"
 
 
@@ -124,7 +126,7 @@ def orders_page(query: Query, *_path: str) -> OrdersPage:
     values = Values()
     limit, offset = integer(query, "limit", LIMIT), integer(query, "offset", 0)
     conditions = {name: build(name, query[name], values.bind) for name, build in FILTERS.items() if name in query}
-    asked = Asked(
+    request = ListRequest(
         where=" and ".join(conditions.values()) or "true",
         tallied=" and ".join(sql for name, sql in conditions.items() if name in TALLIED) or "true",
         dates={"created_at": conditions["created_at"]} if "created_at" in conditions else {},
@@ -132,29 +134,29 @@ def orders_page(query: Query, *_path: str) -> OrdersPage:
         limit=f"{values.bind(limit)}::bigint",
         offset=f"{values.bind(offset)}::bigint",
         # Rounded up to a power of two, so that there are few texts.
-        most=1 << max(limit + offset - 1, 0).bit_length() if limit + offset <= LARGE_PAGE else None,
+        max_rows=1 << max(limit + offset - 1, 0).bit_length() if limit + offset <= LARGE_PAGE else None,
     )
     if query.get("q", "") != "":
-        found = by_text(asked, word("q", query["q"]), values.bind)
+        lookup = by_text(request, word("q", query["q"]), values.bind)
     elif conditions.keys() <= TALLIED.keys() | {"created_at"}:
-        found = by_count(asked, *edges(query.get("created_at")), values.bind)
+        lookup = by_count(request, *edges(query.get("created_at")), values.bind)
     else:
-        found = by_index(asked)
-    return OrdersPage(page_sql(view.order, view.chosen, found, asked.order), tuple(values.args), limit, offset)
+        lookup = by_index(request)
+    return OrdersPage(page_sql(view.order, view.chosen, lookup, request.order), tuple(values.args), limit, offset)
 
 
 @lru_cache(maxsize=2000)
-def page_sql(resource: Resource, chosen: Selection, found: Found, order: str) -> str:
-    """The statement: the rows of the ids found, and the count."""
+def page_sql(resource: Resource, chosen: Selection, lookup: Lookup, order: str) -> str:
+    """The statement: the rows of the page, and the count."""
     row = object_sql(resource, chosen.tree, "t0", aliases(), chosen.fields)
     # `offset 0` keeps the planner from reading all orders to join them with a page of unknown size.
     rows = (
         f"select coalesce(json_agg(r.o), '[]'::json)::text from (select {row} as o "
-        f"from ({found.ids}) page, lateral (select * from orders o where o.id = page.id offset 0) t0 "
+        f"from ({lookup.ids}) page, lateral (select * from orders o where o.id = page.id offset 0) t0 "
         f"order by {order.format(t='t0')}) r"
     )
-    ctes = f"with {', '.join(found.ctes)} " if found.ctes else ""
-    return f"{ctes}select ({rows}), ({found.count})"
+    ctes = f"with {', '.join(lookup.ctes)} " if lookup.ctes else ""
+    return f"{ctes}select ({rows}), ({lookup.count})"
 
 
 ORDERS = Parameters(
@@ -177,11 +179,11 @@ async def orders_json(db: Db, page: OrdersPage) -> str:
 # By the index of a column
 
 
-def by_index(asked: Asked) -> Found:
-    """As the planner sees fit: columns that find few orders, and times, have an index."""
-    where, order = asked.where.format(t="t0"), asked.order.format(t="t0")
-    return Found(
-        asked.page("orders t0", where, order),
+def by_index(request: ListRequest) -> Lookup:
+    """The planner chooses the way: columns that few orders share, and times, have an index."""
+    where, order = request.where.format(t="t0"), request.order.format(t="t0")
+    return Lookup(
+        request.page("orders t0", where, order),
         f"select count(*) from orders t0 where {where}",
     )
 
@@ -197,44 +199,44 @@ def edges(created_at: Any) -> tuple[datetime | None, datetime | None]:
     return max(low, default=None), min(high, default=None)
 
 
-def by_count(asked: Asked, low: datetime | None, high: datetime | None, bind: Bind) -> Found:
-    """Counted without looking at the orders, but for those of the days on which the period asked for begins and ends;
-    a page in the order of time, by looking at those of its days only."""
-    ctes = [f"counted as ({counted(asked, low, high, bind)})"]
+def by_count(request: ListRequest, low: datetime | None, high: datetime | None, bind: Bind) -> Lookup:
+    """The orders are counted without being looked at, but for those of the days on which the period begins and ends;
+    of a page in the order of time, only those of its days are looked at."""
+    ctes = [f"counted as ({counted(request, low, high, bind)})"]
     total = "select coalesce(sum(n), 0)::bigint from counted"
-    order = asked.order.format(t="t0")
-    in_time = asked.order in (NEWEST_FIRST, OLDEST_FIRST)
-    if in_time and (asked.tallied != "true" or asked.most is None):
-        ctes += days(asked)
+    order = request.order.format(t="t0")
+    in_time = request.order in (NEWEST_FIRST, OLDEST_FIRST)
+    if in_time and (request.tallied != "true" or request.max_rows is None):
+        ctes += days(request)
         # The conditions once more: a kind is a digest, which two could share.
-        made = " and ".join(sql.format(t="o") for sql in (asked.tallied, *asked.dates.values()))
+        conditions = " and ".join(sql.format(t="o") for sql in (request.tallied, *request.dates.values()))
         ids = f"""
         select o.id from (select distinct kind, day from counted where day in (select day from days)) k, lateral (
             select o.id, o.created_at from orders o where o.kind = k.kind
                 and o.created_at >= k.day::timestamp at time zone 'UTC'
-                and o.created_at < (k.day + 1)::timestamp at time zone 'UTC' and {made}
-            order by {asked.order.format(t="o")} limit (select rest + {asked.limit} from skipped)
+                and o.created_at < (k.day + 1)::timestamp at time zone 'UTC' and {conditions}
+            order by {request.order.format(t="o")} limit (select rest + {request.limit} from skipped)
         ) o
-        order by {asked.order.format(t="o")} limit {asked.limit} offset (select rest from skipped)
+        order by {request.order.format(t="o")} limit {request.limit} offset (select rest from skipped)
         """
-        return Found(ids, total, tuple(ctes))
-    where = asked.where.format(t="t0")
-    along = asked.page("orders t0", where, order)
-    if in_time or asked.tallied == "true":
-        return Found(along, total, tuple(ctes))
+        return Lookup(ids, total, tuple(ctes))
+    where = request.where.format(t="t0")
+    along = request.page("orders t0", where, order)
+    if in_time or request.tallied == "true":
+        return Lookup(along, total, tuple(ctes))
     # Few of them are sorted; many are soon met along the index of the order.
     kinds = f"t0.kind = any(array(select distinct kind from counted)) and {where}"
     ids = (
         f"select id from ({along}) a where ({total}) > {FEW} union all "
-        f"select id from ({asked.page('orders t0', kinds, order)}) b where ({total}) <= {FEW}"
+        f"select id from ({request.page('orders t0', kinds, order)}) b where ({total}) <= {FEW}"
     )
-    return Found(ids, total, tuple(ctes))
+    return Lookup(ids, total, tuple(ctes))
 
 
-def counted(asked: Asked, low: datetime | None, high: datetime | None, bind: Bind) -> str:
+def counted(request: ListRequest, low: datetime | None, high: datetime | None, bind: Bind) -> str:
     """SQL of (kind, day, n): how many orders that match were made on each day."""
-    whole, parts = [asked.tallied.format(t="c")], []
-    where = asked.where.format(t="t0")
+    whole, parts = [request.tallied.format(t="c")], []
+    where = request.where.format(t="t0")
     edge = "select t0.kind, {day} as day, count(*) as n from orders t0 where {where} and {part} group by 1"
     if low is not None:
         day = f"{bind(low.date())}::date"
@@ -260,30 +262,30 @@ def midnight(at: datetime, days_on: int) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
-def days(asked: Asked) -> Iterable[str]:
-    """CTEs: `days`, those of the orders of the page, and `skipped`, how many orders of the first of them come before
-    the page."""
-    direction = "desc" if asked.order == NEWEST_FIRST else "asc"
+def days(request: ListRequest) -> Iterable[str]:
+    """The CTEs `days`, those of the orders of the page, and `skipped`, how many orders of the first of them come
+    before the page, with the CTE that they are made of."""
+    direction = "desc" if request.order == NEWEST_FIRST else "asc"
     running = f"""
     running as (
         select day, sum(n) over (order by day {direction}) as upto, n
         from (select day, sum(n) as n from counted group by day having sum(n) > 0) d
     )"""
-    wanted = (
-        f"days as (select * from running where upto > {asked.offset} and upto - n < {asked.offset} + {asked.limit})"
-    )
-    rest = f"skipped as (select coalesce({asked.offset} - min(upto - n), 0)::bigint as rest from days)"
-    return running, wanted, rest
+    of_page = f"upto > {request.offset} and upto - n < {request.offset} + {request.limit}"
+    days_sql = f"days as (select * from running where {of_page})"
+    skipped_sql = f"skipped as (select coalesce({request.offset} - min(upto - n), 0)::bigint as rest from days)"
+    return running, days_sql, skipped_sql
 
 
 # By free text
 
 
-def by_text(asked: Asked, given: str, bind: Bind) -> Found:
-    """Parts of the email, of the recipient's first name, of the customer's names and phone, which `contacts` holds, or
-    exactly the number. Only orders that are sent somewhere are found, and only those have a contact."""
-    keys = sorted({key.split()[0].removeprefix("{t}.") for key in asked.order.split(", ")} | {"id"})
-    each = f"select {', '.join(f'o.{key}' for key in keys)} from orders o where {asked.where.format(t='o')}"
+def by_text(request: ListRequest, given: str, bind: Bind) -> Lookup:
+    """The text is looked for in the email, the recipient's first name, and the customer's names and phone, all of which
+    `contacts` holds; or it is exactly the number. Only orders that are sent somewhere match, and only those have a
+    contact."""
+    keys = sorted({key.split()[0].removeprefix("{t}.") for key in request.order.split(", ")} | {"id"})
+    each = f"select {', '.join(f'o.{key}' for key in keys)} from orders o where {request.where.format(t='o')}"
     ways = [
         f"select o.* from contacts k, lateral ({each} and o.contact_id = k.id offset 0) o "
         f"where {contains(bind, given, 'k.text')}"
@@ -291,5 +293,5 @@ def by_text(asked: Asked, given: str, bind: Bind) -> Found:
     if re.fullmatch(r"[1-9]\d{0,9}", given):
         ways.append(f"{each} and o.contact_id is not null and o.display_id = {bind(int(given))}::bigint")
     matched = f"matched as materialized ({' union '.join(ways)})"
-    order = asked.order.format(t="t0")
-    return Found(asked.page("matched t0", "true", order), "select count(*) from matched", (matched,))
+    order = request.order.format(t="t0")
+    return Lookup(request.page("matched t0", "true", order), "select count(*) from matched", (matched,))

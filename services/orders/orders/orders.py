@@ -35,23 +35,32 @@ class ShippingMethod(Body):
 
 
 class OrderUpdate(Body):
-    """`payment_method` and `shipping_method` are understood and change nothing."""
+    """What is not sent stays."""
 
     email: Annotated[str, AfterValidator(check_email)] = ABSENT
+    """The order's; the customer keeps theirs."""
     customer_id: str = ABSENT
     billing_address: AddressBody | None = None
+    """Merged into the address that there is; its country has to be one of the order's region."""
     shipping_address: AddressBody | None = None
+    """Merged into the address that there is; its country has to be one of the order's region."""
     no_notification: bool | None = None
+    """Whether the customer is not to be notified. Once true, it stays so."""
     items: list[dict[str, Any]] | None = None
+    """Refused: lines are changed by an order edit."""
     region: str | None = None
+    """Refused: it stays as it is."""
     discounts: list[dict[str, Any]] | None = None
+    """Refused, unless empty: they stay as they are."""
     payment_method: PaymentMethod | None = None
+    """Understood, and changes nothing."""
     shipping_method: ShippingMethod | None = None
+    """Understood, and changes nothing."""
 
 
 # Access
 
-LOCK = "select * from orders where id = $1 for no key update"
+LOCK_ORDER = "select * from orders where id = $1 for no key update"
 
 
 async def access_order(db: Db, order_id: str, operation: str, saga_id: str = "") -> Any:
@@ -60,7 +69,7 @@ async def access_order(db: Db, order_id: str, operation: str, saga_id: str = "")
     Raises NotFound, and Conflict while a saga that the operation waits for (concurrency.py), other than `saga_id`, is
     under way for the order.
     """
-    order = await db.fetchrow(LOCK, order_id)
+    order = await db.fetchrow(LOCK_ORDER, order_id)
     if order is None:
         raise NotFound(f"There is no order {order_id}.")
     await check_free(db, order_id, operation, saga_id)
@@ -103,7 +112,7 @@ select exists (
     where c.kind = 'region' and c.id = $1 and country ->> 'iso_2' = $2
 )
 """
-UPDATE = """
+UPDATE_ORDER = """
 update orders set
     email = coalesce($2, email),
     customer_id = coalesce($3, customer_id),
@@ -130,15 +139,15 @@ async def update_order(db: Db, order_id: str, body: OrderUpdate) -> None:
     # As in Medusa: metadata is merged into that of the billing address only.
     billing = await save_address(db, region, billing, body.billing_address, merges=True)
     shipping = await save_address(db, region, shipping, body.shipping_address, merges=False)
-    await db.execute(UPDATE, order_id, body.email, body.customer_id, body.no_notification, billing, shipping)
+    await db.execute(UPDATE_ORDER, order_id, body.email, body.customer_id, body.no_notification, billing, shipping)
     await emit_updated(db, order_id, order["no_notification"] if body.no_notification is None else body.no_notification)
 
 
 async def save_address(
     db: Db, region_id: str, address_id: str | None, sent: AddressBody | None, *, merges: bool
 ) -> str | None:
-    """Change the address there is, or make one; its id. The columns that were sent change; metadata is replaced, or
-    merged where it `merges`. Raises InvalidData for a country outside the region."""
+    """Change the address, or add one where there is none, and return its id. The columns that were sent change;
+    metadata is replaced, or merged where it `merges`. Raises InvalidData for a country outside the region."""
     if sent is None:
         return address_id
     columns = sent.model_dump(mode="json", exclude={"metadata"}, exclude_unset=True)
@@ -146,10 +155,10 @@ async def save_address(
     if not await db.fetchval(IN_REGION, region_id, columns["country_code"]):
         raise InvalidData("country_code: must be a country of the order's region.")
     metadata = json_text(sent.metadata) if "metadata" in sent.model_fields_set else None
-    made = address_id or new_id("addr")
     statement = MERGE_ADDRESS if address_id else ADD_ADDRESS
-    await db.execute(statement, made, json_text(columns), metadata, merges)
-    return made
+    saved_id = address_id or new_id("addr")
+    await db.execute(statement, saved_id, json_text(columns), metadata, merges)
+    return saved_id
 
 
 async def emit_updated(db: Db, order_id: str, no_notification: bool | None) -> None:
@@ -157,7 +166,8 @@ async def emit_updated(db: Db, order_id: str, no_notification: bool | None) -> N
 
 
 async def complete_order(db: Db, order_id: str) -> None:
-    """Asks for neither fulfillment nor capture, and may be repeated. Raises NotFound or NotAllowed."""
+    """Complete the order, whether or not it was fulfilled and captured; again, nothing changes. Raises NotFound or
+    NotAllowed."""
     order = await access_order(db, order_id, "complete_order")
     status.check_alive(order["status"], "completed")
     if order["status"] != "completed":
@@ -167,7 +177,7 @@ async def complete_order(db: Db, order_id: str) -> None:
 
 
 async def archive_order(db: Db, order_id: str) -> None:
-    """Raises NotFound, or NotAllowed unless it is completed."""
+    """Archive the order. Raises NotFound, or NotAllowed unless it is completed."""
     order = await access_order(db, order_id, "archive_order")
     status.check_archivable(order["status"])
     await db.execute("update orders set status = 'archived', updated_at = now() where id = $1", order_id)
@@ -214,8 +224,8 @@ OPERATIONS = [
         "/admin/orders/{id}",
         post_order,
         "Update an order",
-        description="Changes addresses, email, customer and whether customers are told. Lines are changed by an order "
-        "edit; the region and the discounts of an order that was placed stay as they are.",
+        description="Changes addresses, email, customer and whether customers are notified. Lines are changed by an "
+        "order edit; the region and the discounts of an order that was placed stay as they are.",
         query=WRITTEN,
         body=OrderUpdate,
         example={"email": "ada@example.com", "shipping_address": {"city": "Berlin", "country_code": "de"}},

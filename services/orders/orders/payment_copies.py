@@ -1,7 +1,7 @@
 """Payments and refunds of an order, as the payments service reported them: in the reply to a command, or by event.
 
 Both ways bring the same facts in any order, so they are merged, never replaced: a payment once captured or canceled
-stays so, what was refunded only grows. What follows for the order is worked out here, whichever news comes first.
+stays so, what was refunded only grows. What follows for the order is worked out here, whichever report comes first.
 """
 
 from typing import Any
@@ -44,7 +44,7 @@ from jsonb_to_record($1::text::jsonb) as x(
 on conflict (id) do nothing
 returning true
 """
-LOCK = "select payment_status, no_notification from orders where id = $1 for no key update"
+LOCK_ORDER = "select payment_status, no_notification from orders where id = $1 for no key update"
 MONEY = """
 select
     coalesce((select json_agg(json_build_object('amount', amount, 'amount_refunded', amount_refunded,
@@ -54,7 +54,7 @@ select
 """
 # The event can be faster than the request that asked for the refund, which knows whom not to notify.
 REFUNDING = ("refund", "receive_return", "create_claim", "process_swap_payment")
-# The same news comes more than once; only the first time changes the order.
+# The same report comes more than once; only the first one changes the order.
 SETTLE = """
 update orders o set
     payment_status = x.payment_status,
@@ -85,43 +85,45 @@ async def apply_payments(
     *,
     settles: bool = False,
 ) -> None:
-    """Store news about the money of an order, and say what follows: captured, refunded. Does so once, however often
-    the news comes. An order that is not there yet takes its payments as it finds them when it is placed.
+    """Store what is reported about the money of an order, and emit what follows: captured, refunded. That is done
+    once, however often the report comes. An order that is not there yet takes its payments as it finds them when it
+    is placed.
 
     Only a refund of the order itself `settles` it: what returns, claims and payments give back shows in the totals,
     and the payment status stays (docs/behaviour/after-sales.md, "Payments")."""
-    order = await db.fetchrow(LOCK, order_id)
+    order = await db.fetchrow(LOCK_ORDER, order_id)
     await store_payments(db, payments)
-    made = refund is not None and await db.fetchval(STORE_REFUND, json_text(refund))
+    is_new_refund = refund is not None and await db.fetchval(STORE_REFUND, json_text(refund))
     if order is None:
         return
     money = await db.fetchrow(MONEY, order_id)
-    found = order["payment_status"]
-    if settles or found not in ("partially_refunded", "refunded"):
-        found = status.payment_status(found, orjson.loads(money["payments"]), money["refunded"] if settles else 0)
-    await db.execute(SETTLE, order_id, found, money["refunded"])
-    if no_notification is None and made and refund is not None:
-        asked = await states(db, REFUNDING, "order_id", order_id)
+    payment_status, refunded = order["payment_status"], money["refunded"] if settles else 0
+    if settles or payment_status not in ("partially_refunded", "refunded"):
+        payment_status = status.payment_status(payment_status, orjson.loads(money["payments"]), refunded)
+    await db.execute(SETTLE, order_id, payment_status, money["refunded"])
+    if no_notification is None and is_new_refund and refund is not None:
+        sagas = await states(db, REFUNDING, "order_id", order_id)
         this = (refund["amount"], refund["reason"])
         no_notification = next(
-            (s["no_notification"] for s in asked if (s.get("amount"), s.get("reason")) == this), None
+            (s["no_notification"] for s in sagas if (s.get("amount"), s.get("reason")) == this), None
         )
-    quiet = order["no_notification"] if no_notification is None else no_notification
-    if found == "captured" and order["payment_status"] != "captured":
-        await emit(db, "order.payment_captured", order_id, {"id": order_id, "no_notification": quiet})
-    if made and refund is not None:
+    if no_notification is None:
+        no_notification = order["no_notification"]
+    if payment_status == "captured" and order["payment_status"] != "captured":
+        await emit(db, "order.payment_captured", order_id, {"id": order_id, "no_notification": no_notification})
+    if is_new_refund and refund is not None:
         data = {
             "id": order_id,
             "refund_id": refund["id"],
             "amount": refund["amount"],
             "reason": refund["reason"],
-            "no_notification": quiet,
+            "no_notification": no_notification,
         }
         await emit(db, "order.refund_created", order_id, data)
 
 
 async def take_payment(db: Db, payment: dict[str, Any] | None, refund: dict[str, Any] | None) -> None:
-    """News about a payment, whoever asked for what happened to it."""
+    """Store what is reported about a payment, whoever asked for what happened to it."""
     if payment is None:
         return
     if payment.get("order_id"):

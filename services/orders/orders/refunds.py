@@ -6,23 +6,26 @@ from aiohttp import web
 from pydantic import Field
 
 from services.chassis.db import Db, transaction
-from services.chassis.errors import NotAllowed
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.errors import Conflict, NotAllowed, NotFound, Unavailable
+from services.chassis.http import Body, json_bytes
 from services.chassis.ids import new_id
-from services.chassis.params import query_of
+from services.chassis.operations import post
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote, status
 from services.orders.orders.orders import access_order
 from services.orders.orders.payment_copies import apply_payments
-from services.orders.reads import check_order_query, written_order_json
+from services.orders.reads import ORDER_ANSWER, WRITTEN, OrderView, order_json
 from services.orders.totals import LARGEST
 
 
 class RefundBody(Body):
     amount: Annotated[int, Field(ge=1, le=LARGEST)]
+    """In minor units; no more than the order's `refundable_amount`."""
     reason: Literal["discount", "return", "swap", "claim", "other"]
     note: str | None = None
+    """Why, in words."""
     no_notification: bool | None = None
+    """Whether the customer is not to be notified; what the order says, by default."""
 
 
 # Payments that can give something back, the newest first. Also what was captured for a swap that was canceled then.
@@ -46,16 +49,17 @@ async def plan_refund(db: Db, order_id: str, body: RefundBody) -> dict[str, Any]
 
 
 async def refund_payments(app: web.Application, saga: Saga) -> dict[str, Any]:
-    """Refused by the payments service when another refund was faster. The refund is the order's: it names no payment,
+    """The payments service refuses it when another refund was faster. The refund is the order's: it names no payment,
     whichever of them it is taken from."""
-    asked = {name: saga.state[name] for name in ("order_id", "payment_ids", "amount", "reason", "note")}
-    return await remote.refund(app, saga.key("refund"), asked)
+    refund = {name: saga.state[name] for name in ("order_id", "payment_ids", "amount", "reason", "note")}
+    return await remote.refund(app, saga.key("refund"), refund)
 
 
 async def commit_refund(db: Db, saga: Saga) -> dict[str, Any]:
-    reply = saga.results["payments"]
-    quiet = saga.state["no_notification"]
-    await apply_payments(db, saga.state["order_id"], reply["payments"], reply["refund"], quiet, settles=True)
+    state, reply = saga.state, saga.results["payments"]
+    await apply_payments(
+        db, state["order_id"], reply["payments"], reply["refund"], state["no_notification"], settles=True
+    )
     return {"refund_id": reply["refund"]["id"]}
 
 
@@ -63,16 +67,27 @@ REFUND = (Step("payments", do=refund_payments, no_return=True), Step("order", co
 SAGAS = {"refund": REFUND}
 
 
-async def post_refund(request: web.Request) -> web.Response:
-    order_id, query = request.match_info["id"], query_of(request)
-    check_order_query(query)
-    body = await parse(request, RefundBody)
+async def post_refund(request: web.Request, order_id: str, view: OrderView, body: RefundBody) -> web.Response:
     async with intention(request) as (db, saga):
         if saga is None:
             saga = await begin(db, "refund", new_id("ref"), await plan_refund(db, order_id, body), request)
     await run(request.app, REFUND, saga)
     async with transaction(request) as db:
-        return json_bytes(request, await written_order_json(db, order_id, query))
+        return json_bytes(request, await order_json(db, order_id, view))
 
 
-OPERATIONS = [web.post("/admin/orders/{id}/refund", post_refund)]
+OPERATIONS = [
+    post(
+        "/admin/orders/{id}/refund",
+        post_refund,
+        "Refund an order",
+        description="Gives money of the captured payments back, the newest payment first. Refused with 400 for more "
+        "than is left to refund, and for a canceled order.",
+        query=WRITTEN,
+        body=RefundBody,
+        example={"amount": 1000, "reason": "discount", "note": "It came too late."},
+        answer=ORDER_ANSWER,
+        errors=(NotFound, NotAllowed, Conflict, Unavailable),
+        asks_others=True,
+    )
+]

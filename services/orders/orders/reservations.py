@@ -13,21 +13,24 @@ from aiohttp import web
 from pydantic import Field
 
 from services.chassis.db import Db, reading
-from services.chassis.errors import NotAllowed, NotFound
-from services.chassis.http import Body, actor, json_bytes, parse
+from services.chassis.errors import Conflict, NotAllowed, NotFound, Unavailable
+from services.chassis.http import Body, actor, json_bytes
 from services.chassis.idempotency import HEADER
 from services.chassis.ids import new_id
-from services.chassis.params import check_known, integer, query_of, word
+from services.chassis.operations import get, post
+from services.chassis.params import DATE, TEXT, WHOLE_NUMBER, Query, check_known, integer, word
+from services.chassis.queries import GENERAL, Parameters
 from services.chassis.saga_rows import running_sql
+from services.chassis.schemas import Json, page_of
 from services.orders import remote
 from services.orders.concurrency import WAITS_FOR, conflict
 
-LINES = """
+LINES_OF_ORDER = """
 select array(select id from line_items where order_id = o.id order by created_at, position) as ids
 from orders o where o.id = $1
 """
 # Of orders, swaps, claims and open drafts; $1 the line, $2 kinds of sagas.
-LINE = f"""
+LINE_NOW = f"""
 select l.*, ({running_sql("$2::text[]", "'order_id'", "l.order_id")} limit 1) as busy
 from (
     select coalesce(li.order_id, s.order_id, c.order_id) as order_id, li.order_id is not null as of_order,
@@ -46,13 +49,50 @@ where l.order_id is not null
 
 class ReserveBody(Body):
     location_id: Annotated[str, Field(min_length=1)]
+    """The stock location to reserve at."""
     quantity: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    """How many units; the whole line by default."""
+
+
+KNOWN_PARAMETERS = ("limit", "offset", "order", "fields")
+DEFAULT_LIMIT = 20
+
+
+def reservations_page(query: Query, *_path: str) -> dict[str, Any]:
+    """The page that the inventory is asked for. Raises InvalidData."""
+    check_known(query, KNOWN_PARAMETERS)
+    page: dict[str, Any] = {"limit": integer(query, "limit", DEFAULT_LIMIT), "offset": integer(query, "offset", 0)}
+    return page | {name: word(name, query[name]) for name in ("order", "fields") if name in query}
+
+
+RESERVATIONS = Parameters(
+    reservations_page,
+    {name: GENERAL[name] for name in KNOWN_PARAMETERS} | {"limit": GENERAL["limit"] | {"default": DEFAULT_LIMIT}},
+)
+TEXT_OR_NULL = {"type": ["string", "null"]}
+# A row of the inventory's (services/inventory/resources.py).
+RESERVATION = {
+    "id": TEXT,
+    "created_at": DATE,
+    "updated_at": DATE,
+    "line_item_id": TEXT_OR_NULL,
+    "inventory_item_id": TEXT,
+    "location_id": TEXT,
+    "quantity": WHOLE_NUMBER,
+    "external_id": TEXT_OR_NULL,
+    "description": TEXT_OR_NULL,
+    "created_by": TEXT_OR_NULL,
+    "metadata": {"type": ["object", "null"]},
+    "deleted_at": {"type": "null"},
+}
+CHOSEN_RESERVATION = {"type": "object", "properties": RESERVATION, "required": ["id"], "additionalProperties": False}
+WHOLE_RESERVATION = CHOSEN_RESERVATION | {"required": list(RESERVATION)}
 
 
 async def access_line(db: Db, line_id: str) -> Any:
     """The line as it is now, of something that is not canceled. Raises NotFound, NotAllowed, and Conflict while
     something is at work on the stock of its order."""
-    row = await db.fetchrow(LINE, line_id, list(WAITS_FOR["reserve_line"]))
+    row = await db.fetchrow(LINE_NOW, line_id, list(WAITS_FOR["reserve_line"]))
     if row is None:
         raise NotFound(f"There is no line item {line_id}.")
     if row["busy"]:
@@ -68,23 +108,16 @@ async def unfulfilled(db: Db, body: dict[str, Any]) -> dict[str, Any]:
     return {"quantity": (await access_line(db, body["line_item_id"]))["unfulfilled"]}
 
 
-async def get_reservations(request: web.Request) -> web.Response:
-    order_id, query = request.match_info["id"], query_of(request)
-    check_known(query, ("limit", "offset", "order", "fields"))
-    page: dict[str, Any] = {"limit": integer(query, "limit", 20), "offset": integer(query, "offset", 0)}
-    page |= {name: word(name, query[name]) for name in ("order", "fields") if name in query}
+async def get_reservations(request: web.Request, order_id: str, page: dict[str, Any]) -> web.Response:
     async with reading(request) as db:
-        row = await db.fetchrow(LINES, order_id)
+        row = await db.fetchrow(LINES_OF_ORDER, order_id)
     if row is None:
         raise NotFound(f"There is no order {order_id}.")
     reply = await remote.reservations(request.app, page | {"line_item_ids": row["ids"]})
     return json_bytes(request, orjson.dumps(reply))
 
 
-async def post_reserve(request: web.Request) -> web.Response:
-    """Without a quantity, the whole line. Sent again under the same Idempotency-Key, it reserves once."""
-    order_id, line_id = request.match_info["id"], request.match_info["line_item_id"]
-    body = await parse(request, ReserveBody)
+async def post_reserve(request: web.Request, order_id: str, line_id: str, body: ReserveBody) -> web.Response:
     version = await remote.line_version(request.app, line_id)
     async with reading(request) as db:
         row = await access_line(db, line_id)
@@ -92,7 +125,7 @@ async def post_reserve(request: web.Request) -> web.Response:
         raise NotFound(f"Order {order_id} has no line {line_id}.")
     if row["variant_id"] is None:
         raise NotFound(f"Line {line_id} is of nothing that is kept in stock.")
-    wanted = {
+    reservation = {
         "line_item_id": line_id,
         "variant_id": row["variant_id"],
         "location_id": body.location_id,
@@ -101,18 +134,32 @@ async def post_reserve(request: web.Request) -> web.Response:
         "version": version,
         "created_by": actor(request),
     }
-    sent = request.headers.get(HEADER)
-    key = f"{actor(request)}:{line_id}:{sent}" if sent else new_id("reserve")
-    return json_bytes(request, orjson.dumps(await remote.reserve_line(request.app, key, wanted)))
+    retry_key = request.headers.get(HEADER)
+    key = f"{actor(request)}:{line_id}:{retry_key}" if retry_key else new_id("reserve")
+    return json_bytes(request, orjson.dumps(await remote.reserve_line(request.app, key, reservation)))
 
-
-# For the documentation (services/chassis/openapi.py): what the inventory replies.
-ANSWERS = {
-    "get_reservations": {"reservations": [dict], "count": int, "offset": int, "limit": int},
-    "post_reserve": {"reservation": dict},
-}
 
 OPERATIONS = [
-    web.get("/admin/orders/{id}/reservations", get_reservations),
-    web.post("/admin/orders/{id}/line-items/{line_item_id}/reserve", post_reserve),
+    get(
+        "/admin/orders/{id}/reservations",
+        get_reservations,
+        "List the reservations of an order",
+        description="The stock that is set aside for its lines, by itself or by hand; the newest come first.",
+        query=RESERVATIONS,
+        answer=page_of("reservations", Json(CHOSEN_RESERVATION)),
+        errors=(NotFound, Unavailable),
+        asks_others=True,
+    ),
+    post(
+        "/admin/orders/{id}/line-items/{line_item_id}/reserve",
+        post_reserve,
+        "Reserve stock for a line of an order",
+        description="At a location that stocks the line's variant, whether or not there is enough of it. Refused with "
+        "400 for more than is still to be fulfilled of the line, counting what is reserved already.",
+        body=ReserveBody,
+        example={"location_id": "sloc_01HBZ4R8V3A5", "quantity": 2},
+        answer={"reservation": Json(WHOLE_RESERVATION)},
+        errors=(NotFound, NotAllowed, Conflict, Unavailable),
+        asks_others=True,
+    ),
 ]

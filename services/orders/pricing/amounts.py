@@ -14,7 +14,7 @@ from services.chassis.jsons import json_text
 from services.orders.pricing.lines import LINES, METHODS, change_rows
 from services.orders.totals import Line, LineTotals, Method, MethodTotals, Totals, line_totals, method_totals, totals
 
-PARTS = """
+PARTS_OF_TOTALS = """
 select
     (select coalesce(json_agg(json_build_object(
         'id', l.id, 'unit_price', l.unit_price, 'quantity', l.quantity, 'includes_tax', l.includes_tax,
@@ -28,7 +28,7 @@ select
             select x.rate from shipping_method_tax_lines x where x.shipping_method_id = m.id order by x.position)
     ) order by m.position), '[]') from shipping_methods m where m.order_id = $1)::text as methods
 """
-STORE = """
+STORE_TOTALS = """
 update orders o set
     (subtotal, discount_total, raw_discount_total, shipping_total, item_tax_total, shipping_tax_total, tax_total,
      gift_card_total, gift_card_tax_total, total)
@@ -66,11 +66,11 @@ def added_up(
 
 async def recompute_order(db: Db, order_id: str) -> Totals:
     """Bring the stored totals of an order up to date with its rows. The caller holds the order's lock."""
-    parts = await db.fetchrow(PARTS, order_id)
+    parts = await db.fetchrow(PARTS_OF_TOTALS, order_id)
     lines = orjson.loads(parts["lines"])
     by_line, by_method, total = added_up(lines, orjson.loads(parts["methods"]))
     taxed = {"has_tax_lines": any(row["rates"] for row in lines)}
     await change_rows(db, LINES, [{"id": key} | asdict(value) | taxed for key, value in by_line.items()])
     await change_rows(db, METHODS, [{"id": key} | asdict(value) for key, value in by_method.items()])
-    await db.execute(STORE, order_id, json_text(asdict(total)))
+    await db.execute(STORE_TOTALS, order_id, json_text(asdict(total)))
     return total

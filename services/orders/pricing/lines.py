@@ -72,7 +72,7 @@ METHODS = Table(
 )
 
 # $1 rows, $2 a cart that has no others. Rows that stay keep their owners, their created_at and position.
-STORE = """
+STORE_ROWS = """
 with gone as (
     delete from {name} where cart_id = $2 and id not in (
         select id from jsonb_to_recordset($1::text::jsonb) as x(id text))
@@ -81,10 +81,10 @@ insert into {name} as t ({given})
 select {given} from jsonb_populate_recordset(null::{name}, $1::text::jsonb) with ordinality order by ordinality
 on conflict (id) do update set {changes}
 """
-CHANGE = (
+CHANGE_ROWS = (
     "update {name} t set {changes} from jsonb_populate_recordset(null::{name}, $1::text::jsonb) x where t.id = x.id"
 )
-DROP = "delete from {name} where cart_id = $1"
+DELETE_ROWS = "delete from {name} where cart_id = $1"
 # $1 ids of rows, $2 their tax lines
 STORE_TAXES = """
 with gone as (
@@ -103,7 +103,7 @@ insert into line_item_adjustments (id, item_id, discount_id, description, amount
 select id, item_id, discount_id, description, amount
 from jsonb_populate_recordset(null::line_item_adjustments, $2::text::jsonb) with ordinality order by ordinality
 """
-PARTS = """
+LINES_TO_COPY = """
 select
     array(select id from line_items where order_id = $1 and id = any(coalesce($2::text[], array[id]))
         order by created_at, position) as lines,
@@ -114,7 +114,7 @@ select
 """
 # $1 edit, $2 $3 lines and ids of their copies, $4 $5 the same of tax lines, $6 $7 of adjustments. A copy is as old as
 # its line, so that it takes its place in every list.
-COPY = f"""
+COPY_LINES = f"""
 with lines as (
     select * from unnest($2::text[], $3::text[]) with ordinality as x(old, new, n)
 ), copied as (
@@ -146,19 +146,19 @@ def statement(text: str, table: Table, given: tuple[str, ...] = ()) -> str:
         taxes=table.taxes,
         key=table.key,
         given=", ".join(given),
-        changes=table.changes(given, "x" if text is CHANGE else "excluded"),
+        changes=table.changes(given, "x" if text is CHANGE_ROWS else "excluded"),
     )
 
 
 async def store_rows(db: Db, table: Table, rows: Sequence[Row], **owner: str) -> None:
     """Add the rows, or change those that there are. With a `cart_id` all others of that cart go."""
     if not rows:
-        await db.execute(statement(DROP, table), owner.get("cart_id"))
+        await db.execute(statement(DELETE_ROWS, table), owner.get("cart_id"))
         return
     owned = [row | owner for row in rows]
     given = table.given(owned)
     text = json_text([{name: row.get(name) for name in given} for row in owned])
-    await db.execute(statement(STORE, table, given), text, owner.get("cart_id"))
+    await db.execute(statement(STORE_ROWS, table, given), text, owner.get("cart_id"))
 
 
 async def change_rows(db: Db, table: Table, rows: Sequence[Row]) -> None:
@@ -166,7 +166,7 @@ async def change_rows(db: Db, table: Table, rows: Sequence[Row]) -> None:
     if rows:
         given = table.given(rows)
         text = json_text([{name: row.get(name) for name in given} for row in rows])
-        await db.execute(statement(CHANGE, table, given), text)
+        await db.execute(statement(CHANGE_ROWS, table, given), text)
 
 
 async def store_taxes(db: Db, table: Table, rows: Sequence[Row], *, frozen: bool) -> None:
@@ -203,13 +203,13 @@ def method_row(method: Row) -> Row:
 async def copy_lines(db: Db, edit_id: str, order_id: str, lines: Mapping[str, str] | None = None) -> None:
     """Give the edit copies of the order's lines, which is locked: of all, or of those in `lines`, {id: id of the
     copy}."""
-    parts = await db.fetchrow(PARTS, order_id, None if lines is None else list(lines))
-    made = {id_: new_id("item") for id_ in parts["lines"]} if lines is None else lines
+    parts = await db.fetchrow(LINES_TO_COPY, order_id, None if lines is None else list(lines))
+    copies = {id_: new_id("item") for id_ in parts["lines"]} if lines is None else lines
     await db.execute(
-        COPY,
+        COPY_LINES,
         edit_id,
-        list(made),
-        list(made.values()),
+        list(copies),
+        list(copies.values()),
         parts["taxes"],
         [new_id("litl") for _ in parts["taxes"]],
         parts["adjustments"],

@@ -21,7 +21,7 @@ from services.orders.totals import Totals
 
 Row = dict[str, Any]
 
-KNOWN = """
+KNOWN_DOCUMENTS = """
 select x.kind, x.id from jsonb_to_recordset($1::text::jsonb) as x(kind text, id text, sequence bigint)
 join copies c on c.kind = x.kind and c.id = x.id and c.sequence >= x.sequence
 """
@@ -47,13 +47,13 @@ where c.id = $1
 """
 
 
-# Of a line, what the catalog is told; what is known already stays.
+# What the catalog learns of a line; what is known already stays.
 LINE_FACTS = ("id", "variant_id", "quantity", "unit_price", "includes_tax", "allow_discounts")
 
 
 @dataclass
 class Basket:
-    """What is asked about. A line without `unit_price` and a method without `asked_price` get the catalog's.
+    """What the catalog is to price. A line without `unit_price` and a method without `asked_price` get the catalog's.
 
     `codes` are discounts to be given, which the catalog checks, unless `codes_kept`; `discount_ids` are those that the
     cart has, whatever their codes are now.
@@ -133,9 +133,9 @@ async def validate_methods(basket: Basket, quote: Quote) -> None:
             method["data"] = await validated(method["provider_id"], option, method.get("data") or {}, cart)
 
 
-def option_data(found: dict[str, list[Row]], option_id: str) -> Row:
+def option_data(documents: dict[str, list[Row]], option_id: str) -> Row:
     """What the shipping option keeps for its provider."""
-    docs = (doc for doc in found.get("shipping_option", []) if doc["id"] == option_id)
+    docs = (doc for doc in documents.get("shipping_option", []) if doc["id"] == option_id)
     body = next(docs, {"body": None})["body"] or {}
     return body.get("data") or {}
 
@@ -202,17 +202,17 @@ def quoted_method(method: Row, option: Row, *, taxed: bool) -> Row:
     return row
 
 
-async def store_copies(db: Db, found: dict[str, list[Row]]) -> None:
-    """Keep the catalog's documents, writing only what is news here."""
-    docs = {(kind, doc["id"]): doc for kind, list_ in found.items() for doc in list_}
+async def store_copies(db: Db, documents: dict[str, list[Row]]) -> None:
+    """Keep the catalog's documents, writing only those that are newer than what is here."""
+    docs = {(kind, doc["id"]): doc for kind, list_ in documents.items() for doc in list_}
     heads = [{"kind": kind, "id": id_, "sequence": doc["sequence"]} for (kind, id_), doc in docs.items()]
-    known = {(row["kind"], row["id"]) for row in await db.fetch(KNOWN, json_text(heads))}
-    for kind in sorted(found):
-        await copies.store(db, kind, [doc for doc in found[kind] if (kind, doc["id"]) not in known])
+    known = {(row["kind"], row["id"]) for row in await db.fetch(KNOWN_DOCUMENTS, json_text(heads))}
+    for kind in sorted(documents):
+        await copies.store(db, kind, [doc for doc in documents[kind] if (kind, doc["id"]) not in known])
 
 
 def priced(rows: Sequence[Row]) -> list[tuple[Any, ...]]:
-    """What the catalog has said about lines or methods, to be compared with what it says later."""
+    """What the catalog has quoted for lines or methods, to be compared with what it quotes later."""
     return [
         (
             row["id"],

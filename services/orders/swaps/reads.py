@@ -4,6 +4,7 @@ from services.chassis.db import Db
 from services.chassis.embed import Many, One, Page, Resource, Selection, Tree, cols, one_json, page_query, tree
 from services.chassis.errors import NotFound
 from services.chassis.params import Query
+from services.chassis.schemas import Rows
 from services.orders.reads import CART
 from services.orders.relations import GIFT_CARDS
 from services.orders.resources import (
@@ -83,6 +84,7 @@ SHOWN = Selection(
 )
 CONFIRMED_SWAP = Resource("swaps", SWAP.columns, {"shipping_address": SHOWN_SWAP.relations["shipping_address"]})
 CONFIRMED = Selection(tuple(CONFIRMED_SWAP.columns), tree(["shipping_address"]))
+CONFIRMED_ANSWER = {"type": "swap", "data": Rows((CONFIRMED_SWAP,), CONFIRMED.tree)}
 STORE_CART = Selection(
     tuple(CART.columns),
     tree(
@@ -103,6 +105,7 @@ STORE_CART = Selection(
         ]
     ),
 )
+STORE_CART_ANSWER = {"cart": Rows((CART,), STORE_CART.tree)}
 
 
 async def swap_json(db: Db, swap_id: str) -> str:

@@ -13,8 +13,8 @@ from tests.support.stack import Stack
 
 
 async def drafts_of(stack: Stack, email: str) -> int:
-    found: int = await stack.pool("orders").fetchval("select count(*) from carts where email = $1", email)
-    return found
+    count: int = await stack.pool("orders").fetchval("select count(*) from carts where email = $1", email)
+    return count
 
 
 async def test_create(api: Client, shop: Shop, uid: str) -> None:
@@ -254,16 +254,16 @@ async def test_find(api: Client, shop: Shop, uid: str) -> None:
     second = await make(api, shop, email=email)
     await api.ok("POST", ID.format(first["id"]) + "/pay")
 
-    async def found(**query: str) -> list[str]:
+    async def listed(**query: str) -> list[str]:
         answer = await api.ok("GET", "/admin/draft-orders", query={"q": email.upper(), "expand": "", **query})
         assert answer["count"] >= len(answer["draft_orders"])
         return [draft["id"] for draft in answer["draft_orders"]]
 
-    assert await found() == [second["id"], first["id"]]
-    assert await found(order="created_at") == [first["id"], second["id"]]
-    assert await found(limit="1", offset="1") == [first["id"]]
-    assert await found(**{"status[]": "open"}) == [second["id"]]
-    assert await found(**{"created_at[lt]": second["created_at"]}) == [first["id"]]
+    assert await listed() == [second["id"], first["id"]]
+    assert await listed(order="created_at") == [first["id"], second["id"]]
+    assert await listed(limit="1", offset="1") == [first["id"]]
+    assert await listed(**{"status[]": "open"}) == [second["id"]]
+    assert await listed(**{"created_at[lt]": second["created_at"]}) == [first["id"]]
     answer = await api.ok("GET", "/admin/draft-orders", query={"q": str(first["display_id"]), "expand": "order"})
     assert [d["order"]["draft_order_id"] for d in answer["draft_orders"] if d["id"] == first["id"]] == [first["id"]]
     whole = await api.ok("GET", "/admin/draft-orders", query={"q": email})

@@ -84,10 +84,10 @@ async def test_pay(api: Client, stack: Stack, shop: Shop, heard: list[dict[str, 
     assert closed["cart"]["payment"]["id"] == order["payments"][0]["id"]
     assert [s["status"] for s in closed["cart"]["payment_sessions"]] == ["authorized"]
 
-    async def told() -> Any:
+    async def emitted() -> Any:
         return [e for e in heard if e["type"] == "order.placed" and e["subject"] == order["id"]]
 
-    (placed,) = await until(told)
+    (placed,) = await until(emitted)
     assert placed["data"] == placed["data"] | {
         "id": order["id"],
         "display_id": order["display_id"],
@@ -283,10 +283,10 @@ async def test_a_refused_capture_leaves_the_order_waiting(
     order = answer["order"]
     assert (status, order["status"], order["payment_status"]) == (200, "pending", "awaiting")
 
-    async def told() -> Any:
+    async def emitted() -> Any:
         return [e["data"] for e in heard if e["type"] == "order.payment_capture_failed" and e["subject"] == order["id"]]
 
-    assert await until(told) == [{"id": order["id"], "reason": "The bank says no.", "no_notification": None}]
+    assert await until(emitted) == [{"id": order["id"], "reason": "The bank says no.", "no_notification": None}]
     captured = (await api.ok("POST", f"/admin/orders/{order['id']}/capture"))["order"]
     assert captured["payment_status"] == "captured"
 
@@ -308,8 +308,8 @@ async def stocked(api: Client) -> tuple[Shop, Callable[[], Any]]:
     await api.ok("POST", levels, {"location_id": location, "stocked_quantity": 3})
 
     async def reserved() -> int:
-        found = (await api.ok("GET", levels))["inventory_item"]["location_levels"]
-        quantity: int = found[0]["reserved_quantity"]
+        of_locations = (await api.ok("GET", levels))["inventory_item"]["location_levels"]
+        quantity: int = of_locations[0]["reserved_quantity"]
         return quantity
 
     return shop, reserved
@@ -326,7 +326,7 @@ async def test_stock_is_reserved(api: Client, stack: Stack, stocked: tuple[Shop,
     assert await reserved() == 2
     orders = [await orders_of(stack, draft) for draft in (first, second)]
     assert sorted(map(len, orders)) == [0, 1]
-    (loser,) = [draft for draft, found in zip((first, second), orders, strict=True) if not found]
+    (loser,) = [draft for draft, order in zip((first, second), orders, strict=True) if not order]
     assert await payments_of(stack, loser) == []
     assert (await shown(api, loser))["status"] == "open"
 

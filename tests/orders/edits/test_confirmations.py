@@ -1,4 +1,4 @@
-"""Confirming an order edit over HTTP: the order's lines, money, parcels and stock afterwards; and who wins."""
+"""Confirming an order edit over HTTP: the order's lines, money, fulfillments and stock afterwards; and who wins."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -57,20 +57,21 @@ async def placed(api: Client, house: Warehouse, small: int = 2, large: int = 1) 
 async def stock(stack: Stack, house: Warehouse) -> tuple[tuple[int, int], tuple[int, int]]:
     """(stocked, reserved) of the small and the large variant; every level is the sum of its ledger."""
     await check_stock(stack)
-    found = await house.stock(stack)
-    return found[house.shop.small], found[house.shop.large]
+    by_variant = await house.stock(stack)
+    return by_variant[house.shop.small], by_variant[house.shop.large]
 
 
 async def reserved(api: Client, order: Row) -> dict[str, int]:
     """What is reserved for the lines that the order has, by their ids."""
-    found: dict[str, int] = {}
+    quantities: dict[str, int] = {}
     page = await api.ok("GET", f"/admin/orders/{order['id']}/reservations")
     for reservation in page["reservations"]:
-        found[reservation["line_item_id"]] = found.get(reservation["line_item_id"], 0) + reservation["quantity"]
-    return found
+        line_id = reservation["line_item_id"]
+        quantities[line_id] = quantities.get(line_id, 0) + reservation["quantity"]
+    return quantities
 
 
-async def pack(api: Client, order: Row, price: int, quantity: int, **more: Any) -> Row:
+async def fulfill(api: Client, order: Row, price: int, quantity: int, **more: Any) -> Row:
     body = {"items": [{"item_id": line(order, price), "quantity": quantity}]} | more
     after: Row = (await api.ok("POST", f"/admin/orders/{order['id']}/fulfillment", body))["order"]
     return after
@@ -127,11 +128,11 @@ async def test_an_edit_without_changes(api: Client, order: Row) -> None:
 
 
 async def test_parcels_and_returns_follow_the_lines(api: Client, order: Row) -> None:
-    """What was packed before the edit can leave, and come back, after it."""
+    """What was fulfilled before the edit can leave, and come back, after it."""
     edit = await begun(api, order)
-    made = (await pack(api, order, 1000, 2))["fulfillments"][0]
-    wanted = {"items": [{"item_id": line(order, 1000), "quantity": 1}]}
-    asked = (await api.ok("POST", f"/admin/orders/{order['id']}/return", wanted))["order"]["returns"][0]
+    fulfillment = (await fulfill(api, order, 1000, 2))["fulfillments"][0]
+    to_return = {"items": [{"item_id": line(order, 1000), "quantity": 1}]}
+    announced = (await api.ok("POST", f"/admin/orders/{order['id']}/return", to_return))["order"]["returns"][0]
     edit = await resized(api, edit, 1000, 3)
     small = line(edit, 1000)
     await done(api, edit, "confirm")
@@ -140,36 +141,36 @@ async def test_parcels_and_returns_follow_the_lines(api: Client, order: Row) -> 
         (small, 2, None),
         (line(edit, 1500), None, None),
     ]
-    assert after["fulfillments"][0]["items"] == [{"fulfillment_id": made["id"], "item_id": small, "quantity": 2}]
+    assert after["fulfillments"][0]["items"] == [{"fulfillment_id": fulfillment["id"], "item_id": small, "quantity": 2}]
     path = f"/admin/orders/{order['id']}"
-    after = (await api.ok("POST", f"{path}/shipment", {"fulfillment_id": made["id"]}))["order"]
+    after = (await api.ok("POST", f"{path}/shipment", {"fulfillment_id": fulfillment["id"]}))["order"]
     assert (after["fulfillment_status"], after["items"][0]["shipped_quantity"]) == ("partially_shipped", 2)
-    returned = (await api.ok("POST", f"/admin/returns/{asked['id']}/receive", {
+    returned = (await api.ok("POST", f"/admin/returns/{announced['id']}/receive", {
         "items": [{"item_id": small, "quantity": 1}],
     }))["return"]  # fmt: skip
     assert (returned["refund_amount"], returned["items"][0]["item_id"]) == (1000, small)
     after = await order_now(api, order)
     assert (after["items"][0]["returned_quantity"], after["refunded_total"]) == (1, 1000)
-    # And only what the order has is packed.
+    # And only what the order has is fulfilled.
     body = {"items": [{"item_id": line(order, 1500), "quantity": 1}]}
     assert (await api.post(f"{path}/fulfillment", body))[0] == 404
-    assert (await pack(api, after, 1500, 1))["fulfillment_status"] == "partially_fulfilled"
+    assert (await fulfill(api, after, 1500, 1))["fulfillment_status"] == "partially_fulfilled"
 
 
 async def test_a_parcel_that_is_unpacked_after_the_edit(api: Client, order: Row) -> None:
-    made = (await pack(api, order, 1000, 2))["fulfillments"][0]
+    fulfillment = (await fulfill(api, order, 1000, 2))["fulfillments"][0]
     edit = await begun(api, order)
     assert [item["fulfilled_quantity"] for item in edit["items"]] == [2, None]
     await done(api, edit, "confirm")
-    await api.ok("POST", f"/admin/orders/{order['id']}/fulfillments/{made['id']}/cancel")
+    await api.ok("POST", f"/admin/orders/{order['id']}/fulfillments/{fulfillment['id']}/cancel")
     after = await order_now(api, order)
     assert after["items"][0]["fulfilled_quantity"] == 0
-    assert (await pack(api, after, 1000, 2))["items"][0]["fulfilled_quantity"] == 2
+    assert (await fulfill(api, after, 1000, 2))["items"][0]["fulfilled_quantity"] == 2
 
 
 async def test_what_was_packed_meanwhile_cannot_be_taken_away(api: Client, shop: Shop, order: Row) -> None:
     edit = await removed(api, await resized(api, await begun(api, order), 1000, 1), 1500)
-    await pack(api, order, 1000, 2)
+    await fulfill(api, order, 1000, 2)
     before = await shown(api, edit)
     status, answer = await api.post(path_of(edit, "confirm"))
     assert (status, answer["type"]) == (400, "not_allowed")
@@ -196,9 +197,9 @@ async def test_reservations_follow_the_lines(api: Client, stack: Stack, house: W
     edit = await removed(api, await begun(api, order), 1000)
     await done(api, edit, "confirm")
     assert await stock(stack, house) == ((10, 0), (10, 6))
-    # What is packed is taken out of the reservations of the lines that there are.
+    # What is fulfilled is taken out of the reservations of the lines that there are.
     now = await order_now(api, order)
-    await pack(api, now, 1500, 1, location_id=house.location)
+    await fulfill(api, now, 1500, 1, location_id=house.location)
     assert await stock(stack, house) == ((10, 0), (9, 5))
     await api.ok("POST", f"/admin/order-edits/{(await begun(api, order))['id']}/confirm")
     assert await stock(stack, house) == ((10, 0), (9, 5))
@@ -209,7 +210,7 @@ async def test_reservations_follow_the_lines(api: Client, stack: Stack, house: W
 @pytest.mark.usefixtures("reserving")
 async def test_what_was_packed_needs_no_reservation(api: Client, stack: Stack, house: Warehouse) -> None:
     order = await placed(api, house, small=3)
-    await pack(api, order, 1000, 2, location_id=house.location)
+    await fulfill(api, order, 1000, 2, location_id=house.location)
     assert await stock(stack, house) == ((8, 1), (10, 1))
     await done(api, await resized(api, await begun(api, order), 1000, 5), "confirm")
     assert await stock(stack, house) == ((8, 3), (10, 1))
@@ -293,21 +294,21 @@ async def test_confirmed_and_canceled_at_once(api: Client, stack: Stack, house: 
 
 @pytest.mark.usefixtures("reserving")
 @pytest.mark.parametrize("located", [True, False])
-async def test_confirmed_and_packed_at_once(api: Client, stack: Stack, house: Warehouse, located: bool) -> None:
-    """What is packed is gone from the order that was, or is refused, for the order has other lines by then."""
+async def test_confirmed_and_fulfilled_at_once(api: Client, stack: Stack, house: Warehouse, located: bool) -> None:
+    """What is fulfilled is gone from the order that was, or is refused, for the order has other lines by then."""
     order = await placed(api, house, small=3)
     edit = await resized(api, await begun(api, order), 1000, 1)
     body = {"items": [{"item_id": line(order, 1000), "quantity": 2}]} | (
         {"location_id": house.location} if located else {}
     )
-    (packed, _), (confirmed, _) = await asyncio.gather(
+    (fulfilled, _), (confirmed, _) = await asyncio.gather(
         api.post(f"/admin/orders/{order['id']}/fulfillment", body), api.post(path_of(edit, "confirm"))
     )
-    assert (packed == 200) != (confirmed == 200), (packed, confirmed)
-    assert {packed, confirmed} <= {200, 400, 404, 409}
+    assert (fulfilled == 200) != (confirmed == 200), (fulfilled, confirmed)
+    assert {fulfilled, confirmed} <= {200, 400, 404, 409}
     after = await order_now(api, order)
     item = after["items"][0]
-    if packed == 200:
+    if fulfilled == 200:
         assert (item["id"], item["quantity"], item["fulfilled_quantity"]) == (line(order, 1000), 3, 2)
         assert await stock(stack, house) == (((8, 1) if located else (10, 3)), (10, 1))
     else:
@@ -338,6 +339,6 @@ async def test_two_orders_want_the_last_pieces(api: Client, stack: Stack, house:
     answers = await asyncio.gather(*(api.post(path_of(edit, "confirm")) for edit in edits))
     assert sorted(status for status, _ in answers) == [200, 400]
     assert [body["code"] for status, body in answers if status == 400] == ["insufficient_inventory"]
-    found = [lines(await order_now(api, order))[0] for order in (first, second)]
-    assert sorted(found) == [(1000, 2), (1000, 7)]
+    resulting = [lines(await order_now(api, order))[0] for order in (first, second)]
+    assert sorted(resulting) == [(1000, 2), (1000, 7)]
     assert await stock(stack, house) == ((10, 9), (10, 2))

@@ -1,4 +1,4 @@
-"""Order edits over HTTP: begun, found, noted, canceled and deleted."""
+"""Order edits over HTTP: begun, listed, noted, canceled and deleted."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -128,8 +128,8 @@ async def test_an_edit_that_cannot_be_begun(
 ) -> None:
     if body.get("order_id") == "ORDER":
         body = body | {"order_id": order["id"]}
-    found, answer = await api.post("/admin/order-edits", body)
-    assert (found, answer["type"]) == (status, type_)
+    refused_with, answer = await api.post("/admin/order-edits", body)
+    assert (refused_with, answer["type"]) == (status, type_)
     assert await edits_of(stack, order) == 0
 
 
@@ -190,13 +190,13 @@ async def test_edits_are_found(api: Client, order: Row, uid: str) -> None:
     second = await begun(api, order, internal_note=f"50% {uid}")
     listed = await api.ok("GET", "/admin/order-edits", query={"order_id": order["id"]})
     assert listed == {"order_edits": [second, first], "count": 2, "limit": 20, "offset": 0}
-    for query, found in (
+    for query, expected in (
         ({"q": f"NEEDLE {uid}"}, [first]),
         ({"q": f"% {uid}"}, [second]),
         ({"q": uid, "order_id": "order_missing"}, []),
     ):
         answer = await api.ok("GET", "/admin/order-edits", query=query)
-        assert (answer["order_edits"], answer["count"]) == (found, len(found)), query
+        assert (answer["order_edits"], answer["count"]) == (expected, len(expected)), query
     page = await api.ok("GET", "/admin/order-edits", query={"order_id": order["id"], "limit": "1", "offset": "2"})
     assert page == {"order_edits": [], "count": 2, "limit": 1, "offset": 2}
     query = {"order_id": order["id"], "limit": "1", "fields": "id,internal_note", "expand": "order"}
@@ -217,20 +217,20 @@ async def test_what_is_shown_is_chosen(api: Client, shop: Shop, order: Row) -> N
         ({"fields": "id", "expand": ""}, {"id", "status", "items"}),
         ({"fields": "updated_at", "expand": "changes"}, {"id", "updated_at", "status", "items", "changes"}),
     ):
-        found = (await api.ok("GET", path_of(edit), query=query))["order_edit"]
+        answer = (await api.ok("GET", path_of(edit), query=query))["order_edit"]
         sums = ("gift_card_total", "gift_card_tax_total")
-        assert found.keys() == {*keys, *sums, *(n for n in found if n.endswith("total")), "difference_due"}
-        assert found["items"] == edit["items"]
-    [change] = found["changes"]
+        assert answer.keys() == {*keys, *sums, *(n for n in answer if n.endswith("total")), "difference_due"}
+        assert answer["items"] == edit["items"]
+    [change] = answer["changes"]
     assert change.keys() == {
         "id", "type", "order_edit_id", "line_item_id", "original_line_item_id",
         "created_at", "updated_at", "deleted_at",
     }  # fmt: skip
     deep = {"fields": "id", "expand": "order.customer,changes.line_item.variant.product,items.variant.product"}
-    found = (await api.ok("GET", path_of(edit), query=deep))["order_edit"]
-    assert found["order"]["customer"]["email"] == order["email"]
-    assert found["changes"][0]["line_item"]["variant"]["product"]["id"] == shop.product
-    assert found["items"] == edit["items"]  # these always look the same
+    answer = (await api.ok("GET", path_of(edit), query=deep))["order_edit"]
+    assert answer["order"]["customer"]["email"] == order["email"]
+    assert answer["changes"][0]["line_item"]["variant"]["product"]["id"] == shop.product
+    assert answer["items"] == edit["items"]  # these always look the same
     plain = (await api.ok("GET", path_of(edit), query={"fields": "id", "expand": "order.items"}))["order_edit"]["order"]
     assert {line["id"] for line in plain["items"]} == {line["id"] for line in order["items"]}
     assert not {"total", "subtotal", "tax_lines"} & plain["items"][0].keys()

@@ -47,8 +47,8 @@ async def discount(api: Client, shop: Shop, uid: str, **rule: Any) -> Row:
         "regions": [shop.region],
         "rule": {"type": "percentage", "value": 10, "allocation": "item"} | rule,
     }
-    made: Row = (await api.ok("POST", "/admin/discounts", body))["discount"]
-    return made
+    row: Row = (await api.ok("POST", "/admin/discounts", body))["discount"]
+    return row
 
 
 async def fulfilled(api: Client, order: Row, price: int, quantity: int) -> Row:
@@ -173,8 +173,8 @@ async def test_a_change_that_is_refused_changes_nothing(
     if body and body.get("variant_id") == "SMALL":
         body = body | {"variant_id": shop.small}
     full = path_of(edit, folder, *([names.get(name, name)] if name else []))
-    found, answer = await api.delete(full) if body is None else await api.post(full, body)
-    assert (found, answer["type"]) == (status, type_)
+    refused_with, answer = await api.delete(full) if body is None else await api.post(full, body)
+    assert (refused_with, answer["type"]) == (status, type_)
     assert await shown(api, edit) == edit
     assert await shown(api, other) == other
 
@@ -207,16 +207,16 @@ async def test_what_was_fulfilled_stays(api: Client, order: Row) -> None:
 
 
 async def test_a_percentage_is_taken_off_every_line(api: Client, shop: Shop, uid: str) -> None:
-    made = await discount(api, shop, uid)
+    offer = await discount(api, shop, uid)
     items = [{"variant_id": shop.small, "quantity": 2}, {"variant_id": shop.large, "quantity": 1}]
-    order = await place(api, shop, items=items, discounts=[{"code": made["code"]}])
+    order = await place(api, shop, items=items, discounts=[{"code": offer["code"]}])
     edit = await begun(api, order)
     assert (adjusted(edit), totals(edit)) == ([[200], [150]], (3500, 350, 500, 0, 3650, 0))
     # The order has it, whatever has become of it, also under another code.
-    await api.ok("POST", f"/admin/discounts/{made['id']}", {"is_disabled": True, "code": f"E{uid}"})
+    await api.ok("POST", f"/admin/discounts/{offer['id']}", {"is_disabled": True, "code": f"E{uid}"})
     after = await resized(api, edit, 1000, 4)
     assert (adjusted(after), totals(after)) == ([[400], [150]], (5500, 550, 500, 0, 5450, 1800))
-    assert [a["discount_id"] for item in after["items"] for a in item["adjustments"]] == [made["id"]] * 2
+    assert [a["discount_id"] for item in after["items"] for a in item["adjustments"]] == [offer["id"]] * 2
     after = await added(api, edit, shop.large)
     assert (adjusted(after), totals(after)) == ([[400], [150], [150]], (7000, 700, 500, 0, 6800, 3150))
     await done(api, edit, "confirm")
@@ -225,9 +225,9 @@ async def test_a_percentage_is_taken_off_every_line(api: Client, shop: Shop, uid
 
 
 async def test_an_amount_is_spread_over_the_lines(api: Client, shop: Shop, uid: str) -> None:
-    made = await discount(api, shop, uid, type="fixed", value=1000, allocation="total")
+    offer = await discount(api, shop, uid, type="fixed", value=1000, allocation="total")
     items = [{"variant_id": shop.small, "quantity": 2}, {"variant_id": shop.large, "quantity": 1}]
-    edit = await begun(api, await place(api, shop, items=items, discounts=[{"code": made["code"]}]))
+    edit = await begun(api, await place(api, shop, items=items, discounts=[{"code": offer["code"]}]))
     assert adjusted(edit) == [[571.4285714285714], [428.57142857142856]]
     after = await added(api, edit, shop.small, 3)
     assert adjusted(after) == [[307.69230769230774], [230.76923076923077], [461.53846153846155]]
@@ -272,8 +272,8 @@ async def test_what_was_sold_keeps_its_tax(api: Client, uid: str) -> None:
     shop = await set_up(api, tax_rate=20)
     await api.ok("POST", "/admin/currencies/eur", {"includes_tax": True})
     try:
-        made = await discount(api, shop, uid)
-        order = await place(api, shop, discounts=[{"code": made["code"]}])
+        offer = await discount(api, shop, uid)
+        order = await place(api, shop, discounts=[{"code": offer["code"]}])
         await api.ok("POST", f"/admin/regions/{shop.region}", {"tax_rate": 50})
         edit = await begun(api, order)
         # 2 x 10.00 gross at 20 %: 16.66 net, less 10 %.
@@ -292,9 +292,9 @@ async def test_what_was_sold_keeps_its_tax(api: Client, uid: str) -> None:
 
 async def test_a_product_that_is_gone_does_not_stop_an_edit(api: Client, shop: Shop, uid: str) -> None:
     """Its lines keep the discount that they were sold with."""
-    made = await discount(api, shop, uid)
+    offer = await discount(api, shop, uid)
     items = [{"variant_id": shop.small, "quantity": 2}, {"variant_id": shop.large, "quantity": 1}]
-    edit = await begun(api, await place(api, shop, items=items, discounts=[{"code": made["code"]}]))
+    edit = await begun(api, await place(api, shop, items=items, discounts=[{"code": offer["code"]}]))
     await api.ok("DELETE", f"/admin/products/{shop.product}")
     after = await resized(api, edit, 1000, 3)
     assert (adjusted(after), totals(after)) == ([[300], [150]], (4500, 450, 500, 0, 4550, 900))
@@ -318,14 +318,14 @@ async def test_many_changes_at_once_are_all_made(api: Client, shop: Shop, order:
     edit = await begun(api, order)
     body = {"variant_id": shop.small, "quantity": 1}
     answers = await asyncio.gather(*(api.post(path_of(edit, "items"), body) for _ in range(4)))
-    made = [status for status, _ in answers].count(200)
-    assert made >= 1
+    succeeded = [status for status, _ in answers].count(200)
+    assert succeeded >= 1
     assert {status for status, _ in answers} <= {200, 409}
     after = await shown(api, edit)
-    assert lines(after) == [(1000, 2), (1500, 1)] + [(1000, 1)] * made
+    assert lines(after) == [(1000, 2), (1500, 1)] + [(1000, 1)] * succeeded
     assert (len(after["changes"]), totals(after)) == (
-        made,
-        (3500 + 1000 * made, 0, 500, 0, 4000 + 1000 * made, 1000 * made),
+        succeeded,
+        (3500 + 1000 * succeeded, 0, 500, 0, 4000 + 1000 * succeeded, 1000 * succeeded),
     )
 
 

@@ -27,8 +27,8 @@ async def order(ordered: Ordered) -> Row:
 
 async def collections(stack: Stack, edit: Row) -> list[tuple[str, int]]:
     """(id, amount) of the living payment collections of the edit, as payments has them."""
-    found = "select id, amount from payment_collections where order_edit_id = $1 and deleted_at is null order by id"
-    return [tuple(row) for row in await stack.pool("payments").fetch(found, edit["id"])]
+    sql = "select id, amount from payment_collections where order_edit_id = $1 and deleted_at is null order by id"
+    return [tuple(row) for row in await stack.pool("payments").fetch(sql, edit["id"])]
 
 
 async def test_what_an_edit_costs_more_is_collected(api: Client, stack: Stack, shop: Shop, order: Row) -> None:
@@ -57,15 +57,16 @@ async def test_what_an_edit_costs_more_is_collected(api: Client, stack: Stack, s
     assert await shown(api, edit) == requested
     assert await collections(stack, edit) == [(collection["id"], 3000)]
     deep = {"expand": ",".join(f"payment_collection.{name}" for name in ("region.currency", "payments"))}
-    found = (await api.ok("GET", path_of(edit), query=deep))["order_edit"]["payment_collection"]
-    assert (found["region"]["id"], found["region"]["currency"]["code"], found["payments"]) == (shop.region, "eur", [])
-    # It can be changed, and asked for again: by then it costs something else.
+    collection = (await api.ok("GET", path_of(edit), query=deep))["order_edit"]["payment_collection"]
+    region = collection["region"]
+    assert (region["id"], region["currency"]["code"], collection["payments"]) == (shop.region, "eur", [])
+    # It can be changed, and requested again: by then it costs something else.
     await resized(api, edit, 1000, 1)
     again = await done(api, edit, "request", {})
     assert again["requested_at"] == requested["requested_at"]
     assert (again["payment_collection"]["amount"], again["payment_collection"]["description"]) == (2000, None)
     assert [amount for _, amount in await collections(stack, edit)] == [3000, 2000]
-    # Then it costs less: nothing is collected, and the edit points at what it was last asked for.
+    # Then it costs less: nothing is collected, and the edit points at what it was last requested with.
     await api.ok("DELETE", path_of(edit, "changes", edit["changes"][0]["id"]))
     last = await done(api, edit, "request", {})
     assert (last["difference_due"], last["payment_collection_id"]) == (-1000, again["payment_collection_id"])
@@ -99,9 +100,9 @@ async def test_asked_for_at_the_same_moment(api: Client, stack: Stack, shop: Sho
     answers = await asyncio.gather(*(api.post(path_of(edit, "request"), {}) for _ in range(5)))
     assert {status for status, _ in answers} <= {200, 409}
     assert 200 in {status for status, _ in answers}
-    made = [body["order_edit"]["payment_collection_id"] for status, body in answers if status == 200]
-    assert {id_ for id_, _ in await collections(stack, edit)} == set(made)
-    assert (await shown(api, edit))["payment_collection_id"] in made
+    collection_ids = [body["order_edit"]["payment_collection_id"] for status, body in answers if status == 200]
+    assert {id_ for id_, _ in await collections(stack, edit)} == set(collection_ids)
+    assert (await shown(api, edit))["payment_collection_id"] in collection_ids
 
 
 async def test_asked_for_and_changed_at_the_same_moment(api: Client, stack: Stack, shop: Shop, order: Row) -> None:
@@ -138,7 +139,7 @@ async def test_an_order_that_is_canceled_meanwhile(api: Client, stack: Stack, sh
         state = await plan_request(db, edit["id"], None, "usr_test")
         assert state is not None
         saga = await begin(db, "request_edit", edit["id"], state)
-    # Nothing changes the edit while it is asked for.
+    # Nothing changes the edit while it is requested.
     for method, path, body in (
         ("POST", path_of(edit, "items"), {"variant_id": shop.small, "quantity": 1}),
         ("POST", path_of(edit, "items", line(edit, 1500)), {"quantity": 3}),

@@ -25,14 +25,14 @@ def path_of(order: Order) -> str:
 
 
 async def shown(api: Client, order: Order) -> Order:
-    found: Order = (await api.ok("GET", path_of(order)))["order"]
-    return found
+    answer: Order = (await api.ok("GET", path_of(order)))["order"]
+    return answer
 
 
 async def payment_of(api: Client, order: Order) -> dict[str, Any]:
     """The payment as the payments service has it."""
-    found: dict[str, Any] = (await api.ok("GET", f"/admin/payments/{order['payments'][0]['id']}"))["payment"]
-    return found
+    payment: dict[str, Any] = (await api.ok("GET", f"/admin/payments/{order['payments'][0]['id']}"))["payment"]
+    return payment
 
 
 def named(heard: list[dict[str, Any]], name: str, order: Order) -> list[dict[str, Any]]:
@@ -49,10 +49,10 @@ async def test_capture(api: Client, awaiting: Order, heard: list[dict[str, Any]]
     assert answer["payments"][0]["captured_at"] == (await payment_of(api, awaiting))["captured_at"]
     assert await shown(api, awaiting) == await shown(api, awaiting) | {"payment_status": "captured"}
 
-    async def told() -> bool:
+    async def emitted() -> bool:
         return bool(named(heard, "order.payment_captured", awaiting))
 
-    await until(told)
+    await until(emitted)
 
 
 async def test_a_captured_order_stays_as_it_is(api: Client, ordered: Ordered) -> None:
@@ -76,10 +76,10 @@ async def test_captures_at_the_same_time_have_one_effect(
         "select sequence from event_sequences where aggregate = $1", awaiting["id"]
     )
 
-    async def told() -> bool:
+    async def emitted() -> bool:
         return any((e["subject"], int(e["sequence"])) == (awaiting["id"], last) for e in heard)
 
-    await until(told)
+    await until(emitted)
     assert len(named(heard, "order.payment_captured", awaiting)) == 1
 
 
@@ -128,10 +128,10 @@ async def test_a_capture_asked_for_elsewhere_is_heard_of(
 
     await until(done)
 
-    async def told() -> bool:
+    async def emitted() -> bool:
         return bool(named(heard, "order.payment_captured", awaiting))
 
-    await until(told)
+    await until(emitted)
 
 
 async def test_a_lost_reply_is_healed_by_the_event(api: Client, stack: Stack, awaiting: Order) -> None:
@@ -185,10 +185,10 @@ async def test_refund_in_parts(api: Client, ordered: Ordered, heard: list[dict[s
     assert (await api.post(path, {"amount": 1, "reason": "other"}))[0] == 400
     assert (await payment_of(api, order))["amount_refunded"] == 4000
 
-    async def told() -> bool:
+    async def emitted() -> bool:
         return len(named(heard, "order.refund_created", order)) == 2
 
-    await until(told)
+    await until(emitted)
     assert named(heard, "order.refund_created", order)[0] == {
         "id": order["id"],
         "refund_id": refund["id"],

@@ -57,7 +57,7 @@ async def add(stack: Stack, rows: list[Row]) -> None:
 @pytest.fixture(scope="module")
 async def many(stack: Stack) -> list[Row]:
     """400 orders of one region, most of them of five days, many at the same moment."""
-    dice, mark = random.Random(8), random.Random().randrange(10**9)
+    dice, unique = random.Random(8), random.Random().randrange(10**9)
     start = datetime(2031, 3, 1, 22, 30, tzinfo=UTC)
     rows = []
     for n in range(400):
@@ -65,16 +65,16 @@ async def many(stack: Stack) -> list[Row]:
         at = start + timedelta(minutes=dice.randrange(5 * 48) * 30)
         rows.append(
             {
-                "id": f"order_{mark}_{n:03}",
-                "customer_id": f"cus_{mark}_{n:03}",
+                "id": f"order_{unique}_{n:03}",
+                "customer_id": f"cus_{unique}_{n:03}",
                 "sent": n % 7 != 0,
-                "email": f"{dice.choice(['ann', 'Bob', 'c_c'])}.{n % 30}x{mark}@Shop.example",
+                "email": f"{dice.choice(['ann', 'Bob', 'c_c'])}.{n % 30}x{unique}@Shop.example",
                 "status": status,
                 "fulfillment_status": fulfillment,
                 "payment_status": payment,
-                "region_id": f"reg_{mark}",
+                "region_id": f"reg_{unique}",
                 "currency_code": dice.choice(["eur", "usd"]),
-                "sales_channel_id": dice.choice([f"sc_{mark}_a", f"sc_{mark}_b", None]),
+                "sales_channel_id": dice.choice([f"sc_{unique}_a", f"sc_{unique}_b", None]),
                 "total": dice.randrange(20),
                 "first": dice.choice(NAMES),
                 "last": dice.choice([*NAMES, "Quite Long-Name"]),
@@ -125,16 +125,16 @@ async def test_filters_of_all_kinds_together(orders: Client, stack: Stack, many:
     ]  # fmt: skip
     for query, condition in conditions:
         expected = [row["id"] for row in newest_first([row for row in many if condition(row)])]
-        asked = [("region_id", region), *query]
+        sent_query = [("region_id", region), *query]
         for offset, limit in ((0, 50), (37, 11), (max(len(expected) - 3, 0), 50), (12_000, 5)):
             paging = [("offset", str(offset)), ("limit", str(limit))]
-            found = await listed(orders, [*asked, *paging])
-            assert found == (len(expected), expected[offset : offset + limit]), (query, offset)
-        found = await listed(orders, [*asked, ("order", "created_at"), ("limit", "13"), ("offset", "4")])
-        assert found == (len(expected), expected[::-1][4:17]), query
+            page = await listed(orders, [*sent_query, *paging])
+            assert page == (len(expected), expected[offset : offset + limit]), (query, offset)
+        page = await listed(orders, [*sent_query, ("order", "created_at"), ("limit", "13"), ("offset", "4")])
+        assert page == (len(expected), expected[::-1][4:17]), query
         by_number = sorted((r for r in many if condition(r)), key=lambda r: -r["display_id"])
-        found = await listed(orders, [*asked, ("order", "-display_id"), ("limit", "13"), ("offset", "4")])
-        assert found == (len(expected), [row["id"] for row in by_number][4:17]), query
+        page = await listed(orders, [*sent_query, ("order", "-display_id"), ("limit", "13"), ("offset", "4")])
+        assert page == (len(expected), [row["id"] for row in by_number][4:17]), query
 
 
 async def test_deep_pages(orders: Client, many: list[Row], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,12 +143,12 @@ async def test_deep_pages(orders: Client, many: list[Row], monkeypatch: pytest.M
     monkeypatch.setattr("services.orders.orders.lists.LARGE_PAGE", 0)
     monkeypatch.setattr("services.orders.orders.lists.FEW", 50)
     for query, order in (([], "created_at"), ([("status[]", "pending")], "-total"), ([], "-updated_at")):
-        asked = [("region_id", many[0]["region_id"]), *query, ("order", order), ("limit", "23")]
+        sent_query = [("region_id", many[0]["region_id"]), *query, ("order", order), ("limit", "23")]
         rows = [row for row in many if not query or row["status"] == "pending"]
         key = "total" if order == "-total" else "at"
         ordered = sorted(rows, key=lambda r: (r[key], r["id"]), reverse=order.startswith("-"))
         read: list[str] = []
-        while page := (await listed(orders, [*asked, ("offset", str(len(read)))]))[1]:
+        while page := (await listed(orders, [*sent_query, ("offset", str(len(read)))]))[1]:
             read += page
         assert read == [row["id"] for row in ordered]
 
@@ -176,18 +176,18 @@ async def test_free_text(orders: Client, many: list[Row], q: str) -> None:
         return row["sent"] and any(q.lower() in text.lower() for text in texts)
 
     expected = [row["id"] for row in newest_first([row for row in many if matches(row)])]
-    asked = [("region_id", many[0]["region_id"]), ("q", q)]
-    assert await listed(orders, [*asked, ("limit", "400")]) == (len(expected), expected)
-    assert await listed(orders, [*asked, ("limit", "9"), ("offset", "5")]) == (len(expected), expected[5:14])
+    sent_query = [("region_id", many[0]["region_id"]), ("q", q)]
+    assert await listed(orders, [*sent_query, ("limit", "400")]) == (len(expected), expected)
+    assert await listed(orders, [*sent_query, ("limit", "9"), ("offset", "5")]) == (len(expected), expected[5:14])
     pending = [row["id"] for row in newest_first([r for r in many if matches(r) and r["status"] == "pending"])]
-    assert await listed(orders, [*asked, ("status[]", "pending"), ("limit", "400")]) == (len(pending), pending)
+    assert await listed(orders, [*sent_query, ("status[]", "pending"), ("limit", "400")]) == (len(pending), pending)
 
 
 async def test_free_text_that_is_a_number(orders: Client, many: list[Row]) -> None:
     sent, unsent = many[1], many[7]
     query = [("region_id", sent["region_id"]), ("limit", "400")]
-    found = await listed(orders, [*query, ("q", str(sent["display_id"]))])
-    assert sent["id"] in found[1]
+    page = await listed(orders, [*query, ("q", str(sent["display_id"]))])
+    assert sent["id"] in page[1]
     assert unsent["id"] not in (await listed(orders, [*query, ("q", str(unsent["display_id"]))]))[1]
     assert sent["id"] not in (await listed(orders, [*query, ("q", f"00{sent['display_id']}9999")]))[1]
     assert await listed(orders, [*query, ("q", "9" * 40)]) == (0, [])
@@ -220,8 +220,8 @@ async def test_counts_hold_while_orders_change(orders: Client, stack: Stack, uid
     async def reading() -> int:
         times = 0
         while not done.is_set():
-            count, found = await listed(orders, [("region_id", region), ("limit", "100")])
-            assert count == len(found)
+            count, ids = await listed(orders, [("region_id", region), ("limit", "100")])
+            assert count == len(ids)
             assert 30 <= count <= 60
             times += 1
         return times

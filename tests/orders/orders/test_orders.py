@@ -23,8 +23,8 @@ def path_of(order: Order) -> str:
 
 
 async def shown(api: Client, order: Order) -> Order:
-    found: Order = (await api.ok("GET", path_of(order)))["order"]
-    return found
+    answer: Order = (await api.ok("GET", path_of(order)))["order"]
+    return answer
 
 
 async def refused(api: Client, path: str, body: Any = None, *, status: int = 400, type_: str = "not_allowed") -> None:
@@ -34,8 +34,8 @@ async def refused(api: Client, path: str, body: Any = None, *, status: int = 400
 
 
 async def canceled(api: Client, order: Order) -> Order:
-    found: Order = (await api.ok("POST", f"{path_of(order)}/cancel"))["order"]
-    return found
+    answer: Order = (await api.ok("POST", f"{path_of(order)}/cancel"))["order"]
+    return answer
 
 
 # Lists
@@ -49,33 +49,33 @@ async def test_filters(api: Client, shop: Shop, uid: str) -> None:
     await canceled(api, second)
     ids = (first["id"], second["id"])
 
-    async def found(**query: str) -> list[str]:
+    async def listed(**query: str) -> list[str]:
         page = await api.ok("GET", "/admin/orders", query={"region_id": shop.region, "expand": ""} | query)
         assert page.keys() == {"orders", "count", "offset", "limit"}
         return [order["id"] for order in page["orders"] if order["id"] in ids]
 
-    assert await found() == [second["id"], first["id"]]
-    assert await found(order="created_at") == [first["id"], second["id"]]
-    assert await found(order="-display_id") == [second["id"], first["id"]]
+    assert await listed() == [second["id"], first["id"]]
+    assert await listed(order="created_at") == [first["id"], second["id"]]
+    assert await listed(order="-display_id") == [second["id"], first["id"]]
     for order in (first, second):
         for name in ("id", "cart_id", "customer_id", "email"):
-            assert await found(**{name: order[name]}) == [order["id"]]
-        assert await found(display_id=str(order["display_id"])) == [order["id"]]
-    assert await found(**{"status[]": "canceled"}) == [second["id"]]
-    assert await found(**{"payment_status[]": "captured"}) == [first["id"]]
-    assert await found(**{"fulfillment_status[]": "canceled"}) == [second["id"]]
-    assert await found(**{"canceled_at[gt]": "2000-01-01"}) == [second["id"]]
-    assert await found(**{"created_at[lt]": second["created_at"]}) == [first["id"]]
-    assert await found(**{"created_at[gte]": second["created_at"], "updated_at[lte]": "2100-01-01"}) == [second["id"]]
-    assert await found(currency_code="eur") == [second["id"], first["id"]]
-    assert await found(currency_code="usd") == []
-    assert await found(tax_rate="20") == []
-    assert await found(**{"sales_channel_id[]": shop.channel}) == [second["id"], first["id"]]
-    assert await found(**{"sales_channel_id[]": "sc_missing"}) == []
-    assert await found(q=f"SECOND-{uid}") == [second["id"]]
-    assert await found(q=f"zoe{uid}") == [second["id"]]
-    assert first["id"] in await found(q=str(first["display_id"]))
-    assert await found(q=f"nothing-{uid}") == []
+            assert await listed(**{name: order[name]}) == [order["id"]]
+        assert await listed(display_id=str(order["display_id"])) == [order["id"]]
+    assert await listed(**{"status[]": "canceled"}) == [second["id"]]
+    assert await listed(**{"payment_status[]": "captured"}) == [first["id"]]
+    assert await listed(**{"fulfillment_status[]": "canceled"}) == [second["id"]]
+    assert await listed(**{"canceled_at[gt]": "2000-01-01"}) == [second["id"]]
+    assert await listed(**{"created_at[lt]": second["created_at"]}) == [first["id"]]
+    assert await listed(**{"created_at[gte]": second["created_at"], "updated_at[lte]": "2100-01-01"}) == [second["id"]]
+    assert await listed(currency_code="eur") == [second["id"], first["id"]]
+    assert await listed(currency_code="usd") == []
+    assert await listed(tax_rate="20") == []
+    assert await listed(**{"sales_channel_id[]": shop.channel}) == [second["id"], first["id"]]
+    assert await listed(**{"sales_channel_id[]": "sc_missing"}) == []
+    assert await listed(q=f"SECOND-{uid}") == [second["id"]]
+    assert await listed(q=f"zoe{uid}") == [second["id"]]
+    assert first["id"] in await listed(q=str(first["display_id"]))
+    assert await listed(q=f"nothing-{uid}") == []
     query = {"region_id[]": shop.region, "q": uid, "limit": "1", "offset": "1", "fields": "id,email", "expand": ""}
     page = await api.ok("GET", "/admin/orders", query=query)
     assert page["orders"][0].keys() >= {"id", "email", "created_at", "total"}
@@ -156,8 +156,8 @@ async def test_edit(api: Client, ordered: Ordered, uid: str) -> None:
     written = (await api.ok("POST", path, {"email": f"New-{uid}@example.com", "no_notification": True}))["order"]
     assert (written["email"], written["no_notification"]) == (f"New-{uid}@example.com", True)
     assert written["customer"]["email"] == order["email"]
-    quiet = (await api.ok("POST", path, {"no_notification": False}))["order"]
-    assert quiet["no_notification"] is True
+    updated = (await api.ok("POST", path, {"no_notification": False}))["order"]
+    assert updated["no_notification"] is True
     ignored = {
         "payment_method": {"provider_id": "manual", "data": {}},
         "shipping_method": {"price": 5},
@@ -184,8 +184,8 @@ async def test_addresses_are_merged(api: Client, shop: Shop) -> None:
 async def test_an_address_is_made_where_there_is_none(api: Client, shop: Shop) -> None:
     draft = shop.draft()
     del draft["billing_address"]
-    made = (await api.ok("POST", "/admin/draft-orders", draft))["draft_order"]
-    order = (await api.ok("POST", f"/admin/draft-orders/{made['id']}/pay"))["order"]
+    created = (await api.ok("POST", "/admin/draft-orders", draft))["draft_order"]
+    order = (await api.ok("POST", f"/admin/draft-orders/{created['id']}/pay"))["order"]
     assert order["billing_address"] is None
     body = {"billing_address": {"country_code": "dk", "city": "Aarhus"}}
     address = (await api.ok("POST", path_of(order), body))["order"]["billing_address"]
@@ -210,7 +210,7 @@ async def test_metadata_of_addresses(api: Client, ordered: Ordered) -> None:
         assert await changed(name, None) is None
 
 
-async def test_being_told_is_only_switched_off(api: Client, ordered: Ordered) -> None:
+async def test_being_notified_is_only_switched_off(api: Client, ordered: Ordered) -> None:
     order = await ordered()
     answers = []
     for body in ({"no_notification": False}, {"no_notification": True}, {"no_notification": False}):
@@ -303,21 +303,21 @@ async def test_cancel(api: Client, ordered: Ordered, heard: list[dict[str, Any]]
         await refused(api, path + action, body)
     assert await shown(api, order) == before
 
-    async def told() -> bool:
+    async def emitted() -> bool:
         return any(e["type"] == "order.canceled" and e["subject"] == order["id"] for e in heard)
 
-    await until(told)
+    await until(emitted)
     assert sum(e["type"] == "order.canceled" and e["subject"] == order["id"] for e in heard) == 1
 
 
 async def test_what_stands_keeps_an_order_from_being_canceled(api: Client, ordered: Ordered) -> None:
     order = await ordered()
     path, item = path_of(order), order["items"][0]["id"]
-    packed = (await api.ok("POST", f"{path}/fulfillment", {"items": [{"item_id": item, "quantity": 1}]}))["order"]
+    fulfilled = (await api.ok("POST", f"{path}/fulfillment", {"items": [{"item_id": item, "quantity": 1}]}))["order"]
     before = await shown(api, order)
     await refused(api, f"{path}/cancel")
     assert await shown(api, order) == before
-    await api.ok("POST", f"{path}/fulfillments/{packed['fulfillments'][0]['id']}/cancel")
+    await api.ok("POST", f"{path}/fulfillments/{fulfilled['fulfillments'][0]['id']}/cancel")
     await api.ok("POST", f"{path}/refund", {"amount": 1, "reason": "other"})
     await refused(api, f"{path}/cancel")
     assert (await shown(api, order))["status"] == "pending"
@@ -329,10 +329,10 @@ async def test_two_cancel_at_once(api: Client, ordered: Ordered, heard: list[dic
     assert {status for status, _ in answers} <= {200, 409}
     assert (await shown(api, order))["status"] == "canceled"
 
-    async def told() -> bool:
+    async def emitted() -> bool:
         return any(e["type"] == "order.canceled" and e["subject"] == order["id"] for e in heard)
 
-    await until(told)
+    await until(emitted)
     assert sum(e["type"] == "order.canceled" and e["subject"] == order["id"] for e in heard) == 1
 
 

@@ -27,11 +27,11 @@ async def counted(api: Client) -> Shop:
 @pytest.fixture
 async def location(api: Client, counted: Shop, uid: str) -> str:
     """10 pieces of the small variant."""
-    made = (await api.ok("POST", "/admin/stock-locations", {"name": f"W {uid}"}))["stock_location"]["id"]
+    created = (await api.ok("POST", "/admin/stock-locations", {"name": f"W {uid}"}))["stock_location"]["id"]
     small = (await api.ok("GET", f"/admin/variants/{counted.small}/inventory"))["variant"]["inventory"][0]["id"]
-    body = {"location_id": made, "stocked_quantity": 10}
+    body = {"location_id": created, "stocked_quantity": 10}
     await api.ok("POST", f"/admin/inventory-items/{small}/location-levels", body)
-    return str(made)
+    return str(created)
 
 
 @pytest.fixture
@@ -45,16 +45,16 @@ def line(order: Order, price: int) -> str:
 
 
 async def reserved(api: Client, order: Order) -> list[int]:
-    found = await api.ok("GET", f"/admin/orders/{order['id']}/reservations")
-    assert (found["count"], found["limit"], found["offset"]) == (len(found["reservations"]), 20, 0)
-    return [reservation["quantity"] for reservation in found["reservations"]]
+    page = await api.ok("GET", f"/admin/orders/{order['id']}/reservations")
+    assert (page["count"], page["limit"], page["offset"]) == (len(page["reservations"]), 20, 0)
+    return [reservation["quantity"] for reservation in page["reservations"]]
 
 
 async def test_reserve_and_list(api: Client, order: Order, location: str) -> None:
     path = f"/admin/orders/{order['id']}/line-items/{line(order, 1000)}/reserve"
     assert await reserved(api, order) == []
-    made = (await api.ok("POST", path, {"location_id": location, "quantity": 1}))["reservation"]
-    assert (made["quantity"], made["location_id"], made["line_item_id"]) == (1, location, line(order, 1000))
+    row = (await api.ok("POST", path, {"location_id": location, "quantity": 1}))["reservation"]
+    assert (row["quantity"], row["location_id"], row["line_item_id"]) == (1, location, line(order, 1000))
     await api.ok("POST", path, {"location_id": location, "quantity": 2})
     assert await reserved(api, order) == [2, 1]
     page = await api.ok(
@@ -81,16 +81,16 @@ async def test_a_line_of_a_draft(api: Client, counted: Shop, location: str) -> N
     body = counted.draft(items=[{"variant_id": counted.small, "quantity": 3}])
     draft = (await api.ok("POST", "/admin/draft-orders", body))["draft_order"]
     item = (await api.ok("GET", f"/admin/variants/{counted.small}/inventory"))["variant"]["inventory"][0]["id"]
-    wanted = {"location_id": location, "inventory_item_id": item, "line_item_id": draft["cart"]["items"][0]["id"]}
-    status, answer = await api.post("/admin/reservations", wanted | {"quantity": 4})
+    reservation = {"location_id": location, "inventory_item_id": item, "line_item_id": draft["cart"]["items"][0]["id"]}
+    status, answer = await api.post("/admin/reservations", reservation | {"quantity": 4})
     assert (status, answer["type"]) == (400, "invalid_data")
-    await api.ok("POST", "/admin/reservations", wanted | {"quantity": 2})
-    query = [("line_item_id[]", wanted["line_item_id"]), ("expand", "line_item")]
+    await api.ok("POST", "/admin/reservations", reservation | {"quantity": 2})
+    query = [("line_item_id[]", reservation["line_item_id"]), ("expand", "line_item")]
     [shown] = (await api.ok("GET", "/admin/reservations", query=query))["reservations"]
     assert (shown["line_item"]["quantity"], shown["line_item"]["order"]) == (3, None)
     paid = (await api.ok("POST", f"/admin/draft-orders/{draft['id']}/pay"))["order"]
     assert await reserved(api, paid) == [2]
-    assert (await api.post("/admin/reservations", wanted | {"quantity": 2}))[0] == 400
+    assert (await api.post("/admin/reservations", reservation | {"quantity": 2}))[0] == 400
     await api.ok("POST", f"/admin/orders/{paid['id']}/cancel")
     assert await reserved(api, paid) == []
 
@@ -125,8 +125,8 @@ async def test_refusals(api: Client, order: Order, location: str) -> None:
 
 async def test_what_other_services_may_ask(api: Client, stack: Stack, order: Order) -> None:
     bus, small = stack.apps["inventory"][BUS], line(order, 1000)
-    found = (await call(bus, "orders", "line_items", {"ids": [small, "item_missing"]}))["line_items"]
-    assert [(row["id"], row["quantity"], row["order"]["id"]) for row in found] == [(small, 4, order["id"])]
+    rows = (await call(bus, "orders", "line_items", {"ids": [small, "item_missing"]}))["line_items"]
+    assert [(row["id"], row["quantity"], row["order"]["id"]) for row in rows] == [(small, 4, order["id"])]
     ids = {"kinds": {"order": [order["id"], "order_missing"], "customer": [order["customer_id"]]}}
     copies = (await call(bus, "orders", "documents", ids))["copies"]
     assert [(doc["id"], doc["body"]["display_id"]) for doc in copies["order"]] == [(order["id"], order["display_id"])]
@@ -151,24 +151,24 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
     send = remote.reserve_line
 
     def arrange(act: Callable[[], Awaitable[Any]]) -> None:
-        async def asked(app: Any, line_item_id: str) -> Room:
+        async def room_then_act(app: Any, line_item_id: str) -> Room:
             room = await ask_room(app, line_item_id)
             await act()
             return room
 
-        async def sent(app: Any, key: str, wanted: dict[str, Any]) -> Any:
+        async def act_then_send(app: Any, key: str, reservation: dict[str, Any]) -> Any:
             await act()
-            return await send(app, key, wanted)
+            return await send(app, key, reservation)
 
-        monkeypatch.setattr("services.inventory.reservations.ask_room", asked)
-        monkeypatch.setattr(remote, "reserve_line", sent)
+        monkeypatch.setattr("services.inventory.reservations.ask_room", room_then_act)
+        monkeypatch.setattr(remote, "reserve_line", act_then_send)
 
     return arrange
 
 
 @pytest.mark.parametrize("on_placement", [True, False])
 @pytest.mark.parametrize("door", ["line", "hand", "more"])
-@pytest.mark.parametrize("act", ["pack", "cancel", "edit"])
+@pytest.mark.parametrize("act", ["fulfill", "cancel", "edit"])
 async def test_the_line_changes_while_it_is_reserved(
     api: Client,
     stack: Stack,
@@ -190,7 +190,7 @@ async def test_the_line_changes_while_it_is_reserved(
         held = [(await api.ok("POST", "/admin/reservations", by_hand | {"quantity": 4}))["reservation"]]
     await api.ok("POST", f"/admin/reservations/{held[0]['id']}", {"quantity": 1})
     edit = await resized(api, await begun(api, order), 1000, 3)
-    after = {"pack": (7, 0), "cancel": (10, 0), "edit": (10, 1 if on_placement else 0)}[act]
+    after = {"fulfill": (7, 0), "cancel": (10, 0), "edit": (10, 1 if on_placement else 0)}[act]
 
     async def change() -> None:
         if act == "edit":

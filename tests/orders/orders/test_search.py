@@ -21,14 +21,14 @@ from orders where id = $3
 """
 
 
-async def found(api: Client, text: str) -> set[str]:
+async def matching(api: Client, text: str) -> set[str]:
     page = await api.ok("GET", "/admin/orders", query={"q": text, "fields": "id", "expand": "", "limit": "200"})
     ids = {order["id"] for order in page["orders"]}
     assert page["count"] == len(page["orders"]) == len(ids)
     return ids
 
 
-async def test_a_customer_is_found_by_his_present_names(
+async def test_a_customer_is_found_by_their_present_names(
     api: Client, ordered: Callable[..., Awaitable[Order]], uid: str
 ) -> None:
     mail = f"renamed-{uid}@example.com"
@@ -37,13 +37,14 @@ async def test_a_customer_is_found_by_his_present_names(
     assert second["customer_id"] == first["customer_id"]
     await api.ok("POST", path, {"first_name": f"Zoë{uid}", "phone": f"77{uid}"})
     both = {first["id"], second["id"]}
-    assert await found(api, f"zoë{uid}") == await found(api, f"77{uid}") == both
+    assert await matching(api, f"zoë{uid}") == await matching(api, f"77{uid}") == both
     await api.ok("POST", path, {"first_name": f"Yara{uid}", "last_name": f"O'Neil{uid}"})
-    assert await found(api, f"zoë{uid}") == set()
-    assert await found(api, f"yara{uid}") == await found(api, f"NEIL{uid}") == await found(api, f"77{uid}") == both
+    assert await matching(api, f"zoë{uid}") == set()
+    assert await matching(api, f"yara{uid}") == await matching(api, f"NEIL{uid}") == both
+    assert await matching(api, f"77{uid}") == both
     # Each text by itself: no order is found by the end of one and the beginning of another.
-    assert await found(api, f"yara{uid}o'neil") == await found(api, f"yara{uid} o'neil") == set()
-    assert other["id"] not in await found(api, uid)
+    assert await matching(api, f"yara{uid}o'neil") == await matching(api, f"yara{uid} o'neil") == set()
+    assert other["id"] not in await matching(api, uid)
 
 
 async def test_an_order_is_found_by_its_present_email_and_recipient(api: Client, shop: Shop, uid: str) -> None:
@@ -51,34 +52,34 @@ async def test_an_order_is_found_by_its_present_email_and_recipient(api: Client,
     order = await place(api, shop, email=f"old-{uid}@example.com", shipping_address=address)
     twin = await place(api, shop, email=f"old-{uid}@example.com", shipping_address=address)
     both = {order["id"], twin["id"]}
-    assert await found(api, f"rita{uid}") == await found(api, f"old-{uid}") == both
+    assert await matching(api, f"rita{uid}") == await matching(api, f"old-{uid}") == both
     sent = {"email": f"new-{uid}@example.com", "shipping_address": {"first_name": f"Sara{uid}", "country_code": "de"}}
     await api.ok("POST", f"/admin/orders/{order['id']}", sent)
-    assert await found(api, f"sara{uid}") == await found(api, f"new-{uid}") == {order["id"]}
-    assert await found(api, f"rita{uid}") == await found(api, f"old-{uid}") & {twin["id"]} == {twin["id"]}
+    assert await matching(api, f"sara{uid}") == await matching(api, f"new-{uid}") == {order["id"]}
+    assert await matching(api, f"rita{uid}") == await matching(api, f"old-{uid}") & {twin["id"]} == {twin["id"]}
     # The customer's own email is not searched, only the order's.
-    assert await found(api, f"old-{uid}") == {twin["id"]}
+    assert await matching(api, f"old-{uid}") == {twin["id"]}
     without = {"shipping_address": {"first_name": None, "country_code": "de"}}
     await api.ok("POST", f"/admin/orders/{order['id']}", without)
-    assert await found(api, f"sara{uid}") == set()
-    assert await found(api, f"new-{uid}") == {order["id"]}
+    assert await matching(api, f"sara{uid}") == set()
+    assert await matching(api, f"new-{uid}") == {order["id"]}
 
 
 async def test_an_order_that_is_sent_somewhere_later_is_found(api: Client, shop: Shop, uid: str) -> None:
     draft = shop.draft(email=f"later-{uid}@example.com")
     del draft["shipping_address"]
-    made = (await api.ok("POST", "/admin/draft-orders", draft))["draft_order"]
-    order = (await api.ok("POST", f"/admin/draft-orders/{made['id']}/pay"))["order"]
+    created = (await api.ok("POST", "/admin/draft-orders", draft))["draft_order"]
+    order = (await api.ok("POST", f"/admin/draft-orders/{created['id']}/pay"))["order"]
     number = str(order["display_id"])
-    assert await found(api, f"later-{uid}") == set()
-    assert order["id"] not in await found(api, number)
+    assert await matching(api, f"later-{uid}") == set()
+    assert order["id"] not in await matching(api, number)
     query = {"q": "", "email": order["email"], "fields": "id", "expand": ""}
     page = await api.ok("GET", "/admin/orders", query=query)
     assert [each["id"] for each in page["orders"]] == [order["id"]]  # nothing is looked for
     address = {"first_name": "Tom", "country_code": "de"}
     await api.ok("POST", f"/admin/orders/{order['id']}", {"shipping_address": address})
-    assert await found(api, f"later-{uid}") == {order["id"]}
-    assert order["id"] in await found(api, number)
+    assert await matching(api, f"later-{uid}") == {order["id"]}
+    assert order["id"] in await matching(api, number)
 
 
 @pytest.mark.parametrize("renamed_first", [False, True])
@@ -106,7 +107,7 @@ async def test_an_order_that_comes_while_its_customer_is_renamed(
             await until(settled)
             assert not waiting.done()
         await waiting
-    assert await found(api, f"nina{uid}") == {f"order_{uid}"}
+    assert await matching(api, f"nina{uid}") == {f"order_{uid}"}
 
 
 async def test_orders_of_a_new_customer_do_not_wait_for_each_other(
@@ -119,4 +120,4 @@ async def test_orders_of_a_new_customer_do_not_wait_for_each_other(
     async with pool.acquire() as db, pool.acquire() as other, db.transaction(), other.transaction():
         await db.execute(ADD, f"order_{uid}_1", owner, order["id"])
         await other.execute(ADD, f"order_{uid}_2", owner, order["id"])
-    assert await found(api, f"nora{uid}") == {f"order_{uid}_1", f"order_{uid}_2"}
+    assert await matching(api, f"nora{uid}") == {f"order_{uid}_1", f"order_{uid}_2"}

@@ -15,8 +15,8 @@ async def option(api: Client, shop: Shop, uid: str, *, own_profile: bool = True,
     profiles = (await api.ok("GET", "/admin/shipping-profiles"))["shipping_profiles"]
     profile = next(p["id"] for p in profiles if p["type"] == "default")
     if own_profile:
-        made = await api.ok("POST", "/admin/shipping-profiles", {"name": f"Second {uid}", "type": "custom"})
-        profile = made["shipping_profile"]["id"]
+        created = await api.ok("POST", "/admin/shipping-profiles", {"name": f"Second {uid}", "type": "custom"})
+        profile = created["shipping_profile"]["id"]
     body = {
         "name": f"Courier {uid}",
         "region_id": shop.region,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from services.orders.drafts.drafts import DraftUpdate, ItemBody, MethodBody, new_line, new_method, updated_basket
-from services.orders.drafts.items import ItemUpdate, with_changed_item, with_item
+from services.orders.drafts.items import DraftItemUpdate, with_changed_item, with_item
 from services.orders.drafts.parts import Draft
 from services.orders.pricing.quotes import Basket, Quote, answered, priced, question
 
@@ -22,7 +22,7 @@ def basket(**more: Any) -> Basket:
     return Basket(**{"region_id": "reg_1", "lines": lines, "methods": methods, "codes": ["TEN"]} | more)
 
 
-def reply(asked: Basket, *, automatic: bool = True, price: int | None = None, cut: float = 0) -> dict[str, Any]:
+def reply(basket: Basket, *, automatic: bool = True, price: int | None = None, cut: float = 0) -> dict[str, Any]:
     """What the catalog could say."""
     items = [
         {
@@ -42,7 +42,7 @@ def reply(asked: Basket, *, automatic: bool = True, price: int | None = None, cu
             if cut and line["variant_id"]
             else [],
         }
-        for line in asked.lines
+        for line in basket.lines
     ]
     methods = [
         {
@@ -55,7 +55,7 @@ def reply(asked: Basket, *, automatic: bool = True, price: int | None = None, cu
             "data": {"id": "manual-fulfillment"},
             "tax_rates": [RATE],
         }
-        for method in asked.methods
+        for method in basket.methods
     ]
     product = {"id": "prod_1", "sequence": 1, "body": {}, "related": {"profile_id": "sp_1"}}
     return {
@@ -78,19 +78,19 @@ def draft_of(quote: Quote, **more: Any) -> Draft:
 
 
 def test_what_is_asked() -> None:
-    asked = question(basket(customer_id="cus_1", group_ids=["cgrp_1"]))
-    assert [(i["variant_id"], i["quantity"], i["unit_price"]) for i in asked["items"]] == [
+    body = question(basket(customer_id="cus_1", group_ids=["cgrp_1"]))
+    assert [(i["variant_id"], i["quantity"], i["unit_price"]) for i in body["items"]] == [
         ("variant_1", 2, None),
         ("variant_2", 1, 333),
         (None, 1, 100),
     ]
-    assert asked["shipping_methods"][0] == asked["shipping_methods"][0] | {"option_id": "so_1", "price": 250}
-    assert (asked["discount_codes"], asked["customer_group_ids"]) == (["TEN"], ["cgrp_1"])
+    assert body["shipping_methods"][0] == body["shipping_methods"][0] | {"option_id": "so_1", "price": 250}
+    assert (body["discount_codes"], body["customer_group_ids"]) == (["TEN"], ["cgrp_1"])
 
 
 def test_what_comes_back() -> None:
-    asked = basket()
-    got = answered(asked, reply(asked, cut=100 / 3))
+    cart = basket()
+    got = answered(cart, reply(cart, cut=100 / 3))
     shirt, other, wrap = got.lines
     assert (shirt["title"], shirt["unit_price"], shirt["should_merge"], shirt["has_shipping"]) == (
         "Shirt",
@@ -107,17 +107,17 @@ def test_what_comes_back() -> None:
 
 
 def test_taxes_are_shown_where_they_are_automatic() -> None:
-    asked = basket()
-    got = answered(asked, reply(asked, automatic=False))
+    cart = basket()
+    got = answered(cart, reply(cart, automatic=False))
     assert (got.totals.tax_total, {line["has_tax_lines"] for line in got.lines}) == (0, {True})
-    assert answered(asked, reply(asked, automatic=False), placing=True).totals.tax_total == 517
+    assert answered(cart, reply(cart, automatic=False), placing=True).totals.tax_total == 517
     custom = basket(lines=[new_line(ItemBody(title="Wrap", quantity=1))])
     assert [line["has_tax_lines"] for line in answered(custom, reply(custom)).lines] == [False]
 
 
 def test_a_price_once_quoted_stays() -> None:
-    asked = basket(methods=[new_method(MethodBody(option_id="so_1"))])
-    got = answered(asked, reply(asked))
+    cart = basket(methods=[new_method(MethodBody(option_id="so_1"))])
+    got = answered(cart, reply(cart))
     assert [(m["price"], m["asked_price"]) for m in got.methods] == [(500, 500)]
     again = question(basket(lines=got.lines, methods=got.methods))
     assert [i["unit_price"] for i in again["items"]] == [1000, 333, 100]
@@ -125,24 +125,24 @@ def test_a_price_once_quoted_stays() -> None:
 
 
 def test_free_shipping_forgets_the_price() -> None:
-    asked = basket()
-    free = answered(asked, reply(asked, price=0))
+    cart = basket()
+    free = answered(cart, reply(cart, price=0))
     assert [(m["price"], m["asked_price"], m["total"]) for m in free.methods] == [(0, None, 0)]
     later = basket(lines=free.lines, methods=free.methods)
     assert [m["price"] for m in answered(later, reply(later)).methods] == [500]
 
 
 def test_a_price_of_nothing_is_a_price() -> None:
-    asked = basket(methods=[new_method(MethodBody(option_id="so_1", price=0))])
-    assert [(m["price"], m["asked_price"]) for m in answered(asked, reply(asked)).methods] == [(0, 0)]
+    cart = basket(methods=[new_method(MethodBody(option_id="so_1", price=0))])
+    assert [(m["price"], m["asked_price"]) for m in answered(cart, reply(cart)).methods] == [(0, 0)]
 
 
 def test_news_are_told_from_what_is_known() -> None:
-    asked = basket()
-    got = answered(asked, reply(asked))
-    assert priced(answered(asked, reply(asked)).lines) == priced(got.lines)
-    assert priced(answered(asked, reply(asked, cut=1)).lines) != priced(got.lines)
-    assert priced(answered(asked, reply(asked, price=1)).methods) != priced(got.methods)
+    cart = basket()
+    got = answered(cart, reply(cart))
+    assert priced(answered(cart, reply(cart)).lines) == priced(got.lines)
+    assert priced(answered(cart, reply(cart, cut=1)).lines) != priced(got.lines)
+    assert priced(answered(cart, reply(cart, price=1)).methods) != priced(got.methods)
 
 
 @pytest.mark.parametrize(
@@ -157,15 +157,15 @@ def test_news_are_told_from_what_is_known() -> None:
     ],
 )
 def test_updates(body: DraftUpdate, discounts: list[str], prices: list[int | None], methods: int) -> None:
-    asked = basket()
-    got = updated_basket(draft_of(answered(asked, reply(asked))), body, None, [])
+    cart = basket()
+    got = updated_basket(draft_of(answered(cart, reply(cart))), body, None, [])
     assert (got.discount_ids, [line["unit_price"] for line in got.lines]) == (discounts, prices)
     assert (got.codes, len(got.methods)) == ([], methods)
 
 
 def test_merging() -> None:
-    asked = basket()
-    draft = draft_of(answered(asked, reply(asked)))
+    cart = basket()
+    draft = draft_of(answered(cart, reply(cart)))
     quantities = {
         "same": with_item(draft, ItemBody(variant_id="variant_1", quantity=3)),
         "own price": with_item(draft, ItemBody(variant_id="variant_1", quantity=3, unit_price=1)),
@@ -184,8 +184,8 @@ def test_merging() -> None:
 
 
 def test_taking_out() -> None:
-    asked = basket()
-    draft = draft_of(answered(asked, reply(asked)))
-    got = with_changed_item(draft, draft.lines[0]["id"], ItemUpdate(quantity=0))
+    cart = basket()
+    draft = draft_of(answered(cart, reply(cart)))
+    got = with_changed_item(draft, draft.lines[0]["id"], DraftItemUpdate(quantity=0))
     assert [(line["variant_id"], line["has_shipping"]) for line in got.lines] == [("variant_2", False), (None, False)]
     assert got.methods == []

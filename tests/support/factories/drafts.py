@@ -15,5 +15,5 @@ async def make(api: Client, shop: Shop, **more: Any) -> Draft:
 
 
 async def shown(api: Client, draft: Draft) -> Draft:
-    found: Draft = (await api.ok("GET", ID.format(draft["id"])))["draft_order"]
-    return found
+    answer: Draft = (await api.ok("GET", ID.format(draft["id"])))["draft_order"]
+    return answer

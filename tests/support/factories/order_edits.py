@@ -65,10 +65,10 @@ async def done(api: Client, edit: Row, what: str, body: Any = None) -> Row:
 
 
 async def shown(api: Client, edit: Row) -> Row:
-    found: Row = (await api.ok("GET", path_of(edit)))["order_edit"]
-    return found
+    answer: Row = (await api.ok("GET", path_of(edit)))["order_edit"]
+    return answer
 
 
 async def order_now(api: Client, order: Row) -> Row:
-    found: Row = (await api.ok("GET", f"/admin/orders/{order['id']}"))["order"]
-    return found
+    answer: Row = (await api.ok("GET", f"/admin/orders/{order['id']}"))["order"]
+    return answer

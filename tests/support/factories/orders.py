@@ -10,7 +10,7 @@ Order = dict[str, Any]
 
 async def uncapture(stack: Stack, order: Order) -> None:
     """Make of a paid order one whose payment was authorized only; drafts are captured at once."""
-    # What was captured is also told by event: one that comes late would compensate what follows.
+    # What was captured is also emitted: one that comes late would compensate what follows.
     await news_heard(stack)
     for service in ("payments", "orders"):
         await stack.pool(service).execute("update payments set captured_at = null where order_id = $1", order["id"])
