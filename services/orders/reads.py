@@ -318,6 +318,7 @@ SHOWN = Parameters(shown_view, VIEW, ORDER_ROWS)
 WRITTEN = Parameters(written_view, VIEW, ORDER_ROWS)
 RETURNABLE_WRITTEN = Parameters(partial(written_view, returnable=True), VIEW, ORDER_ROWS)
 ORDER_ANSWER = {"order": ORDER_ROWS}
+RETURNED_ORDER_ANSWER = {"order": Rows((order(LISTED),), PLACED_EXPAND, narrowed=True)}
 
 
 async def order_json(db: Db, order_id: str, view: OrderView) -> str:

@@ -9,14 +9,15 @@ from typing import Any
 from aiohttp import web
 
 from services.chassis.db import Db, transaction
+from services.chassis.errors import Conflict, NotAllowed, NotFound, Unavailable
 from services.chassis.http import json_bytes
+from services.chassis.operations import post
 from services.chassis.outbox import emit
-from services.chassis.params import query_of
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote
 from services.orders.claims.rules import check_cancelable
 from services.orders.fulfillments.owners import CLAIM, access_owner
-from services.orders.reads import check_order_query, written_order_json
+from services.orders.reads import ORDER_ANSWER, WRITTEN, OrderView, order_json
 
 STANDING = """
 select
@@ -64,16 +65,26 @@ CANCEL_CLAIM = (Step("stock", do=release_stock, no_return=True), Step("rows", co
 SAGAS = {"cancel_claim": CANCEL_CLAIM}
 
 
-async def post_claim_cancel(request: web.Request) -> web.Response:
-    order_id, claim_id, query = request.match_info["id"], request.match_info["claim_id"], query_of(request)
-    check_order_query(query)
+async def post_cancel(request: web.Request, order_id: str, claim_id: str, view: OrderView) -> web.Response:
     async with intention(request) as (db, saga):
         if saga is None and (state := await plan_cancel(db, order_id, claim_id)):
             saga = await begin(db, "cancel_claim", claim_id, state, request)
     if saga is not None:
         await run(request.app, CANCEL_CLAIM, saga)
     async with transaction(request) as db:
-        return json_bytes(request, await written_order_json(db, order_id, query))
+        return json_bytes(request, await order_json(db, order_id, view))
 
 
-OPERATIONS = [web.post("/admin/orders/{id}/claims/{claim_id}/cancel", post_claim_cancel)]
+OPERATIONS = [
+    post(
+        "/admin/orders/{id}/claims/{claim_id}/cancel",
+        post_cancel,
+        "Cancel a claim",
+        description="What was reserved for its goods is released. Refused with 400 once the claim gave money back, and "
+        "while a fulfillment or the return of the claim stands. Canceling again changes nothing.",
+        query=WRITTEN,
+        answer=ORDER_ANSWER,
+        errors=(NotFound, NotAllowed, Conflict, Unavailable),
+        asks_others=True,
+    )
+]

@@ -13,12 +13,13 @@ from aiohttp import web
 from pydantic import Field, model_validator
 
 from services.chassis.db import Db, reading, transaction
-from services.chassis.errors import NotFound
-from services.chassis.http import Body, actor, parse
+from services.chassis.errors import Conflict, Duplicate, InvalidData, NotAllowed, NotFound, Unavailable
+from services.chassis.http import Body, actor, json_bytes
+from services.chassis.idempotency import HEADER
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_text
+from services.chassis.operations import post
 from services.chassis.outbox import emit
-from services.chassis.params import query_of
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote
 from services.orders.claims.items import MOST, ClaimItem, Id, item_rows, write_items
@@ -39,8 +40,7 @@ from services.orders.orders.refunds import REFUNDABLE
 from services.orders.pricing import quotes
 from services.orders.pricing.lines import LINES, store_rows, store_taxes
 from services.orders.pricing.quotes import Basket, Row, store_copies
-from services.orders.reads import check_order_query, written_order_json
-from services.orders.retry_keys import keyed, keyed_json
+from services.orders.reads import ORDER_ANSWER, WRITTEN, OrderView, order_json
 from services.orders.returns.receipts import lines_by_id
 from services.orders.returns.refund_amounts import check_left, once_each, return_refund
 from services.orders.returns.returns import LABEL, ReturnShipping, labelled, method_of, write_return
@@ -54,17 +54,23 @@ class AdditionalItem(Body):
 
 
 class ClaimBody(Body):
-    """`refund_amount` is worked out when it is absent. Without `return_shipping` nothing comes back."""
-
     type: Literal["refund", "replace"]
+    """Whether the customer gets money back, or other goods."""
     claim_items: Annotated[list[ClaimItem], Field(min_length=1)]
     return_shipping: ReturnShipping | None = None
+    """With it, also an empty one, what is claimed comes back; without it nothing does."""
     additional_items: list[AdditionalItem] | None = None
+    """What the customer gets, at no cost. Needed for `replace`."""
     shipping_methods: list[ClaimMethod] | None = None
+    """How the additional items are sent."""
     shipping_address: AddressBody | None = None
+    """Where the additional items go. Left out, to the order's address."""
     refund_amount: Annotated[int, Field(ge=0, le=LARGEST)] | None = None
+    """In minor units, for `refund` only. Left out, what the claimed lines cost, as far as they were shipped."""
     no_notification: bool | None = None
+    """Whether the customer is not to be told. Left out, the order's own holds."""
     return_location_id: str | None = None
+    """The stock location to which the goods come back."""
     metadata: dict[str, Any] | None = None
 
     @model_validator(mode="after")
@@ -304,26 +310,46 @@ CREATE_CLAIM = (
 SAGAS = {"create_claim": CREATE_CLAIM}
 
 
-# Handler
+# Handlers
 
 
-async def post_claim(request: web.Request) -> web.Response:
-    order_id, query = request.match_info["id"], query_of(request)
-    check_order_query(query)
-    request, key = keyed(request)
-    body = await parse(request, ClaimBody)
+async def post_claims(request: web.Request, order_id: str, view: OrderView, body: ClaimBody) -> web.Response:
     async with reading(request) as db:
         order = await access_region(db, order_id)
     quoted = await ask_catalog(request.app, order, body)
     async with intention(request) as (db, saga):
         if saga is None:
-            plan = await plan_claim(db, order_id, body, quoted, key)
+            plan = await plan_claim(db, order_id, body, quoted, request.headers[HEADER])
             await store_copies(db, quoted["copies"])
             who = {"user_id": actor(request), "reserve_stock": orders_settings(request.app).reserve_stock}
             saga = await begin(db, "create_claim", plan["claim_id"], plan | who, request)
     await run(request.app, CREATE_CLAIM, saga)
     async with transaction(request) as db:
-        return keyed_json(request, key, await written_order_json(db, order_id, query))
+        return json_bytes(request, await order_json(db, order_id, view))
 
 
-OPERATIONS = [web.post("/admin/orders/{id}/claims", post_claim)]
+OPERATIONS = [
+    post(
+        "/admin/orders/{id}/claims",
+        post_claims,
+        "Create a claim",
+        description="A claim of type `refund` gives the money back at once; one of type `replace` reserves what it "
+        "sends, which is fulfilled next. Lines of the order, of its swaps and of its claims can be claimed, as far as "
+        "they were fulfilled; custom lines cannot. Refused with 400 for more money than can be refunded, and when the "
+        "stock does not suffice. A claim that is refused leaves nothing behind.",
+        query=WRITTEN,
+        body=ClaimBody,
+        example={
+            "type": "replace",
+            "claim_items": [
+                {"item_id": "item_01JD0000000000000000000000", "quantity": 1, "reason": "wrong_item", "tags": ["size"]}
+            ],
+            "additional_items": [{"variant_id": "variant_01JD0000000000000000000000", "quantity": 1}],
+            "return_shipping": {},
+        },
+        answer=ORDER_ANSWER,
+        errors=(NotFound, NotAllowed, InvalidData, Duplicate, Conflict, Unavailable),
+        asks_others=True,
+        retry_key=True,
+    )
+]

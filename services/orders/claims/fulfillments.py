@@ -1,34 +1,45 @@
 """What a claim sends: packed all at once, shipped, unpacked (fulfillments/owners.py)."""
 
-from functools import partial
 from typing import Any
 
 from aiohttp import web
 
 from services.chassis.db import Db, transaction
-from services.chassis.http import Body, json_bytes, parse
-from services.chassis.params import query_of
+from services.chassis.errors import Conflict, InvalidData, NotAllowed, NotFound, Unavailable
+from services.chassis.http import Body, json_bytes
+from services.chassis.operations import post
+from services.chassis.sagas import Saga, intention, run
 from services.orders.claims.items import Id
 from services.orders.claims.rules import check_fulfillable
-from services.orders.fulfillments.cancellations import answer_unpacking
-from services.orders.fulfillments.creations import Packing, answer_packing, plan_packing
+from services.orders.fulfillments.cancellations import CANCEL_FULFILLMENT, begin_unpack, unpack
+from services.orders.fulfillments.creations import (
+    FULFILL,
+    Packing,
+    asks_others,
+    begin_packing,
+    plan_packing,
+    write_packing,
+)
 from services.orders.fulfillments.owners import CLAIM, access_owner, ship
-from services.orders.reads import check_order_query, written_order_json
+from services.orders.reads import ORDER_ANSWER, WRITTEN, OrderView, order_json
 
 
 class ClaimFulfillmentBody(Body):
     location_id: str | None = None
+    """The stock location that the goods are taken from. Left out, stock does not move."""
     no_notification: bool | None = None
+    """Said in the event; left out, the claim's own holds."""
     metadata: dict[str, Any] | None = None
 
 
 class ClaimShipmentBody(Body):
     fulfillment_id: Id
     tracking_numbers: list[str] | None = None
+    """Each becomes one of the fulfillment's `tracking_links`."""
 
 
 async def plan_claim_fulfillment(db: Db, order_id: str, claim_id: str, body: ClaimFulfillmentBody) -> Packing:
-    """All of the claim's lines, the order locked. Raises NotFound, NotAllowed or Conflict."""
+    """All of the claim's lines, the order locked. Raises NotFound, NotAllowed, InvalidData or Conflict."""
     claim = await access_owner(db, CLAIM, order_id, claim_id, "fulfill_claim")
     check_fulfillable(claim["type"])
     quiet = claim["no_notification"] if body.no_notification is None else body.no_notification
@@ -37,42 +48,81 @@ async def plan_claim_fulfillment(db: Db, order_id: str, claim_id: str, body: Cla
     )
 
 
-async def post_claim_fulfillment(request: web.Request) -> web.Response:
-    order_id, claim_id, query = request.match_info["id"], request.match_info["claim_id"], query_of(request)
-    check_order_query(query)
-    body = await parse(request, ClaimFulfillmentBody)
-
-    async def plan(db: Db) -> Packing:
-        return await plan_claim_fulfillment(db, order_id, claim_id, body)
-
-    answer = partial(written_order_json, order_id=order_id, query=query)
-    return await answer_packing(request, body.location_id, plan, answer)
+# Handlers
 
 
-async def post_claim_fulfillment_cancel(request: web.Request) -> web.Response:
-    order_id, claim_id, query = request.match_info["id"], request.match_info["claim_id"], query_of(request)
-    check_order_query(query)
-    answer = partial(written_order_json, order_id=order_id, query=query)
-    parcel_id = request.match_info["fulfillment_id"]
-    return await answer_unpacking(request, CLAIM, order_id, claim_id, parcel_id, answer)
-
-
-async def post_claim_shipment(request: web.Request) -> web.Response:
-    """The parcel keeps the claim's `no_notification`."""
-    order_id, claim_id, query = request.match_info["id"], request.match_info["claim_id"], query_of(request)
-    check_order_query(query)
-    body = await parse(request, ClaimShipmentBody)
+async def post_fulfillment(
+    request: web.Request, order_id: str, claim_id: str, view: OrderView, body: ClaimFulfillmentBody
+) -> web.Response:
+    saga: Saga | None = None
+    if asks_others(body.location_id):
+        async with intention(request) as (db, saga):
+            if saga is None:
+                saga = await begin_packing(db, await plan_claim_fulfillment(db, order_id, claim_id, body), request)
+        await run(request.app, FULFILL, saga)
     async with transaction(request) as db:
-        claim = await access_owner(db, CLAIM, order_id, claim_id, "ship")
-        quiet, numbers = claim["no_notification"], body.tracking_numbers or []
-        await ship(db, CLAIM, claim, body.fulfillment_id, numbers, kept=quiet, quiet=quiet)
-        return json_bytes(request, await written_order_json(db, order_id, query))
+        if saga is None:
+            await write_packing(db, await plan_claim_fulfillment(db, order_id, claim_id, body))
+        return json_bytes(request, await order_json(db, order_id, view))
+
+
+async def post_cancel(
+    request: web.Request, order_id: str, claim_id: str, fulfillment_id: str, view: OrderView
+) -> web.Response:
+    async with intention(request) as (db, saga):
+        if saga is None:
+            saga = await begin_unpack(db, request, CLAIM, order_id, claim_id, fulfillment_id)
+    if saga is not None:
+        await run(request.app, CANCEL_FULFILLMENT, saga)
+    async with transaction(request) as db:
+        if saga is None:
+            await unpack(db, CLAIM, order_id, claim_id, fulfillment_id)
+        return json_bytes(request, await order_json(db, order_id, view))
+
+
+async def post_shipment(db: Db, order_id: str, claim_id: str, view: OrderView, body: ClaimShipmentBody) -> str:
+    """The parcel keeps the claim's `no_notification`."""
+    claim = await access_owner(db, CLAIM, order_id, claim_id, "ship")
+    quiet, numbers = claim["no_notification"], body.tracking_numbers or []
+    await ship(db, CLAIM, claim, body.fulfillment_id, numbers, kept=quiet, quiet=quiet)
+    return await order_json(db, order_id, view)
 
 
 OPERATIONS = [
-    web.post("/admin/orders/{id}/claims/{claim_id}/fulfillments", post_claim_fulfillment),
-    web.post(
-        "/admin/orders/{id}/claims/{claim_id}/fulfillments/{fulfillment_id}/cancel", post_claim_fulfillment_cancel
+    post(
+        "/admin/orders/{id}/claims/{claim_id}/fulfillments",
+        post_fulfillment,
+        "Create fulfillments of a claim",
+        description="All that the claim sends is fulfilled, with its own shipping methods. With a location, stock and "
+        "reservations go down there. Refused with 400 for a claim of type `refund`, for one without a shipping method, "
+        "and for one that was fulfilled.",
+        query=WRITTEN,
+        body=ClaimFulfillmentBody,
+        answer=ORDER_ANSWER,
+        errors=(NotFound, NotAllowed, InvalidData, Conflict, Unavailable),
+        asks_others=True,
     ),
-    web.post("/admin/orders/{id}/claims/{claim_id}/shipments", post_claim_shipment),
+    post(
+        "/admin/orders/{id}/claims/{claim_id}/fulfillments/{fulfillment_id}/cancel",
+        post_cancel,
+        "Cancel a fulfillment of a claim",
+        description="The claim can be fulfilled again; what was taken out of stock at a location goes back there. "
+        "Refused with 400 once it was shipped or canceled. A provider on the other side of a network may refuse, too.",
+        query=WRITTEN,
+        answer=ORDER_ANSWER,
+        errors=(NotFound, NotAllowed, Conflict, Unavailable),
+        asks_others=True,
+    ),
+    post(
+        "/admin/orders/{id}/claims/{claim_id}/shipments",
+        post_shipment,
+        "Ship a fulfillment of a claim",
+        description="The customer is told, unless the claim says `no_notification`. Refused with 400 when it was "
+        "shipped or canceled before.",
+        query=WRITTEN,
+        body=ClaimShipmentBody,
+        example={"fulfillment_id": "ful_01JD0000000000000000000000", "tracking_numbers": ["1Z999AA10123456784"]},
+        answer=ORDER_ANSWER,
+        errors=(NotFound, NotAllowed, Conflict),
+    ),
 ]

@@ -21,11 +21,14 @@ Reason = Literal["missing_item", "wrong_item", "production_failure", "other"]
 
 class ClaimItem(Body):
     item_id: Id
+    """A line of the order, of one of its swaps or of one of its claims."""
     quantity: Annotated[int, Field(ge=1, le=MOST)]
     reason: Reason
     note: str | None = None
     tags: list[str] | None = None
+    """Words by which claims are told apart; they are kept in lower case."""
     images: list[str] | None = None
+    """URLs of images."""
 
 
 class ImageRef(Body):
@@ -55,14 +58,16 @@ class TagRef(Body):
 
 
 class ClaimItemUpdate(Body):
-    """`images` and `tags` take the place of those that the item has."""
-
     id: Id
+    """The item of the claim, not the line."""
     note: str | None = None
+    """An empty one leaves the note as it is."""
     reason: Reason | None = None
     metadata: dict[str, Any] | None = None
     images: list[ImageRef]
+    """They take the place of those that the item has."""
     tags: list[TagRef]
+    """They take the place of those that the item has."""
 
 
 # $1 claim, $2 items

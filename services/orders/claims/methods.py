@@ -22,9 +22,13 @@ class ClaimMethod(Body):
     """A method that there is, by its id, or a new one of an option."""
 
     id: str | None = None
+    """A shipping method of the order, or of one of its claims."""
     option_id: str | None = None
+    """The shipping option for a new method."""
     price: Annotated[int, Field(ge=0, le=LARGEST)] | None = None
+    """In minor units; left out, that of the option."""
     data: dict[str, Any] | None = None
+    """What the fulfillment provider has to know, such as a pick-up point."""
 
 
 FIND = "select id, region_id, customer_id, subtotal from orders where id = $1"

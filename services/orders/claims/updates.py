@@ -5,10 +5,11 @@ from typing import Any
 from aiohttp import web
 
 from services.chassis.db import Db, reading, transaction
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.errors import Conflict, InvalidData, NotAllowed, NotFound, Unavailable
+from services.chassis.http import Body, json_bytes
 from services.chassis.jsons import json_or_null
+from services.chassis.operations import post
 from services.chassis.outbox import emit
-from services.chassis.params import query_of
 from services.orders.claims.items import ClaimItemUpdate, change_items
 from services.orders.claims.methods import (
     ClaimMethod,
@@ -21,15 +22,16 @@ from services.orders.claims.methods import (
 )
 from services.orders.fulfillments.owners import CLAIM, access_owner, check_alive
 from services.orders.pricing.quotes import Row, store_copies
-from services.orders.reads import check_order_query, written_order_json
+from services.orders.reads import ORDER_ANSWER, WRITTEN, OrderView, order_json
 
 
 class ClaimUpdate(Body):
-    """`shipping_methods` take the place of those that the claim has. A `no_notification` of null empties it."""
-
     claim_items: list[ClaimItemUpdate] | None = None
+    """Items of the claim that change, each once; the others stay."""
     shipping_methods: list[ClaimMethod] | None = None
+    """They take the place of those that the claim has."""
     no_notification: bool | None = None
+    """Whether the customer is not to be told. With null, the order's own holds."""
     metadata: dict[str, Any] | None = None
 
 
@@ -63,10 +65,9 @@ async def update_claim(
     await emit(db, "claim.updated", claim_id, {"id": claim_id, "order_id": order_id, "no_notification": quiet})
 
 
-async def post_claim_update(request: web.Request) -> web.Response:
-    order_id, claim_id, query = request.match_info["id"], request.match_info["claim_id"], query_of(request)
-    check_order_query(query)
-    body = await parse(request, ClaimUpdate)
+async def post_claim(
+    request: web.Request, order_id: str, claim_id: str, view: OrderView, body: ClaimUpdate
+) -> web.Response:
     methods: list[Row] = []
     copies: dict[str, list[Row]] = {}
     if asked := wanted(body.shipping_methods):
@@ -75,7 +76,30 @@ async def post_claim_update(request: web.Request) -> web.Response:
         methods, copies = await quote_methods(request.app, order, asked)
     async with transaction(request) as db:
         await update_claim(db, order_id, claim_id, body, methods, copies)
-        return json_bytes(request, await written_order_json(db, order_id, query))
+        return json_bytes(request, await order_json(db, order_id, view))
 
 
-OPERATIONS = [web.post("/admin/orders/{id}/claims/{claim_id}", post_claim_update)]
+OPERATIONS = [
+    post(
+        "/admin/orders/{id}/claims/{claim_id}",
+        post_claim,
+        "Update a claim",
+        description="What is left out stays. The `images` and `tags` of an item are given as a whole; metadata is "
+        "merged. Refused with 400 for a canceled claim.",
+        query=WRITTEN,
+        body=ClaimUpdate,
+        example={
+            "claim_items": [
+                {
+                    "id": "citm_01JD0000000000000000000000",
+                    "reason": "production_failure",
+                    "images": [{"url": "https://shop.example/seam.jpg"}],
+                    "tags": [{"value": "seam"}],
+                }
+            ]
+        },
+        answer=ORDER_ANSWER,
+        errors=(NotFound, NotAllowed, InvalidData, Conflict, Unavailable),
+        asks_others=True,
+    )
+]

@@ -12,14 +12,13 @@ import asyncpg
 import orjson
 from aiohttp import web
 
-from services.chassis.db import Db, transaction
-from services.chassis.http import json_bytes
+from services.chassis.db import Db
 from services.chassis.keys import POOL
 from services.chassis.outbox import emit
-from services.chassis.sagas import Saga, Step, begin, intention, run
+from services.chassis.sagas import Saga, Step, begin
 from services.orders import remote, status
 from services.orders.fulfillment_providers import asked, is_remote, provider
-from services.orders.fulfillments.owners import OWNERS, Answer, Owner, access_owner, access_parcel, event_of
+from services.orders.fulfillments.owners import OWNERS, Owner, access_owner, access_parcel, event_of
 from services.orders.settings import orders_settings
 
 CANCEL = """
@@ -100,29 +99,28 @@ CANCEL_FULFILLMENT = (
 SAGAS = {"cancel_fulfillment": CANCEL_FULFILLMENT}
 
 
-async def answer_unpacking(
-    request: web.Request, owner: Owner, order_id: str, owner_id: str, parcel_id: str, answer: Answer
-) -> web.Response:
-    """Unpack the parcel, and answer."""
-    async with intention(request) as (db, saga):
-        if saga is None:
-            parcel = await check_unpack(db, owner, order_id, owner_id, parcel_id)
-            located = parcel["location_id"] is not None
-            if located or is_remote(parcel["provider_id"]):
-                keeps = located and orders_settings(request.app).reserve_stock == "on_placement"
-                state = {
-                    "owner": owner.noun,
-                    "owner_id": owner_id,
-                    "order_id": order_id,
-                    "fulfillment_id": parcel_id,
-                    "located": located,
-                    "reserve": [dict(row) for row in await db.fetch(ITEMS, parcel_id)] if keeps else [],
-                }
-                saga = await begin(db, "cancel_fulfillment", parcel_id, state, request)
-    if saga is not None:
-        await run(request.app, CANCEL_FULFILLMENT, saga)
-    async with transaction(request) as db:
-        if saga is None:
-            parcel = await check_unpack(db, owner, order_id, owner_id, parcel_id)
-            await write_unpack(db, owner, order_id, owner_id, parcel)
-        return json_bytes(request, await answer(db))
+async def begin_unpack(
+    db: Db, request: web.Request, owner: Owner, order_id: str, owner_id: str, parcel_id: str
+) -> Saga | None:
+    """The saga that cancels the fulfillment, the order locked; None where nobody is asked first (`unpack`). Raises
+    NotFound, NotAllowed or Conflict."""
+    parcel = await check_unpack(db, owner, order_id, owner_id, parcel_id)
+    located = parcel["location_id"] is not None
+    if not located and not is_remote(parcel["provider_id"]):
+        return None
+    keeps = located and orders_settings(request.app).reserve_stock == "on_placement"
+    state = {
+        "owner": owner.noun,
+        "owner_id": owner_id,
+        "order_id": order_id,
+        "fulfillment_id": parcel_id,
+        "located": located,
+        "reserve": [dict(row) for row in await db.fetch(ITEMS, parcel_id)] if keeps else [],
+    }
+    return await begin(db, "cancel_fulfillment", parcel_id, state, request)
+
+
+async def unpack(db: Db, owner: Owner, order_id: str, owner_id: str, parcel_id: str) -> None:
+    """Cancel a fulfillment about which nobody has to be asked. Raises NotFound, NotAllowed or Conflict."""
+    parcel = await check_unpack(db, owner, order_id, owner_id, parcel_id)
+    await write_unpack(db, owner, order_id, owner_id, parcel)

@@ -6,27 +6,25 @@ written. The ids are made beforehand, so that asking twice moves the stock once,
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
 from aiohttp import web
 
-from services.chassis.db import Db, transaction
+from services.chassis.db import Db
 from services.chassis.errors import ApiError, Conflict, NotAllowed
-from services.chassis.http import json_bytes
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_or_null, json_text
 from services.chassis.outbox import emit
 from services.chassis.saga_rows import states
-from services.chassis.sagas import Saga, Step, begin, intention, run
-from services.orders import fulfillment_providers, remote, status
-from services.orders.fulfillment_providers import asked, is_remote, provider
+from services.chassis.sagas import Saga, Step, begin
+from services.orders import remote, status
+from services.orders.fulfillment_providers import any_remote, asked, is_remote, provider
 from services.orders.fulfillments.owners import (
     ORDER,
     OWNERS,
-    Answer,
     Owner,
     access_owner,
     check_alive,
@@ -329,25 +327,14 @@ async def facts_of(db: Db, packing: Packing) -> dict[str, Any]:
     }
 
 
+def asks_others(location_id: str | None) -> bool:
+    """Whether the inventory is asked before the rows are written, or perhaps a provider over a network."""
+    return location_id is not None or any_remote()
+
+
 async def begin_packing(db: Db, packing: Packing, request: web.Request | None = None) -> Saga:
     """The saga that packs at a location, or has providers to ask."""
     rows = await db.fetch(VARIANTS, list(packing.quantities))
     variants = {row["id"]: row["variant_id"] for row in rows}
     state = asdict(packing) | {"variants": variants, "facts": await facts_of(db, packing)}
     return await begin(db, "fulfill", packing.parcels[0].id, state, request)
-
-
-async def answer_packing(
-    request: web.Request, location_id: str | None, plan: Callable[[Db], Awaitable[Packing]], answer: Answer
-) -> web.Response:
-    """Pack what `plan` says, and answer. `plan` accesses the owner and raises what speaks against it."""
-    if location_id is None and not fulfillment_providers.any_remote():
-        async with transaction(request) as db:
-            await write_packing(db, await plan(db))
-            return json_bytes(request, await answer(db))
-    async with intention(request) as (db, saga):
-        if saga is None:
-            saga = await begin_packing(db, await plan(db), request)
-    await run(request.app, FULFILL, saga)
-    async with transaction(request) as db:
-        return json_bytes(request, await answer(db))

@@ -6,31 +6,38 @@ Its refusals have codes: `invalid_line_item`, `insufficient_quantity`, `invalid_
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Annotated, Any
 
 from aiohttp import web
 from pydantic import Field
 
-from services.chassis.db import Db
-from services.chassis.errors import NotAllowed, NotFound
-from services.chassis.http import Body, parse
+from services.chassis.db import Db, transaction
+from services.chassis.errors import Conflict, NotAllowed, NotFound, Unavailable
+from services.chassis.http import Body, json_bytes
 from services.chassis.ids import new_id
-from services.chassis.params import query_of
+from services.chassis.operations import post
+from services.chassis.sagas import Saga, intention, run
 from services.orders import status
-from services.orders.fulfillments.creations import Packing, Parcel, answer_packing, plan_packing
+from services.orders.fulfillments.creations import (
+    FULFILL,
+    Packing,
+    Parcel,
+    asks_others,
+    begin_packing,
+    plan_packing,
+    write_packing,
+)
 from services.orders.fulfillments.owners import ORDER, access_owner, lines_of
-from services.orders.reads import check_order_query, written_order_json
+from services.orders.reads import ORDER_ANSWER, WRITTEN, OrderView, order_json
 
 MOST = 2**31 - 1
 Text = Annotated[str, Field(max_length=2000)]
 
 
 class DispatchItem(Body):
-    """Without a quantity, all that is left of the line."""
-
     item_id: Annotated[str, Field(min_length=1)]
     quantity: Annotated[int, Field(ge=1, le=MOST)] | None = None
+    """Left out, all that is left of the line."""
 
 
 class Tracking(Body):
@@ -41,9 +48,12 @@ class Tracking(Body):
 
 class DispatchBody(Body):
     items: Annotated[list[DispatchItem], Field(min_length=1)]
+    """Each line once."""
     location_id: str | None = None
+    """The stock location that the goods are taken from. Left out, stock does not move."""
     tracking_links: list[Tracking] = Field(default_factory=list)
     no_notification: bool | None = None
+    """Whether the customer is not to be told. Left out, the order's own holds."""
     metadata: dict[str, Any] | None = None
 
 
@@ -88,17 +98,35 @@ async def plan_dispatch(db: Db, order_id: str, body: DispatchBody) -> Packing:
 # Handlers
 
 
-async def post_dispatch(request: web.Request) -> web.Response:
-    order_id, query = request.match_info["id"], query_of(request)
-    check_order_query(query)
-    body = await parse(request, DispatchBody)
+async def post_dispatch(request: web.Request, order_id: str, view: OrderView, body: DispatchBody) -> web.Response:
+    saga: Saga | None = None
+    if asks_others(body.location_id):
+        async with intention(request) as (db, saga):
+            if saga is None:
+                saga = await begin_packing(db, await plan_dispatch(db, order_id, body), request)
+        await run(request.app, FULFILL, saga)
+    async with transaction(request) as db:
+        if saga is None:
+            await write_packing(db, await plan_dispatch(db, order_id, body))
+        return json_bytes(request, await order_json(db, order_id, view))
 
-    async def plan(db: Db) -> Packing:
-        return await plan_dispatch(db, order_id, body)
 
-    return await answer_packing(
-        request, body.location_id, plan, partial(written_order_json, order_id=order_id, query=query)
+OPERATIONS = [
+    post(
+        "/admin/orders/{id}/dispatches",
+        post_dispatch,
+        "Fulfill and ship in one step",
+        description="All lines become one fulfillment, which counts as shipped at once; both happens, or nothing. "
+        "An extension of the API. The `code` of a refusal is `invalid_line_item`, `insufficient_quantity` or "
+        "`invalid_order_status` where one of these is why.",
+        query=WRITTEN,
+        body=DispatchBody,
+        example={
+            "items": [{"item_id": "item_01JD0000000000000000000000"}],
+            "tracking_links": [{"tracking_number": "1Z999AA10123456784", "url": "https://carrier.example/1Z999"}],
+        },
+        answer=ORDER_ANSWER,
+        errors=(NotFound, NotAllowed, Conflict, Unavailable),
+        asks_others=True,
     )
-
-
-OPERATIONS = [web.post("/admin/orders/{id}/dispatches", post_dispatch)]
+]

@@ -1,19 +1,27 @@
 """Packing lines of an order, and unpacking them again (creations.py, cancellations.py)."""
 
-from functools import partial
 from typing import Annotated, Any
 
 from aiohttp import web
 from pydantic import Field
 
-from services.chassis.db import Db
-from services.chassis.http import Body, parse
-from services.chassis.params import query_of
+from services.chassis.db import Db, transaction
+from services.chassis.errors import Conflict, NotAllowed, NotFound, Unavailable
+from services.chassis.http import Body, json_bytes
+from services.chassis.operations import post
+from services.chassis.sagas import Saga, intention, run
 from services.orders import status
-from services.orders.fulfillments.cancellations import answer_unpacking
-from services.orders.fulfillments.creations import Packing, answer_packing, plan_packing
+from services.orders.fulfillments.cancellations import CANCEL_FULFILLMENT, begin_unpack, unpack
+from services.orders.fulfillments.creations import (
+    FULFILL,
+    Packing,
+    asks_others,
+    begin_packing,
+    plan_packing,
+    write_packing,
+)
 from services.orders.fulfillments.owners import ORDER, access_owner
-from services.orders.reads import check_order_query, written_order_json
+from services.orders.reads import ORDER_ANSWER, WRITTEN, OrderView, order_json
 
 LARGEST = 2**31 - 1
 
@@ -25,8 +33,11 @@ class FulfillmentItem(Body):
 
 class FulfillmentBody(Body):
     items: Annotated[list[FulfillmentItem], Field(min_length=1)]
+    """A line that is named twice counts both times."""
     location_id: str | None = None
+    """The stock location that the goods are taken from. Left out, stock does not move."""
     no_notification: bool | None = None
+    """Said in the event; left out, the order's own holds."""
     metadata: dict[str, Any] | None = None
 
 
@@ -44,27 +55,58 @@ async def plan_fulfillment(db: Db, order_id: str, body: FulfillmentBody) -> Pack
     )
 
 
-async def post_fulfillment(request: web.Request) -> web.Response:
-    order_id, query = request.match_info["id"], query_of(request)
-    check_order_query(query)
-    body = await parse(request, FulfillmentBody)
-
-    async def plan(db: Db) -> Packing:
-        return await plan_fulfillment(db, order_id, body)
-
-    answer = partial(written_order_json, order_id=order_id, query=query)
-    return await answer_packing(request, body.location_id, plan, answer)
+# Handlers
 
 
-async def post_cancel_fulfillment(request: web.Request) -> web.Response:
-    order_id, query = request.match_info["id"], query_of(request)
-    check_order_query(query)
-    answer = partial(written_order_json, order_id=order_id, query=query)
-    parcel_id = request.match_info["fulfillment_id"]
-    return await answer_unpacking(request, ORDER, order_id, order_id, parcel_id, answer)
+async def post_fulfillment(request: web.Request, order_id: str, view: OrderView, body: FulfillmentBody) -> web.Response:
+    saga: Saga | None = None
+    if asks_others(body.location_id):
+        async with intention(request) as (db, saga):
+            if saga is None:
+                saga = await begin_packing(db, await plan_fulfillment(db, order_id, body), request)
+        await run(request.app, FULFILL, saga)
+    async with transaction(request) as db:
+        if saga is None:
+            await write_packing(db, await plan_fulfillment(db, order_id, body))
+        return json_bytes(request, await order_json(db, order_id, view))
+
+
+async def post_cancel(request: web.Request, order_id: str, fulfillment_id: str, view: OrderView) -> web.Response:
+    async with intention(request) as (db, saga):
+        if saga is None:
+            saga = await begin_unpack(db, request, ORDER, order_id, order_id, fulfillment_id)
+    if saga is not None:
+        await run(request.app, CANCEL_FULFILLMENT, saga)
+    async with transaction(request) as db:
+        if saga is None:
+            await unpack(db, ORDER, order_id, order_id, fulfillment_id)
+        return json_bytes(request, await order_json(db, order_id, view))
 
 
 OPERATIONS = [
-    web.post("/admin/orders/{id}/fulfillment", post_fulfillment),
-    web.post("/admin/orders/{id}/fulfillments/{fulfillment_id}/cancel", post_cancel_fulfillment),
+    post(
+        "/admin/orders/{id}/fulfillment",
+        post_fulfillment,
+        "Create fulfillments of an order",
+        description="Each line goes with the shipping method of its product's shipping profile; every method that gets "
+        "lines makes one fulfillment. With a location, stock and reservations go down there. Refused with 400 for more "
+        "than is left of a line, and for an order without a shipping method.",
+        query=WRITTEN,
+        body=FulfillmentBody,
+        example={"items": [{"item_id": "item_01JD0000000000000000000000", "quantity": 1}], "no_notification": True},
+        answer=ORDER_ANSWER,
+        errors=(NotFound, NotAllowed, Conflict, Unavailable),
+        asks_others=True,
+    ),
+    post(
+        "/admin/orders/{id}/fulfillments/{fulfillment_id}/cancel",
+        post_cancel,
+        "Cancel a fulfillment of an order",
+        description="Its quantities can be fulfilled again; what was taken out of stock at a location goes back there. "
+        "Refused with 400 once it was shipped or canceled. A provider on the other side of a network may refuse, too.",
+        query=WRITTEN,
+        answer=ORDER_ANSWER,
+        errors=(NotFound, NotAllowed, Conflict, Unavailable),
+        asks_others=True,
+    ),
 ]

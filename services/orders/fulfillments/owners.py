@@ -4,7 +4,7 @@ Each of them has lines, shipping methods, fulfillments and a fulfillment status;
 happens to a parcel happens under the lock of the order that it is about.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,6 @@ from services.chassis.ids import new_id
 from services.chassis.outbox import emit
 from services.orders import status
 from services.orders.orders.orders import access_order
-
-Answer = Callable[[Db], Awaitable[str]]
 
 
 @dataclass(frozen=True)

@@ -2,32 +2,43 @@
 
 from typing import Annotated
 
-from aiohttp import web
 from pydantic import Field
 
-from services.chassis.db import transaction
-from services.chassis.http import Body, json_bytes, parse
-from services.chassis.params import query_of
+from services.chassis.db import Db
+from services.chassis.errors import Conflict, NotAllowed, NotFound
+from services.chassis.http import Body
+from services.chassis.operations import post
 from services.orders.fulfillments.owners import ORDER, access_owner, ship
-from services.orders.reads import check_order_query, written_order_json
+from services.orders.reads import ORDER_ANSWER, WRITTEN, OrderView, order_json
 
 
 class ShipmentBody(Body):
     fulfillment_id: Annotated[str, Field(min_length=1)]
     tracking_numbers: list[str] | None = None
+    """Each becomes one of the fulfillment's `tracking_links`."""
     no_notification: bool | None = None
+    """Whether the customer is not to be told. Left out, the order's own holds."""
 
 
-async def post_shipment(request: web.Request) -> web.Response:
-    order_id, query = request.match_info["id"], query_of(request)
-    check_order_query(query)
-    body = await parse(request, ShipmentBody)
-    async with transaction(request) as db:
-        order = await access_owner(db, ORDER, order_id, order_id, "ship")
-        said, numbers = body.no_notification, body.tracking_numbers or []
-        quiet = order["no_notification"] if said is None else said
-        await ship(db, ORDER, order, body.fulfillment_id, numbers, kept=said, quiet=quiet)
-        return json_bytes(request, await written_order_json(db, order_id, query))
+async def post_shipment(db: Db, order_id: str, view: OrderView, body: ShipmentBody) -> str:
+    order = await access_owner(db, ORDER, order_id, order_id, "ship")
+    said, numbers = body.no_notification, body.tracking_numbers or []
+    quiet = order["no_notification"] if said is None else said
+    await ship(db, ORDER, order, body.fulfillment_id, numbers, kept=said, quiet=quiet)
+    return await order_json(db, order_id, view)
 
 
-OPERATIONS = [web.post("/admin/orders/{id}/shipment", post_shipment)]
+OPERATIONS = [
+    post(
+        "/admin/orders/{id}/shipment",
+        post_shipment,
+        "Ship a fulfillment of an order",
+        description="The quantities of the fulfillment count as shipped, and the customer is told. Refused with 400 "
+        "when it was shipped or canceled before.",
+        query=WRITTEN,
+        body=ShipmentBody,
+        example={"fulfillment_id": "ful_01JD0000000000000000000000", "tracking_numbers": ["1Z999AA10123456784"]},
+        answer=ORDER_ANSWER,
+        errors=(NotFound, NotAllowed, Conflict),
+    )
+]

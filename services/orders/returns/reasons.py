@@ -8,16 +8,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import asyncpg
-import orjson
-from aiohttp import web
 
-from services.chassis.db import Db, reading, transaction
+from services.chassis.db import Db
 from services.chassis.embed import Many, One, Resource, Selection, cols, one_json, page_sql, tree
 from services.chassis.errors import Duplicate, InvalidData, NotFound
-from services.chassis.http import ABSENT, Body, json_bytes, parse
+from services.chassis.http import ABSENT, Body
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_or_null
+from services.chassis.operations import deletion, get, post
 from services.chassis.outbox import emit
+from services.chassis.schemas import Rows
 from services.orders.resources import RETURN_REASON
 
 COLUMNS = "id value label description parent_return_reason_id created_at@ updated_at@ deleted_at@"
@@ -32,13 +32,17 @@ REASON = Resource(
     },
 )
 SHOWN = Selection(tuple(REASON.columns), tree(["parent_return_reason", "return_reason_children"]))
+ANSWER = {"return_reason": Rows((REASON,), SHOWN.tree)}
 ALIVE = "{t}.deleted_at is null"
 
 
 class ReasonBody(Body):
     value: str
+    """By which programs know the reason; each has its own."""
     label: str
+    """What people read."""
     parent_return_reason_id: str | None = None
+    """The reason that groups it, which has no parent itself."""
     description: str | None = None
     metadata: dict[str, Any] | None = None
 
@@ -47,7 +51,9 @@ class ReasonUpdate(Body):
     """What is left out stays as it is. A reason does not move to another group."""
 
     value: str = ABSENT
+    """By which programs know the reason; each has its own."""
     label: str = ABSENT
+    """What people read."""
     description: str | None = None
     metadata: dict[str, Any] | None = None
 
@@ -165,46 +171,59 @@ async def reason_json(db: Db, reason_id: str) -> str:
 TOP = page_sql(REASON, SHOWN, ALIVE + " and {t}.parent_return_reason_id is null", "{t}.created_at, {t}.id", "null", "0")
 
 
-async def get_reasons(request: web.Request) -> web.Response:
-    """All that have no parent; the others are shown in theirs."""
-    async with reading(request) as db:
-        found, _ = await db.fetchrow(TOP)
-        return json_bytes(request, f'{{"return_reasons":{found}}}')
+async def get_reasons(db: Db) -> str:
+    reasons, _ = await db.fetchrow(TOP)
+    return f'{{"return_reasons":{reasons}}}'
 
 
-async def post_reason(request: web.Request) -> web.Response:
-    body = await parse(request, ReasonBody)
-    async with transaction(request) as db:
-        reason_id = await create_reason(db, body)
-        return json_bytes(request, await reason_json(db, reason_id))
+async def get_reason(db: Db, reason_id: str) -> str:
+    return await reason_json(db, reason_id)
 
 
-async def get_reason(request: web.Request) -> web.Response:
-    async with reading(request) as db:
-        return json_bytes(request, await reason_json(db, request.match_info["id"]))
+async def post_reasons(db: Db, body: ReasonBody) -> str:
+    return await reason_json(db, await create_reason(db, body))
 
 
-async def post_reason_update(request: web.Request) -> web.Response:
-    reason_id, body = request.match_info["id"], await parse(request, ReasonUpdate)
-    async with transaction(request) as db:
-        await update_reason(db, reason_id, body)
-        return json_bytes(request, await reason_json(db, reason_id))
+async def post_reason(db: Db, reason_id: str, body: ReasonUpdate) -> str:
+    await update_reason(db, reason_id, body)
+    return await reason_json(db, reason_id)
 
-
-async def delete_reason(request: web.Request) -> web.Response:
-    reason_id = request.match_info["id"]
-    async with transaction(request) as db:
-        await remove_reason(db, reason_id)
-        return json_bytes(request, orjson.dumps({"id": reason_id, "object": "return_reason", "deleted": True}))
-
-
-# For the documentation (services/chassis/openapi.py): what the statement above makes.
-ANSWERS = {"get_reasons": {"return_reasons": [REASON]}}
 
 OPERATIONS = [
-    web.get("/admin/return-reasons", get_reasons),
-    web.post("/admin/return-reasons", post_reason),
-    web.get("/admin/return-reasons/{id}", get_reason),
-    web.post("/admin/return-reasons/{id}", post_reason_update),
-    web.delete("/admin/return-reasons/{id}", delete_reason),
+    get(
+        "/admin/return-reasons",
+        get_reasons,
+        "List return reasons",
+        description="All that no other groups, the oldest first, each with those that it groups.",
+        answer={"return_reasons": [ANSWER["return_reason"]]},
+    ),
+    post(
+        "/admin/return-reasons",
+        post_reasons,
+        "Create a return reason",
+        description="Reasons are grouped one level deep. Refused with 422 for a `value` that there is.",
+        body=ReasonBody,
+        example={"value": "too_small", "label": "Too small"},
+        answer=ANSWER,
+        errors=(NotFound, InvalidData, Duplicate),
+    ),
+    get("/admin/return-reasons/{id}", get_reason, "Get a return reason", answer=ANSWER, errors=(NotFound,)),
+    post(
+        "/admin/return-reasons/{id}",
+        post_reason,
+        "Update a return reason",
+        description="What is left out stays; it does not move to another group. Metadata is merged.",
+        body=ReasonUpdate,
+        example={"label": "Runs small"},
+        answer=ANSWER,
+        errors=(NotFound, Duplicate),
+    ),
+    deletion(
+        "/admin/return-reasons/{id}",
+        remove_reason,
+        "return_reason",
+        "Delete a return reason",
+        description="The reasons that it groups go with it. Returns that were given it keep showing it.",
+        errors=(NotFound,),
+    ),
 ]

@@ -15,17 +15,19 @@ from pydantic import Field
 
 from services.chassis.db import Db, transaction
 from services.chassis.embed import Selection, one_json, tree
-from services.chassis.errors import ApiError, InvalidData, NotAllowed, NotFound
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.errors import ApiError, Conflict, Duplicate, InvalidData, NotAllowed, NotFound, Unavailable
+from services.chassis.http import Body, json_bytes
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_text
+from services.chassis.operations import post
 from services.chassis.outbox import emit
 from services.chassis.sagas import Saga, Step, begin, intention, run
+from services.chassis.schemas import Rows
 from services.orders import remote
 from services.orders.orders.orders import access_order
 from services.orders.orders.payment_copies import apply_payments
 from services.orders.orders.refunds import REFUNDABLE
-from services.orders.reads import returned_order_json
+from services.orders.reads import RETURNED_ORDER_ANSWER, returned_order_json
 from services.orders.resources import RETURN
 from services.orders.returns.refund_amounts import Received, after_return, once_each, opened
 from services.orders.totals import LARGEST, Line, refundable
@@ -40,8 +42,11 @@ class ReceivedItem(Body):
 
 class ReceiveBody(Body):
     items: list[ReceivedItem]
+    """What came back, each line once; also what nobody had announced."""
     refund: Annotated[int, Field(ge=-LARGEST, le=LARGEST)] | None = None
+    """What is given back, in minor units; less than 0 counts as 0. Left out, what the return says."""
     location_id: str | None = None
+    """The stock location that takes the goods. Left out, that of the return."""
 
 
 @dataclass(frozen=True)
@@ -293,25 +298,43 @@ SAGAS = {"receive_return": RECEIVE_RETURN}
 RECEIVED = Selection(tuple(RETURN.columns), tree(["items", "swap"]))
 
 
-async def post_receipt(request: web.Request) -> web.Response:
-    return_id, body = request.match_info["id"], await parse(request, ReceiveBody)
+async def post_receipt(request: web.Request, return_id: str, body: ReceiveBody) -> web.Response:
     async with intention(request) as (db, saga):
         if saga is None:
             state = await plan_receipt(db, return_id, body)
             saga = await begin(db, "receive_return", return_id, state, request)
     await run(request.app, RECEIVE_RETURN, saga)
     async with transaction(request) as db:
-        found = await one_json(db, RETURN, RECEIVED, "{t}.id = $1", return_id)
-        return json_bytes(request, f'{{"return":{found}}}')
+        text = await one_json(db, RETURN, RECEIVED, "{t}.id = $1", return_id)
+        return json_bytes(request, f'{{"return":{text}}}')
 
 
-async def post_return_cancel(request: web.Request) -> web.Response:
-    return_id = request.match_info["id"]
-    async with transaction(request) as db:
-        return json_bytes(request, await returned_order_json(db, await cancel_return(db, return_id)))
+async def post_cancel(db: Db, return_id: str) -> str:
+    return await returned_order_json(db, await cancel_return(db, return_id))
 
 
 OPERATIONS = [
-    web.post("/admin/returns/{id}/receive", post_receipt),
-    web.post("/admin/returns/{id}/cancel", post_return_cancel),
+    post(
+        "/admin/returns/{id}/receive",
+        post_receipt,
+        "Receive a return",
+        description="The goods go into stock and the money is refunded; what comes back for a swap is paid for by the "
+        "swap. When more is to be given back than is left, the goods count as returned all the same, nothing is "
+        "refunded, and the order's fulfillment status is `requires_action`. Refused with 400 for a return that was "
+        "received or canceled.",
+        body=ReceiveBody,
+        example={"items": [{"item_id": "item_01JD0000000000000000000000", "quantity": 1}]},
+        answer={"return": Rows((RETURN,), RECEIVED.tree)},
+        errors=(NotFound, NotAllowed, InvalidData, Duplicate, Conflict, Unavailable),
+        asks_others=True,
+    ),
+    post(
+        "/admin/returns/{id}/cancel",
+        post_cancel,
+        "Cancel a return",
+        description="The answer is the order without its totals. Refused with 400 once it was received. Canceling "
+        "again changes nothing.",
+        answer=RETURNED_ORDER_ANSWER,
+        errors=(NotFound, NotAllowed, Conflict),
+    ),
 ]

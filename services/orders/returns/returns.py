@@ -10,13 +10,15 @@ from aiohttp import web
 from pydantic import Field
 
 from services.chassis.db import Db, reading, transaction
-from services.chassis.embed import page_json, page_query, tree
-from services.chassis.errors import InvalidData, NotFound
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.embed import tree
+from services.chassis.errors import Conflict, Duplicate, InvalidData, NotAllowed, NotFound, Unavailable
+from services.chassis.http import Body, json_bytes
+from services.chassis.idempotency import HEADER
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_text
+from services.chassis.operations import listing, post
 from services.chassis.outbox import emit
-from services.chassis.params import query_of
+from services.chassis.queries import page
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote, status
 from services.orders.fulfillment_providers import asked as answered
@@ -24,9 +26,8 @@ from services.orders.fulfillment_providers import is_remote, provider
 from services.orders.orders.orders import access_order
 from services.orders.pricing.lines import METHODS, method_row, store_rows, store_taxes
 from services.orders.pricing.quotes import Basket, Row, question, store_copies
-from services.orders.reads import check_order_query, written_order_json
+from services.orders.reads import ORDER_ANSWER, WRITTEN, OrderView, order_json
 from services.orders.resources import RETURN
-from services.orders.retry_keys import keyed, keyed_json
 from services.orders.returns.reasons import check_reasons
 from services.orders.returns.receipts import (
     count_returned,
@@ -46,26 +47,33 @@ class ReturnItem(Body):
     item_id: Annotated[str, Field(min_length=1)]
     quantity: Annotated[int, Field(ge=1, le=MOST)]
     reason_id: str | None = None
+    """A return reason that groups no others."""
     note: str | None = None
 
 
 class ReturnShipping(Body):
-    """Without an option there is no label."""
-
     option_id: str | None = None
+    """A shipping option for returns. Left out, there is no label."""
     price: Annotated[int, Field(ge=0, le=LARGEST)] | None = None
+    """In minor units; left out, that of the option."""
 
 
 class ReturnBody(Body):
-    """`note` is accepted and not kept; the items' notes are."""
-
     items: Annotated[list[ReturnItem], Field(min_length=1)]
+    """Each line once."""
     return_shipping: ReturnShipping | None = None
+    """The label, whose price is taken off what is given back."""
     refund: Annotated[int, Field(ge=-LARGEST, le=LARGEST)] | None = None
+    """What will be given back, in minor units; 0 counts as left out, less as 0. Left out, what the items were sold for,
+    less the label."""
     receive_now: bool | None = None
+    """Whether the goods are here already: they go into stock and count as returned, but nothing is refunded."""
     note: str | None = None
+    """Accepted and not kept; the notes of the items are."""
     no_notification: bool | None = None
+    """Whether the customer is not to be told. Left out, the order's own holds."""
     location_id: str | None = None
+    """The stock location to which the goods come back."""
 
 
 # The label
@@ -251,21 +259,19 @@ SAGAS = {"return_now": RETURN_NOW}
 
 # Handlers
 
+FOUND = page(RETURN, {}, limit=50, expand=tree(["items", "order", "swap"]), knows=("limit", "offset"))
 
-async def post_return(request: web.Request) -> web.Response:
-    order_id, query = request.match_info["id"], query_of(request)
-    check_order_query(query)
-    request, key = keyed(request)
-    body = await parse(request, ReturnBody)
-    label = None
+
+async def post_return(request: web.Request, order_id: str, view: OrderView, body: ReturnBody) -> web.Response:
+    label, key = None, request.headers[HEADER]
     if body.return_shipping is not None and body.return_shipping.option_id:
         async with reading(request) as db:
             order = await db.fetchrow(FIND, order_id)
         if order is None:
             raise NotFound(f"There is no order {order_id}.")
         label = await quote_label(request.app, order, body.return_shipping)
-    apart = body.receive_now or must_ask(label and label["method"])
-    if apart:
+    saga: Saga | None = None
+    if body.receive_now or must_ask(label and label["method"]):
         async with intention(request) as (db, saga):
             if saga is None:
                 plan = await plan_return(db, order_id, body, label, key)
@@ -275,28 +281,27 @@ async def post_return(request: web.Request) -> web.Response:
                 saga = await begin(db, "return_now", plan["id"], state, request)
         await run(request.app, RETURN_NOW, saga)
     async with transaction(request) as db:
-        if not apart:
+        if saga is None:
             plan = await plan_return(db, order_id, body, label, key)
             await store_copies(db, label["copies"] if label else {})
             await write_return(db, plan)
-        return keyed_json(request, key, await written_order_json(db, order_id, query))
-
-
-async def get_returns(request: web.Request) -> web.Response:
-    """Newest first."""
-    page = page_query(
-        RETURN,
-        query_of(request),
-        {},
-        limit=50,
-        expand=tree(["items", "order", "swap"]),
-        knows=("limit", "offset"),
-    )
-    async with reading(request) as db:
-        return json_bytes(request, await page_json(db, "returns", page))
+        return json_bytes(request, await order_json(db, order_id, view))
 
 
 OPERATIONS = [
-    web.post("/admin/orders/{id}/return", post_return),
-    web.get("/admin/returns", get_returns),
+    post(
+        "/admin/orders/{id}/return",
+        post_return,
+        "Request a return",
+        description="What it will give back is settled now, fulfilled or not, and paid when the return is received. "
+        "Refused with 400 for more than can still come back of a line.",
+        query=WRITTEN,
+        body=ReturnBody,
+        example={"items": [{"item_id": "item_01JD0000000000000000000000", "quantity": 1, "note": "too small"}]},
+        answer=ORDER_ANSWER,
+        errors=(NotFound, NotAllowed, InvalidData, Duplicate, Conflict, Unavailable),
+        asks_others=True,
+        retry_key=True,
+    ),
+    listing("/admin/returns", "returns", FOUND, "List returns", description="The newest come first."),
 ]

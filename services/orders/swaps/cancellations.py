@@ -5,21 +5,20 @@ A difference that was captured is not given back by this, as in Medusa (docs/beh
 counts as paid for the order, and is refunded like that, in the order or by its payment.
 """
 
-from typing import Any
-
 from aiohttp import web
 
 from services.chassis.db import Db, transaction
-from services.chassis.errors import NotAllowed
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.errors import Conflict, NotAllowed, NotFound, Unavailable
+from services.chassis.http import json_bytes
+from services.chassis.operations import post
 from services.chassis.outbox import emit
-from services.chassis.params import query_of
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote
 from services.orders.fulfillments.owners import SWAP, access_owner
 from services.orders.orders.payment_copies import store_payments
 from services.orders.pricing.quotes import Row
-from services.orders.reads import check_order_query, written_order_json
+from services.orders.reads import ORDER_ANSWER, WRITTEN, OrderView, order_json
+from services.orders.swaps.payments import NoBody
 
 REFUNDED = ("difference_refunded", "partially_refunded", "refunded")
 HELD = """
@@ -35,10 +34,6 @@ CANCEL = """
 update swaps set payment_status = 'canceled', fulfillment_status = 'canceled', canceled_at = now(), updated_at = now()
 where id = $1
 """
-
-
-class NoBody(Body):
-    """Nothing."""
 
 
 async def plan_cancel(db: Db, order_id: str, swap_id: str) -> Row | None:
@@ -100,12 +95,9 @@ CANCEL_SWAP = (
 SAGAS: dict[str, tuple[Step, ...]] = {"cancel_swap": CANCEL_SWAP}
 
 
-async def post_cancel_swap(request: web.Request) -> web.Response:
-    """A difference that was captured can be refunded before and after it. One that a provider such as Stripe has
-    captured has to be refunded before it."""
-    order_id, swap_id, query = request.match_info["id"], request.match_info["swap_id"], query_of(request)
-    check_order_query(query)
-    await parse(request, NoBody)
+async def post_cancel(
+    request: web.Request, order_id: str, swap_id: str, view: OrderView, _body: NoBody
+) -> web.Response:
     async with intention(request) as (db, saga):
         if saga is None and (state := await plan_cancel(db, order_id, swap_id)):
             if state["payment_id"] or state["line_item_ids"]:
@@ -115,7 +107,22 @@ async def post_cancel_swap(request: web.Request) -> web.Response:
     if saga is not None:
         await run(request.app, CANCEL_SWAP, saga)
     async with transaction(request) as db:
-        return json_bytes(request, await written_order_json(db, order_id, query))
+        return json_bytes(request, await order_json(db, order_id, view))
 
 
-OPERATIONS: list[Any] = [web.post("/admin/orders/{id}/swaps/{swap_id}/cancel", post_cancel_swap)]
+OPERATIONS = [
+    post(
+        "/admin/orders/{id}/swaps/{swap_id}/cancel",
+        post_cancel,
+        "Cancel a swap",
+        description="What was reserved for it is released, and its payment is given up. A difference that was captured "
+        "is not given back: refund it before or afterwards; one that a provider such as Stripe has captured has to be "
+        "refunded before. Refused with 400 while a fulfillment or the return of the swap stands, and once its "
+        "difference was given back. Canceling again changes nothing.",
+        query=WRITTEN,
+        body=NoBody,
+        answer=ORDER_ANSWER,
+        errors=(NotFound, NotAllowed, Conflict, Unavailable),
+        asks_others=True,
+    )
+]

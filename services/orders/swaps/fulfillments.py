@@ -2,72 +2,128 @@
 own fulfillment status stays as it is.
 """
 
-from functools import partial
 from typing import Annotated, Any
 
 from aiohttp import web
 from pydantic import Field
 
 from services.chassis.db import Db, transaction
-from services.chassis.http import Body, json_bytes, parse
-from services.chassis.params import query_of
-from services.orders.fulfillments.cancellations import answer_unpacking
-from services.orders.fulfillments.creations import Packing, answer_packing, plan_packing
+from services.chassis.errors import Conflict, InvalidData, NotAllowed, NotFound, Unavailable
+from services.chassis.http import Body, json_bytes
+from services.chassis.operations import post
+from services.chassis.sagas import Saga, intention, run
+from services.orders.fulfillments.cancellations import CANCEL_FULFILLMENT, begin_unpack, unpack
+from services.orders.fulfillments.creations import (
+    FULFILL,
+    Packing,
+    asks_others,
+    begin_packing,
+    plan_packing,
+    write_packing,
+)
 from services.orders.fulfillments.owners import SWAP, access_owner, ship
-from services.orders.reads import check_order_query, written_order_json
+from services.orders.reads import ORDER_ANSWER, WRITTEN, OrderView, order_json
 
 
 class SwapFulfillmentBody(Body):
     metadata: dict[str, Any] | None = None
     no_notification: bool | None = None
+    """Said in the event; left out, the swap's own holds."""
     location_id: str | None = None
+    """The stock location that the goods are taken from. Left out, stock does not move."""
 
 
 class SwapShipmentBody(Body):
     fulfillment_id: Annotated[str, Field(min_length=1)]
     tracking_numbers: list[str] | None = None
+    """Each becomes one of the fulfillment's `tracking_links`."""
     no_notification: bool | None = None
+    """Whether the customer is not to be told. Left out, the swap's own holds."""
 
 
-async def post_swap_fulfillment(request: web.Request) -> web.Response:
-    order_id, swap_id, query = request.match_info["id"], request.match_info["swap_id"], query_of(request)
-    check_order_query(query)
-    body = await parse(request, SwapFulfillmentBody)
-
-    async def plan(db: Db) -> Packing:
-        swap = await access_owner(db, SWAP, order_id, swap_id, "fulfill_swap")
-        said = body.no_notification
-        quiet = swap["no_notification"] if said is None else said
-        return await plan_packing(
-            db, SWAP, swap, None, location_id=body.location_id, no_notification=quiet, metadata=body.metadata
-        )
-
-    answer = partial(written_order_json, order_id=order_id, query=query)
-    return await answer_packing(request, body.location_id, plan, answer)
+async def plan_swap_fulfillment(db: Db, order_id: str, swap_id: str, body: SwapFulfillmentBody) -> Packing:
+    """All of the swap's lines, the order locked. Raises NotFound, NotAllowed, InvalidData or Conflict."""
+    swap = await access_owner(db, SWAP, order_id, swap_id, "fulfill_swap")
+    quiet = swap["no_notification"] if body.no_notification is None else body.no_notification
+    return await plan_packing(
+        db, SWAP, swap, None, location_id=body.location_id, no_notification=quiet, metadata=body.metadata
+    )
 
 
-async def post_swap_shipment(request: web.Request) -> web.Response:
-    """What is said about notifications is kept with the parcel, or else what the swap says."""
-    order_id, swap_id, query = request.match_info["id"], request.match_info["swap_id"], query_of(request)
-    check_order_query(query)
-    body = await parse(request, SwapShipmentBody)
+# Handlers
+
+
+async def post_fulfillment(
+    request: web.Request, order_id: str, swap_id: str, view: OrderView, body: SwapFulfillmentBody
+) -> web.Response:
+    saga: Saga | None = None
+    if asks_others(body.location_id):
+        async with intention(request) as (db, saga):
+            if saga is None:
+                saga = await begin_packing(db, await plan_swap_fulfillment(db, order_id, swap_id, body), request)
+        await run(request.app, FULFILL, saga)
     async with transaction(request) as db:
-        swap = await access_owner(db, SWAP, order_id, swap_id, "ship")
-        quiet = swap["no_notification"] if body.no_notification is None else body.no_notification
-        await ship(db, SWAP, swap, body.fulfillment_id, body.tracking_numbers or [], kept=quiet, quiet=quiet)
-        return json_bytes(request, await written_order_json(db, order_id, query))
+        if saga is None:
+            await write_packing(db, await plan_swap_fulfillment(db, order_id, swap_id, body))
+        return json_bytes(request, await order_json(db, order_id, view))
 
 
-async def post_swap_fulfillment_cancel(request: web.Request) -> web.Response:
-    order_id, swap_id, query = request.match_info["id"], request.match_info["swap_id"], query_of(request)
-    check_order_query(query)
-    parcel_id = request.match_info["fulfillment_id"]
-    answer = partial(written_order_json, order_id=order_id, query=query)
-    return await answer_unpacking(request, SWAP, order_id, swap_id, parcel_id, answer)
+async def post_shipment(db: Db, order_id: str, swap_id: str, view: OrderView, body: SwapShipmentBody) -> str:
+    """What is said about notifications is kept with the parcel, or else what the swap says."""
+    swap = await access_owner(db, SWAP, order_id, swap_id, "ship")
+    quiet = swap["no_notification"] if body.no_notification is None else body.no_notification
+    await ship(db, SWAP, swap, body.fulfillment_id, body.tracking_numbers or [], kept=quiet, quiet=quiet)
+    return await order_json(db, order_id, view)
+
+
+async def post_cancel(
+    request: web.Request, order_id: str, swap_id: str, fulfillment_id: str, view: OrderView
+) -> web.Response:
+    async with intention(request) as (db, saga):
+        if saga is None:
+            saga = await begin_unpack(db, request, SWAP, order_id, swap_id, fulfillment_id)
+    if saga is not None:
+        await run(request.app, CANCEL_FULFILLMENT, saga)
+    async with transaction(request) as db:
+        if saga is None:
+            await unpack(db, SWAP, order_id, swap_id, fulfillment_id)
+        return json_bytes(request, await order_json(db, order_id, view))
 
 
 OPERATIONS = [
-    web.post("/admin/orders/{id}/swaps/{swap_id}/fulfillments", post_swap_fulfillment),
-    web.post("/admin/orders/{id}/swaps/{swap_id}/shipments", post_swap_shipment),
-    web.post("/admin/orders/{id}/swaps/{swap_id}/fulfillments/{fulfillment_id}/cancel", post_swap_fulfillment_cancel),
+    post(
+        "/admin/orders/{id}/swaps/{swap_id}/fulfillments",
+        post_fulfillment,
+        "Create fulfillments of a swap",
+        description="All new goods of the swap are fulfilled, with its own shipping methods; the order's fulfillment "
+        "status stays. With a location, stock and reservations go down there. Refused with 400 for a swap without a "
+        "shipping method, and for one that was fulfilled.",
+        query=WRITTEN,
+        body=SwapFulfillmentBody,
+        answer=ORDER_ANSWER,
+        errors=(NotFound, NotAllowed, InvalidData, Conflict, Unavailable),
+        asks_others=True,
+    ),
+    post(
+        "/admin/orders/{id}/swaps/{swap_id}/shipments",
+        post_shipment,
+        "Ship a fulfillment of a swap",
+        description="The customer is told. Refused with 400 when it was shipped or canceled before.",
+        query=WRITTEN,
+        body=SwapShipmentBody,
+        example={"fulfillment_id": "ful_01JD0000000000000000000000", "tracking_numbers": ["1Z999AA10123456784"]},
+        answer=ORDER_ANSWER,
+        errors=(NotFound, NotAllowed, Conflict),
+    ),
+    post(
+        "/admin/orders/{id}/swaps/{swap_id}/fulfillments/{fulfillment_id}/cancel",
+        post_cancel,
+        "Cancel a fulfillment of a swap",
+        description="The swap can be fulfilled again; what was taken out of stock at a location goes back there. "
+        "Refused with 400 once it was shipped or canceled. A provider on the other side of a network may refuse, too.",
+        query=WRITTEN,
+        answer=ORDER_ANSWER,
+        errors=(NotFound, NotAllowed, Conflict, Unavailable),
+        asks_others=True,
+    ),
 ]

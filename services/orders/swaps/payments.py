@@ -4,22 +4,20 @@ owed is given back out of the order's payments. A recorded saga, `process_swap_p
 When the provider will not, the swap asks for action, and the payment can be processed again.
 """
 
-from typing import Any
-
 from aiohttp import web
 
 from services.chassis.db import Db, transaction
-from services.chassis.errors import ApiError, NotAllowed
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.errors import ApiError, Conflict, NotAllowed, NotFound, Unavailable
+from services.chassis.http import Body, json_bytes
+from services.chassis.operations import post
 from services.chassis.outbox import emit
-from services.chassis.params import query_of
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote
 from services.orders.fulfillments.owners import SWAP, access_owner
 from services.orders.orders.payment_copies import apply_payments
 from services.orders.orders.refunds import REFUNDABLE
 from services.orders.pricing.quotes import Row
-from services.orders.reads import check_order_query, written_order_json
+from services.orders.reads import ORDER_ANSWER, WRITTEN, OrderView, order_json
 
 PAYMENT = "select payment_id from carts where id = $1"
 SET_STATUS = "update swaps set payment_status = $2, updated_at = now() where id = $1"
@@ -27,7 +25,7 @@ SETTLED = ("captured", "difference_refunded")
 
 
 class NoBody(Body):
-    """Nothing."""
+    """No properties."""
 
 
 async def plan_process(db: Db, order_id: str, swap_id: str) -> Row | None:
@@ -96,17 +94,31 @@ PROCESS_SWAP_PAYMENT = (Step("money", do=move_money, no_return=True), Step("rows
 SAGAS: dict[str, tuple[Step, ...]] = {"process_swap_payment": PROCESS_SWAP_PAYMENT}
 
 
-async def post_process_payment(request: web.Request) -> web.Response:
-    order_id, swap_id, query = request.match_info["id"], request.match_info["swap_id"], query_of(request)
-    check_order_query(query)
-    await parse(request, NoBody)
+async def post_process_payment(
+    request: web.Request, order_id: str, swap_id: str, view: OrderView, _body: NoBody
+) -> web.Response:
     async with intention(request) as (db, saga):
         if saga is None and (state := await plan_process(db, order_id, swap_id)):
             saga = await begin(db, "process_swap_payment", swap_id, state, request)
     if saga is not None:
         await run(request.app, PROCESS_SWAP_PAYMENT, saga)
     async with transaction(request) as db:
-        return json_bytes(request, await written_order_json(db, order_id, query))
+        return json_bytes(request, await order_json(db, order_id, view))
 
 
-OPERATIONS: list[Any] = [web.post("/admin/orders/{id}/swaps/{swap_id}/process-payment", post_process_payment)]
+OPERATIONS = [
+    post(
+        "/admin/orders/{id}/swaps/{swap_id}/process-payment",
+        post_process_payment,
+        "Settle the difference of a swap",
+        description="What the customer owes is captured, what they are owed is refunded out of the order's payments; a "
+        "difference of 0 is settled at once. Refused with 400 until the customer has confirmed the swap. When the "
+        "payment provider refuses, the answer is still 200, the swap's payment status is `requires_action`, and the "
+        "payment can be processed again. A settled swap stays as it is.",
+        query=WRITTEN,
+        body=NoBody,
+        answer=ORDER_ANSWER,
+        errors=(NotFound, NotAllowed, Conflict, Unavailable),
+        asks_others=True,
+    )
+]

@@ -1,9 +1,9 @@
 """What answers about swaps are made of. An order's answer shows its swaps by itself (services/orders/reads.py)."""
 
 from services.chassis.db import Db
-from services.chassis.embed import Many, One, Page, Resource, Selection, Tree, cols, one_json, page_query, tree
+from services.chassis.embed import Many, One, Resource, Selection, Tree, cols, one_json, tree
 from services.chassis.errors import NotFound
-from services.chassis.params import Query
+from services.chassis.queries import page
 from services.chassis.schemas import Rows
 from services.orders.reads import CART
 from services.orders.relations import GIFT_CARDS
@@ -82,6 +82,8 @@ SHOWN = Selection(
         ]
     ),
 )
+SWAP_ANSWER = {"swap": Rows((SHOWN_SWAP,), SHOWN.tree)}
+SWAPS = page(PLAIN_SWAP, {}, limit=50, where="{t}.deleted_at is null", knows=("limit", "offset"))
 CONFIRMED_SWAP = Resource("swaps", SWAP.columns, {"shipping_address": SHOWN_SWAP.relations["shipping_address"]})
 CONFIRMED = Selection(tuple(CONFIRMED_SWAP.columns), tree(["shipping_address"]))
 CONFIRMED_ANSWER = {"type": "swap", "data": Rows((CONFIRMED_SWAP,), CONFIRMED.tree)}
@@ -114,11 +116,6 @@ async def swap_json(db: Db, swap_id: str) -> str:
     if text is None:
         raise NotFound(f"There is no swap {swap_id}.")
     return f'{{"swap":{text}}}'
-
-
-def swaps_page(query: Query) -> Page:
-    """A checked list request. Raises InvalidData."""
-    return page_query(PLAIN_SWAP, query, {}, limit=50, where="{t}.deleted_at is null", knows=("limit", "offset"))
 
 
 async def store_cart_json(db: Db, cart_id: str) -> str:

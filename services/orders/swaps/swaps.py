@@ -13,20 +13,19 @@ from aiohttp import web
 from pydantic import Field
 
 from services.chassis.db import Db, reading, transaction
-from services.chassis.embed import page_json
-from services.chassis.errors import Duplicate, InvalidData, NotAllowed, NotFound
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.errors import Conflict, Duplicate, InvalidData, NotAllowed, NotFound, Unavailable
+from services.chassis.http import Body, json_bytes
+from services.chassis.idempotency import HEADER
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_text
+from services.chassis.operations import get, listing, post
 from services.chassis.outbox import emit
-from services.chassis.params import query_of
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote
 from services.orders.orders.orders import access_order
 from services.orders.pricing import quotes
 from services.orders.pricing.quotes import STORE_DISCOUNTS, Basket, Quote, Row, store_copies
-from services.orders.reads import check_order_query, written_order_json
-from services.orders.retry_keys import keyed, keyed_json
+from services.orders.reads import ORDER_ANSWER, RETURNABLE_WRITTEN, OrderView, order_json
 from services.orders.returns.returns import (
     LABEL,
     ReturnBody,
@@ -40,7 +39,7 @@ from services.orders.returns.returns import (
     write_return,
 )
 from services.orders.swaps.carts import add_lines, label_line, new_line, returned_line, store_cart, totalled
-from services.orders.swaps.reads import swap_json, swaps_page
+from services.orders.swaps.reads import SWAP_ANSWER, SWAPS, swap_json
 from services.orders.totals import LARGEST, Totals
 
 MOST = 2**31 - 1
@@ -55,25 +54,34 @@ class AdditionalItem(Body):
 
 class Label(Body):
     option_id: Id
+    """A shipping option for returns."""
     price: Price | None = None
+    """In minor units; left out, that of the option."""
 
 
 class OfferedOption(Body):
     option_id: Id
     price: Price
+    """In minor units, whatever the option costs otherwise."""
 
 
 class SwapBody(Body):
-    """Without `sales_channel_id` the new goods are sold in the store's own channel."""
-
     return_items: Annotated[list[ReturnItem], Field(min_length=1)]
+    """What the customer sends back, each line once."""
     additional_items: list[AdditionalItem] | None = None
+    """What the customer gets, at the prices that are in force now."""
     return_shipping: Label | None = None
+    """The label for what comes back; its price is a line of the swap's cart."""
     custom_shipping_options: list[OfferedOption] | None = None
+    """The ways to ship from which the customer chooses. Left out, all those of the region."""
     sales_channel_id: str | None = None
+    """In which the new goods are sold. Left out, in the store's own."""
     return_location_id: str | None = None
+    """The stock location to which the goods come back."""
     no_notification: bool | None = None
+    """Whether the customer is not to be told. Left out, the order's own holds."""
     allow_backorder: bool = True
+    """Whether the customer can confirm the swap when the new goods are not in stock."""
 
 
 # What is known before the transaction
@@ -171,8 +179,20 @@ async def original_lines(db: Db, ids: list[str]) -> dict[str, Row]:
     return {row["id"]: row for row in rows}
 
 
-async def plan_swap(db: Db, order_id: str, body: SwapBody, quote: Quote, label: Row | None, key: str) -> Row:
-    """What is to be written, the order locked. Raises NotFound, NotAllowed, InvalidData, Duplicate or Conflict."""
+async def plan_swap(
+    db: Db,
+    order_id: str,
+    body: SwapBody,
+    quote: Quote,
+    label: Row | None,
+    copies: dict[str, list[Row]],
+    key: str,
+) -> Row:
+    """What is to be written, the order locked; what the catalog showed is kept. Raises NotFound, NotAllowed,
+    InvalidData, Duplicate or Conflict."""
+    await store_copies(db, quote.copies)
+    await store_copies(db, label["copies"] if label else {})
+    await store_copies(db, copies)
     wanted = ReturnBody(
         items=body.return_items, location_id=body.return_location_id, no_notification=body.no_notification
     )
@@ -242,11 +262,8 @@ SAGAS = {"create_swap": CREATE_SWAP}
 # Handlers
 
 
-async def post_swap(request: web.Request) -> web.Response:
-    order_id, query, app = request.match_info["id"], query_of(request), request.app
-    check_order_query(query, returnable=True)
-    request, key = keyed(request)
-    body = await parse(request, SwapBody)
+async def post_swap(request: web.Request, order_id: str, view: OrderView, body: SwapBody) -> web.Response:
+    app, key = request.app, request.headers[HEADER]
     async with reading(request) as db:
         order = await db.fetchrow(FIND, order_id)
     if order is None:
@@ -260,40 +277,51 @@ async def post_swap(request: web.Request) -> web.Response:
         asked = ReturnShipping(option_id=body.return_shipping.option_id, price=body.return_shipping.price)
         label = await quote_label(app, order, asked)
     copies = await check_offer(app, order["region_id"], body)
-
-    async def plan(db: Db) -> Row:
-        await store_copies(db, quote.copies)
-        await store_copies(db, label["copies"] if label else {})
-        await store_copies(db, copies)
-        return await plan_swap(db, order_id, body, quote, label, key)
-
-    apart = must_ask(label and label["method"])
-    if apart:
+    saga: Saga | None = None
+    if must_ask(label and label["method"]):
         async with intention(request) as (db, saga):
             if saga is None:
-                state = await plan(db)
-                saga = await begin(db, "create_swap", state["id"], state, request)
+                plan = await plan_swap(db, order_id, body, quote, label, copies, key)
+                saga = await begin(db, "create_swap", plan["id"], plan, request)
         await run(app, CREATE_SWAP, saga)
     async with transaction(request) as db:
-        if not apart:
-            await write_swap(db, await plan(db))
-        return keyed_json(request, key, await written_order_json(db, order_id, query, returnable=True))
+        if saga is None:
+            await write_swap(db, await plan_swap(db, order_id, body, quote, label, copies, key))
+        return json_bytes(request, await order_json(db, order_id, view))
 
 
-async def get_swaps(request: web.Request) -> web.Response:
-    """Newest first."""
-    page = swaps_page(query_of(request))
-    async with reading(request) as db:
-        return json_bytes(request, await page_json(db, "swaps", page))
-
-
-async def get_swap(request: web.Request) -> web.Response:
-    async with reading(request) as db:
-        return json_bytes(request, await swap_json(db, request.match_info["id"]))
+async def get_swap(db: Db, swap_id: str) -> str:
+    return await swap_json(db, swap_id)
 
 
 OPERATIONS = [
-    web.post("/admin/orders/{id}/swaps", post_swap),
-    web.get("/admin/swaps", get_swaps),
-    web.get("/admin/swaps/{id}", get_swap),
+    post(
+        "/admin/orders/{id}/swaps",
+        post_swap,
+        "Create a swap",
+        description="Makes the return and the cart of the swap; the customer confirms it through the cart. What comes "
+        "back stands in the cart with a negative price, so that the cart's total is the difference that is due; taxes "
+        "of the new goods follow when it is confirmed. Refused with 400 unless the order was paid and something of it "
+        "was fulfilled.",
+        query=RETURNABLE_WRITTEN,
+        body=SwapBody,
+        example={
+            "return_items": [{"item_id": "item_01JD0000000000000000000000", "quantity": 1}],
+            "additional_items": [{"variant_id": "variant_01JD0000000000000000000000", "quantity": 1}],
+        },
+        answer=ORDER_ANSWER,
+        errors=(NotFound, NotAllowed, InvalidData, Duplicate, Conflict, Unavailable),
+        asks_others=True,
+        retry_key=True,
+    ),
+    listing("/admin/swaps", "swaps", SWAPS, "List swaps", description="The newest come first."),
+    get(
+        "/admin/swaps/{id}",
+        get_swap,
+        "Get a swap",
+        description="With its cart, its return and its order. Until the customer has confirmed it, `difference_due` is "
+        "null and the cart's total is the difference.",
+        answer=SWAP_ANSWER,
+        errors=(NotFound,),
+    ),
 ]
