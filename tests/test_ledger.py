@@ -43,11 +43,11 @@ class Line:
 
 
 @dataclass
-class Parcel:
+class Fulfillment:
     id: str
     line: Line
     quantity: int
-    state: str = "packed"  # shipped, canceled
+    state: str = "fulfilled"  # shipped, canceled
 
 
 @dataclass
@@ -66,7 +66,7 @@ class Order:
     total: int
     vouchers: int
     lines: list[Line]
-    parcels: list[Parcel] = field(default_factory=list)
+    fulfillments: list[Fulfillment] = field(default_factory=list)
     returns: list[Return] = field(default_factory=list)
     refunded: int = 0
     refunds: int = 0
@@ -78,7 +78,9 @@ class Order:
 
     @property
     def cancelable(self) -> bool:
-        held = [p for p in self.parcels if p.state != "canceled"] + [r for r in self.returns if r.state != "canceled"]
+        held = [p for p in self.fulfillments if p.state != "canceled"] + [
+            r for r in self.returns if r.state != "canceled"
+        ]
         return not held and not self.refunds
 
 
@@ -199,25 +201,25 @@ class Books(RuleBasedStateMachine):
         body = {"items": [{"item_id": of.id, "quantity": quantity}], "location_id": self.world.house.location}
         answer = self.world.post(f"/admin/orders/{order.id}/fulfillment", body, allowed=allowed)
         if allowed:
-            known = {parcel.id for parcel in order.parcels}
+            known = {fulfillment.id for fulfillment in order.fulfillments}
             made = next(f["id"] for f in answer["order"]["fulfillments"] if f["id"] not in known)
-            order.parcels.append(Parcel(made, of, quantity))
+            order.fulfillments.append(Fulfillment(made, of, quantity))
             of.fulfilled += quantity
             self.move(of, -quantity)
 
-    @rule(picked=pick, parcel=pick, ship=st.booleans())
-    @precondition(lambda self: any(order.parcels for order in self.orders))
-    def ship_or_unpack(self, picked: int, parcel: int, ship: bool) -> None:
-        packed = [(order, parcel) for order in self.orders for parcel in order.parcels]
-        order, of = packed[parcel % len(packed)]
-        allowed = of.state == "packed" and not order.canceled
+    @rule(picked=pick, fulfillment=pick, ship=st.booleans())
+    @precondition(lambda self: any(order.fulfillments for order in self.orders))
+    def ship_or_cancel_fulfillment(self, picked: int, fulfillment: int, ship: bool) -> None:
+        fulfilled = [(order, fulfillment) for order in self.orders for fulfillment in order.fulfillments]
+        order, of = fulfilled[fulfillment % len(fulfilled)]
+        allowed = of.state == "fulfilled" and not order.canceled
         if ship:
             body = {"fulfillment_id": of.id}
             self.world.post(f"/admin/orders/{order.id}/shipment", body, allowed=allowed)
             of.state = "shipped" if allowed else of.state
             return
-        self.world.post(f"/admin/orders/{order.id}/fulfillments/{of.id}/cancel", allowed=of.state == "packed")
-        if of.state == "packed":
+        self.world.post(f"/admin/orders/{order.id}/fulfillments/{of.id}/cancel", allowed=of.state == "fulfilled")
+        if of.state == "fulfilled":
             of.state = "canceled"
             of.line.fulfilled -= of.quantity
             self.move(of.line, of.quantity)

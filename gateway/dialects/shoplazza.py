@@ -164,7 +164,7 @@ async def ask(
 async def location_of(request: web.Request, line_ids: list[str]) -> str | None:
     """Where the lines are reserved, which is where they leave from; None when they are not.
 
-    Raises Refused when that is more than one place: a parcel leaves from one.
+    Raises Refused when that is more than one place: a fulfillment leaves from one.
     """
     query = {"line_item_id[]": line_ids, "fields": "location_id", "limit": str(MOST_LINES)}
     reply = await ask(request, "inventory", "GET", "/admin/reservations", query)

@@ -1,4 +1,4 @@
-"""Fulfillment providers: who carries parcels.
+"""Fulfillment providers: who takes fulfillments to customers.
 
 A provider is found under its id through the entry points of the group `mercer.fulfillment_providers` (an object of this
 protocol, or something that makes one when called); `manual`, which merchants do by hand, is in the box.
@@ -8,8 +8,8 @@ recorded saga that is resumed after a crash, so it can be asked the same thing t
 the operation to the other side. It raises NotAllowed or InvalidData when it is certain that nothing happened, and any
 other exception when it is not; what may have happened is compensated, by `cancel`, before the request is refused. What
 it returns becomes the `data` of the fulfillment (documents such as labels: as links in there), or the return's
-`shipping_data`. Which ones there are, and what they offer, is told by the event fulfillment_providers.changed, and to
-the catalog when a process starts, so that regions can have them. One that has a method `close` is closed when the
+`shipping_data`. Which ones there are, and what they offer, is in the event fulfillment_providers.changed; the catalog
+is notified when a process starts, too, so that regions can have them. One that has a method `close` is closed when the
 process ends.
 """
 
@@ -49,11 +49,11 @@ class Provider(Protocol):
         ...
 
     async def create(self, fulfillment: Row, key: str) -> Data:
-        """Have a parcel fetched: {id, order, items, method, location_id}; see packing.FACTS."""
+        """Have it fetched: {id, order, items, method, location_id}; see REQUESTED (fulfillments/creations.py)."""
         ...
 
     async def cancel(self, fulfillment: Row, key: str) -> Data:
-        """Not after all: {id, data}. `data` is null when it is not known whether it ever was asked for."""
+        """Cancel it: {id, data}. `data` is null when it is not known whether it ever was requested."""
         ...
 
     async def create_return(self, return_: Row, key: str) -> Data:
@@ -61,12 +61,12 @@ class Provider(Protocol):
         ...
 
     async def cancel_return(self, return_: Row, key: str) -> Data:
-        """The label is not needed after all: {id, data}."""
+        """Cancel the label: {id, data}."""
         ...
 
 
 class Manual:
-    """Parcels that staff carry to the post office: nothing to do, nothing to remember."""
+    """Staff take fulfillments to the post office: nothing to do, nothing to remember."""
 
     remote = False
 
@@ -106,16 +106,16 @@ def provider(provider_id: str) -> Provider:
 
 
 def is_remote(provider_id: str) -> bool:
-    """Whether it is asked over a network. One that is not installed is, so that the one who asks it is told."""
+    """Whether it is asked over a network. One that is not installed is, so that whoever asks it is refused."""
     return provider_id not in providers() or providers()[provider_id].remote
 
 
 def any_remote() -> bool:
     """Whether any provider is asked over a network."""
-    return any(found.remote for found in providers().values())
+    return any(each.remote for each in providers().values())
 
 
-async def asked(provider_id: str, answer: Awaitable[Data]) -> Data:
+async def answer_of(provider_id: str, answer: Awaitable[Data]) -> Data:
     """The provider's answer. Raises what it refuses with, and Unavailable for everything else."""
     try:
         async with asyncio.timeout(SECONDS):
@@ -134,32 +134,32 @@ async def validated(provider_id: str, option: Data, data: Data, cart: Row) -> Da
     """The data of a new shipping method. Raises what the provider refuses with, or Unavailable; changes nothing."""
     if not is_remote(provider_id):
         return data
-    return await asked(provider_id, provider(provider_id).validate(option, data, cart))
+    return await answer_of(provider_id, provider(provider_id).validate(option, data, cart))
 
 
 # Which there are
 
-ANNOUNCE = """
-insert into announced_fulfillment_providers as a (providers) values ($1::text::jsonb)
-on conflict (sole) do update set providers = excluded.providers where a.providers is distinct from excluded.providers
+STORE_OFFERS = """
+insert into emitted_fulfillment_providers as e (providers) values ($1::text::jsonb)
+on conflict (sole) do update set providers = excluded.providers where e.providers is distinct from excluded.providers
 returning true
 """
 
 
 def offers() -> dict[str, list[Data]]:
     """What each of them offers, by id."""
-    return {id_: found.options for id_, found in sorted(providers().items())}
+    return {id_: each.options for id_, each in sorted(providers().items())}
 
 
-async def announce(db: Db) -> None:
-    """Tell the others which providers there are, and what they offer, if that has changed."""
-    if await db.fetchval(ANNOUNCE, json_text(offers())):
+async def emit_providers(db: Db) -> None:
+    """Emit which providers there are, and what they offer, if that has changed."""
+    if await db.fetchval(STORE_OFFERS, json_text(offers())):
         await emit(db, "fulfillment_providers.changed", "fulfillment_providers", {"providers": offers()})
 
 
 async def notify_catalog(app: web.Application) -> None:
-    """So that regions can have them from the first start on."""
+    """Notify the catalog of them, so that regions can have them from the first start on."""
     await notify_fulfillment_providers(app, offers())
 
 
-open_providers = partial(plugins.kept_open, providers=providers, at_start=announce)
+open_providers = partial(plugins.kept_open, providers=providers, at_start=emit_providers)

@@ -304,7 +304,7 @@ SWAP = Resource(
         "cart": One(BARE_CART, "{t}.id = {p}.cart_id"),
         "additional_items": Many(EXTRA_LINE, "{t}.swap_id = {p}.id", BY_POSITION),
         "return_order": One(RETURN, "{t}.swap_id = {p}.id"),
-        # Those of the last time that it was packed: what was unpacked before is not shown any more.
+        # Those that were created last: what was canceled before is not shown any more.
         "fulfillments": Many(
             FULFILLMENT,
             "{t}.swap_id = {p}.id and {t}.created_at = "

@@ -50,20 +50,20 @@ def lines_of(rows: Iterable[Mapping[str, Any]]) -> list[Line]:
 # Quantities
 
 
-def asked_quantities(items: Iterable[tuple[str, int]]) -> dict[str, int]:
+def quantities_by_line(items: Iterable[tuple[str, int]]) -> dict[str, int]:
     """Quantity per line, a line named twice counting both times."""
-    asked: dict[str, int] = {}
+    quantities: dict[str, int] = {}
     for item_id, quantity in items:
-        asked[item_id] = asked.get(item_id, 0) + quantity
-    return asked
+        quantities[item_id] = quantities.get(item_id, 0) + quantity
+    return quantities
 
 
-def check_fulfillable(lines: Iterable[Line], asked: Mapping[str, int]) -> None:
-    """Raises when a fulfillment asks for nothing, for another order's line, or for more than is left of one."""
-    if not asked:
+def check_fulfillable(lines: Iterable[Line], quantities: Mapping[str, int]) -> None:
+    """Raises when a fulfillment is of nothing, of another order's line, or of more than is left of one."""
+    if not quantities:
         raise InvalidData("items: name at least one line to fulfill.")
     by_id = {line.id: line for line in lines}
-    for item_id, quantity in asked.items():
+    for item_id, quantity in quantities.items():
         line = by_id.get(item_id)
         if line is None:
             raise NotFound(f"This order has no line {item_id}.")
@@ -72,7 +72,7 @@ def check_fulfillable(lines: Iterable[Line], asked: Mapping[str, int]) -> None:
             raise NotAllowed(f"Of line {item_id} only {max(left, 0)} are left to fulfill, not {quantity}.")
 
 
-def packed(lines: Iterable[Line], items: Mapping[str, int]) -> list[Line]:
+def fulfilled(lines: Iterable[Line], items: Mapping[str, int]) -> list[Line]:
     """The lines once these quantities were fulfilled."""
     return [replace(line, fulfilled=line.fulfilled + items.get(line.id, 0)) for line in lines]
 
@@ -122,15 +122,15 @@ def check_archivable(status: str) -> None:
 
 
 def check_shippable(*, shipped: bool, canceled: bool) -> None:
-    """A fulfillment leaves the house once, if it was not unpacked."""
+    """Raises NotAllowed for a fulfillment that was canceled or shipped."""
     if canceled:
         raise NotAllowed("A canceled fulfillment cannot be shipped.")
     if shipped:
         raise NotAllowed("This fulfillment was shipped already.")
 
 
-def check_unpackable(*, shipped: bool, canceled: bool) -> None:
-    """What has left the house cannot be unpacked, and nothing can be unpacked twice."""
+def check_fulfillment_cancelable(*, shipped: bool, canceled: bool) -> None:
+    """Raises NotAllowed for a fulfillment that was shipped or canceled."""
     if shipped:
         raise NotAllowed("A shipped fulfillment cannot be canceled.")
     if canceled:

@@ -114,8 +114,8 @@ async def test_cancel_fulfillment(
     api: Client, stack: Stack, orders: Client, kill: Kill, house: Warehouse, order: Row, made: Row, point: str
 ) -> None:
     path = f"{path_of(order)}/claims/{made['id']}/fulfillments"
-    packed = (await api.ok("POST", path, {"location_id": house.location}))["order"]["claims"][0]["fulfillments"][0]
-    path = f"{path}/{packed['id']}/cancel"
+    fulfilled = (await api.ok("POST", path, {"location_id": house.location}))["order"]["claims"][0]["fulfillments"][0]
+    path = f"{path}/{fulfilled['id']}/cancel"
     key = await kill("orders", "cancel_fulfillment", point, path)
     for _ in range(2):
         claim = await again(orders, key, path)

@@ -1,4 +1,4 @@
-"""A dispatch whose service is killed between any two steps: packed, shipped and taken from stock, or none of it."""
+"""A dispatch whose service is killed between any two steps: fulfilled, shipped and taken from stock, or none of it."""
 
 from typing import Any
 

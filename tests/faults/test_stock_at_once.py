@@ -29,7 +29,7 @@ AT_ONCE = 6
 PIECES = 25  # of each variant at each of two locations
 REFUSED = {400, 404, 409}
 
-# Lines of what is alive, and what is left to pack of each.
+# Lines of what is alive, and what is left to fulfill of each.
 LINES = """
 select l.id, l.variant_id, l.quantity - coalesce(l.fulfilled_quantity, 0) as unfulfilled
 from line_items l
@@ -101,7 +101,7 @@ class Player:
     async def cancel(self) -> None:
         await self.post("cancel", f"/admin/orders/{(await self.shown())['id']}/cancel")
 
-    async def pack(self) -> None:
+    async def fulfill(self) -> None:
         order = await self.shown()
         items = [
             {"item_id": line["id"], "quantity": self.chance.randint(1, left)}
@@ -110,18 +110,22 @@ class Player:
         ]
         if items:
             path = f"/admin/orders/{order['id']}/fulfillment"
-            await self.post("pack", path, {"items": items, "location_id": self.place})
+            await self.post("fulfill", path, {"items": items, "location_id": self.place})
 
-    async def unpack(self) -> None:
+    async def cancel_fulfillment(self) -> None:
         order = await self.shown()
-        if parcels := [parcel["id"] for parcel in order["fulfillments"] if not parcel["canceled_at"]]:
-            path = f"/admin/orders/{order['id']}/fulfillments/{self.chance.choice(parcels)}/cancel"
-            await self.post("unpack", path)
+        if fulfillments := [
+            fulfillment["id"] for fulfillment in order["fulfillments"] if not fulfillment["canceled_at"]
+        ]:
+            path = f"/admin/orders/{order['id']}/fulfillments/{self.chance.choice(fulfillments)}/cancel"
+            await self.post("cancel fulfillment", path)
 
     async def ship(self) -> None:
         order = await self.shown()
-        if parcels := [parcel["id"] for parcel in order["fulfillments"] if not parcel["canceled_at"]]:
-            body = {"fulfillment_id": self.chance.choice(parcels)}
+        if fulfillments := [
+            fulfillment["id"] for fulfillment in order["fulfillments"] if not fulfillment["canceled_at"]
+        ]:
+            body = {"fulfillment_id": self.chance.choice(fulfillments)}
             await self.post("ship", f"/admin/orders/{order['id']}/shipment", body)
 
     async def send_back(self) -> None:
@@ -170,18 +174,20 @@ class Player:
             await self.post("claim", f"/admin/orders/{order['id']}/claims", body)
 
     async def further(self) -> None:
-        """Pack, unpack or cancel one of the order's claims or swaps."""
+        """Fulfill one of the order's claims or swaps."""
         order = await self.shown()
         owners = [("claims", row) for row in order["claims"]] + [("swaps", row) for row in order["swaps"]]
         if not owners:
             return
         kind, row = self.chance.choice(owners)
         path = f"/admin/orders/{order['id']}/{kind}/{row['id']}"
-        parcels = [parcel["id"] for parcel in row["fulfillments"] if not parcel["canceled_at"]]
-        if parcels:
-            await self.post(f"unpack {kind}", f"{path}/fulfillments/{self.chance.choice(parcels)}/cancel")
+        fulfillments = [fulfillment["id"] for fulfillment in row["fulfillments"] if not fulfillment["canceled_at"]]
+        if fulfillments:
+            await self.post(
+                f"cancel fulfillment of {kind}", f"{path}/fulfillments/{self.chance.choice(fulfillments)}/cancel"
+            )
         elif self.chance.random() < 0.5:
-            await self.post(f"pack {kind}", f"{path}/fulfillments", {"location_id": self.place})
+            await self.post(f"fulfill {kind}", f"{path}/fulfillments", {"location_id": self.place})
         else:
             await self.post(f"cancel {kind}", f"{path}/cancel")
 
@@ -262,8 +268,8 @@ async def test_nothing_is_lost_or_sold_twice(
     monkeypatch.setattr(stack.apps["orders"][SETTINGS], "reserve_stock", "on_placement")
     player = Player(api, stack, house, places, random.Random(SEED))
     p = player
-    what = [p.order, p.cancel, p.pack, p.pack, p.pack, p.unpack, p.ship, p.ship, p.send_back, p.receive, p.edit,
-            p.edit, p.claim, p.further, p.further, p.swap]  # fmt: skip
+    what = [p.order, p.cancel, p.fulfill, p.fulfill, p.fulfill, p.cancel_fulfillment, p.ship, p.ship, p.send_back,
+            p.receive, p.edit, p.edit, p.claim, p.further, p.further, p.swap]  # fmt: skip
     what += [p.reserve, p.unreserve] if by_hand else []
     left = [None] * (OPERATIONS // 2)
     await asyncio.gather(*(player.play(left, what) for _ in range(AT_ONCE)))
@@ -272,7 +278,7 @@ async def test_nothing_is_lost_or_sold_twice(
         return not await stack.pool("orders").fetchval(BUSY)
 
     await until(at_rest)
-    assert player.outcomes["place", 200] and player.outcomes["pack", 200] and player.outcomes["confirm", 200]
+    assert player.outcomes["place", 200] and player.outcomes["fulfill", 200] and player.outcomes["confirm", 200]
     await check_stock(stack)
     orders, inventory = stack.pool("orders"), stack.pool("inventory")
     lines = {

@@ -123,7 +123,7 @@ async def test_canceling_what_was_paid(depot: SwapShop, kill: Kill, point: str) 
 
 
 @pytest.mark.parametrize("point", points(FULFILL, "stock", "rows"))
-async def test_packing(depot: SwapShop, kill: Kill, point: str) -> None:
+async def test_fulfilling(depot: SwapShop, kill: Kill, point: str) -> None:
     swap = await depot.swap()
     await swap.visitor.ok("POST", f"/store/carts/{swap.cart}/complete")
     body = {"location_id": depot.house.location}
@@ -138,12 +138,12 @@ async def test_packing(depot: SwapShop, kill: Kill, point: str) -> None:
 
 
 @pytest.mark.parametrize("point", points(CANCEL_FULFILLMENT, "stock", "rows"))
-async def test_unpacking(depot: SwapShop, kill: Kill, point: str) -> None:
+async def test_canceling_a_fulfillment(depot: SwapShop, kill: Kill, point: str) -> None:
     swap = await depot.swap()
     await swap.visitor.ok("POST", f"/store/carts/{swap.cart}/complete")
-    parcel = (await swap.ok("fulfillments", {"location_id": depot.house.location}))["fulfillments"][0]["id"]
+    fulfillment = (await swap.ok("fulfillments", {"location_id": depot.house.location}))["fulfillments"][0]["id"]
     assert await depot.level() == (STOCK - 2, 0)
-    path = f"{swap.path}/fulfillments/{parcel}/cancel"
+    path = f"{swap.path}/fulfillments/{fulfillment}/cancel"
     key = await kill("orders", "cancel_fulfillment", point, path)
     shown = await swap.shown()
     assert (await depot.level(), shown["fulfillment_status"]) == ((STOCK, 0), "canceled")

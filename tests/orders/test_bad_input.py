@@ -15,7 +15,7 @@ SERVICES = ("orders", "catalog", "payments", "inventory")
 # What is not the business of a shop: what a service has heard, was asked and has begun.
 BOOKS = (
     "inbox", "outbox", "idempotency_keys", "schema_migrations", "sagas", "command_replies", "order_counts",
-    "announced_providers", "announced_fulfillment_providers",
+    "announced_providers", "emitted_fulfillment_providers",
 )  # fmt: skip
 TABLES = """
 select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -53,7 +53,7 @@ async def settle(stack: Stack) -> None:
 
 @dataclass
 class World:
-    """A shop with stock, an order of 4 pieces of which one was shipped and one packed, and one that stands open."""
+    """A shop with stock, an order of 4 pieces of which one was shipped and one fulfilled, and one that stands open."""
 
     shop: Shop
     location: str
@@ -96,10 +96,10 @@ async def make(api: Client) -> World:
     await api.ok("POST", f"/admin/inventory-items/{counted}/location-levels", body)
     order = await place(api, shop, items=[{"variant_id": shop.small, "quantity": 4}])
     item, path = order["items"][0]["id"], f"/admin/orders/{order['id']}"
-    packing = {"items": [{"item_id": item, "quantity": 1}]}
-    first = (await api.ok("POST", f"{path}/fulfillment", packing))["order"]["fulfillments"][0]["id"]
+    fulfilling = {"items": [{"item_id": item, "quantity": 1}]}
+    first = (await api.ok("POST", f"{path}/fulfillment", fulfilling))["order"]["fulfillments"][0]["id"]
     await api.ok("POST", f"{path}/shipment", {"fulfillment_id": first})
-    await api.ok("POST", f"{path}/fulfillment", packing)
+    await api.ok("POST", f"{path}/fulfillment", fulfilling)
     await api.ok("POST", f"{path}/refund", {"amount": 500, "reason": "other"})
     other = await place(api, shop, items=[{"variant_id": shop.small, "quantity": 4}])
     return World(shop, location, order, other, first, await abroad(api, uid))
@@ -160,26 +160,26 @@ def lines(item: str, quantity: int, **more: Any) -> dict[str, Any]:
 
 
 ORDER, OPEN = "/admin/orders/{order}", "/admin/orders/{open}"
-PACKED, RETURN = f"{ORDER}/fulfillment", f"{ORDER}/return"
+FULFILLED, RETURN = f"{ORDER}/fulfillment", f"{ORDER}/return"
 NOT_ALLOWED, INVALID, NOT_FOUND = (400, "not_allowed"), (400, "invalid_data"), (404, "not_found")
-# As the reference answers, but where it does what nobody can want: it ships twice, packs items that are not there and
-# returns or refunds less than nothing (200), or falls over (500: packing or selling less than nothing).
+# As the reference answers, but where it does what nobody can want: it ships twice, fulfills items that are not there
+# and returns or refunds less than nothing (200), or falls over (500: fulfilling or selling less than nothing).
 CASES: list[tuple[str, str, Any, tuple[int, str]]] = [
-    ("more than was bought", PACKED, lines("{item}", 5), NOT_ALLOWED),
-    ("more than is left", PACKED, lines("{item}", 3), NOT_ALLOWED),
-    ("more than is left, from a location", PACKED, lines("{item}", 3, location_id="{location}"), NOT_ALLOWED),
+    ("more than was bought", FULFILLED, lines("{item}", 5), NOT_ALLOWED),
+    ("more than is left", FULFILLED, lines("{item}", 3), NOT_ALLOWED),
+    ("more than is left, from a location", FULFILLED, lines("{item}", 3, location_id="{location}"), NOT_ALLOWED),
     ("more than is in stock", f"{OPEN}/fulfillment", lines("{open_item}", 4, location_id="{location}"), NOT_ALLOWED),
     ("more than can be refunded", f"{ORDER}/refund", {"amount": 4001, "reason": "other"}, NOT_ALLOWED),
     ("more than was paid", f"{OPEN}/refund", {"amount": 4501, "reason": "other"}, NOT_ALLOWED),
     ("cancel an order that was shipped", f"{ORDER}/cancel", None, NOT_ALLOWED),
-    ("cancel a parcel that was shipped", f"{ORDER}/fulfillments/{{shipped}}/cancel", None, NOT_ALLOWED),
+    ("cancel a fulfillment that was shipped", f"{ORDER}/fulfillments/{{shipped}}/cancel", None, NOT_ALLOWED),
     ("ship twice", f"{ORDER}/shipment", {"fulfillment_id": "{shipped}"}, NOT_ALLOWED),
-    ("pack an unknown item", PACKED, lines("item_missing", 1), NOT_FOUND),
-    ("pack another order's item", PACKED, lines("{open_item}", 1), NOT_FOUND),
+    ("fulfill an unknown item", FULFILLED, lines("item_missing", 1), NOT_FOUND),
+    ("fulfill another order's item", FULFILLED, lines("{open_item}", 1), NOT_FOUND),
     ("return an unknown item", RETURN, lines("item_missing", 1), NOT_FOUND),
     ("return more than was bought", RETURN, lines("{item}", 5), NOT_ALLOWED),
     ("sell an unknown variant", "/admin/draft-orders", draft(items=[{"variant_id": "x", "quantity": 1}]), INVALID),
-    ("pack minus one", PACKED, lines("{item}", -1), INVALID),
+    ("fulfill minus one", FULFILLED, lines("{item}", -1), INVALID),
     ("return minus one", RETURN, lines("{item}", -1), INVALID),
     ("sell minus one", "/admin/draft-orders", draft(items=[{"variant_id": "{variant}", "quantity": -1}]), INVALID),
     ("refund minus one", f"{ORDER}/refund", {"amount": -1, "reason": "other"}, INVALID),

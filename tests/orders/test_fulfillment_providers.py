@@ -35,7 +35,7 @@ def path_of(order: Order) -> str:
     return f"/admin/orders/{order['id']}"
 
 
-def packing(order: Order, quantity: int = 1, **more: Any) -> dict[str, Any]:
+def fulfillment_body(order: Order, quantity: int = 1, **more: Any) -> dict[str, Any]:
     return {"items": [{"item_id": order["items"][0]["id"], "quantity": quantity}]} | more
 
 
@@ -115,20 +115,20 @@ async def test_data_that_it_refuses(api: Client, shop: Shop, order: Order, stack
     assert await pool.fetchval("select count(*) from draft_orders") == drafts
 
 
-# Parcels
+# Fulfillments
 
 
-async def test_a_parcel(api: Client, order: Order, carrier: FakeCarrier) -> None:
-    packed = (await api.ok("POST", f"{path_of(order)}/fulfillment", packing(order, 2)))["order"]
-    (parcel,) = packed["fulfillments"]
-    label = {"name": "label", "url": f"https://carrier.example/{parcel['id']}.pdf"}
-    assert (parcel["provider_id"], parcel["data"]) == ("courier", {"number": "C-1", "documents": [label]})
-    assert packed["fulfillment_status"] == "partially_fulfilled"
-    assert carrier.parcels == {parcel["id"]: "waiting"}
+async def test_a_fulfillment(api: Client, order: Order, carrier: FakeCarrier) -> None:
+    fulfilled = (await api.ok("POST", f"{path_of(order)}/fulfillment", fulfillment_body(order, 2)))["order"]
+    (fulfillment,) = fulfilled["fulfillments"]
+    label = {"name": "label", "url": f"https://carrier.example/{fulfillment['id']}.pdf"}
+    assert (fulfillment["provider_id"], fulfillment["data"]) == ("courier", {"number": "C-1", "documents": [label]})
+    assert fulfilled["fulfillment_status"] == "partially_fulfilled"
+    assert carrier.fulfillments == {fulfillment["id"]: "waiting"}
     told, line = carrier.bodies[-1], order["items"][0]
     assert told["order"].pop("shipping_address").items() >= {"city": "Berlin", "first_name": "Ada"}.items()
     assert told == {
-        "id": parcel["id"],
+        "id": fulfillment["id"],
         "order": {name: order[name] for name in ("id", "display_id", "email", "currency_code")},
         "location_id": None,
         "method": {
@@ -148,9 +148,9 @@ async def test_a_parcel(api: Client, order: Order, carrier: FakeCarrier) -> None
             }
         ],
     }
-    await api.ok("POST", f"{path_of(order)}/fulfillments/{parcel['id']}/cancel")
-    assert carrier.parcels == {parcel["id"]: "canceled"}
-    assert carrier.bodies[-1] == {"id": parcel["id"], "data": parcel["data"]}
+    await api.ok("POST", f"{path_of(order)}/fulfillments/{fulfillment['id']}/cancel")
+    assert carrier.fulfillments == {fulfillment["id"]: "canceled"}
+    assert carrier.bodies[-1] == {"id": fulfillment["id"], "data": fulfillment["data"]}
     after = await shown(api, order)
     assert (after["fulfillment_status"], after["items"][0]["fulfilled_quantity"]) == ("canceled", 0)
 
@@ -160,35 +160,37 @@ async def test_what_it_refuses_changes_nothing(
 ) -> None:
     location, item = await stocked(api, shop, uid)
     before = await shown(api, order)
-    carrier.refused.add("parcels")
+    carrier.refused.add("fulfillments")
     for place_ in (None, location):
-        status, answer = await api.post(f"{path_of(order)}/fulfillment", packing(order, location_id=place_))
+        status, answer = await api.post(f"{path_of(order)}/fulfillment", fulfillment_body(order, location_id=place_))
         assert (status, answer["type"], answer["message"]) == (400, "not_allowed", "Not on Sundays.")
     assert await shown(api, order) == before
-    assert (await in_stock(api, item), carrier.parcels) == (10, {})
-    carrier.refused = {"parcels/cancel"}
-    packed = (await api.ok("POST", f"{path_of(order)}/fulfillment", packing(order, location_id=location)))["order"]
+    assert (await in_stock(api, item), carrier.fulfillments) == (10, {})
+    carrier.refused = {"fulfillments/cancel"}
+    fulfilled = (await api.ok("POST", f"{path_of(order)}/fulfillment", fulfillment_body(order, location_id=location)))[
+        "order"
+    ]
     before = await shown(api, order)
-    path = f"{path_of(order)}/fulfillments/{packed['fulfillments'][0]['id']}/cancel"
+    path = f"{path_of(order)}/fulfillments/{fulfilled['fulfillments'][0]['id']}/cancel"
     assert (await api.post(path))[0] == 400
     assert await shown(api, order) == before
-    assert (await in_stock(api, item), list(carrier.parcels.values())) == (9, ["waiting"])
+    assert (await in_stock(api, item), list(carrier.fulfillments.values())) == (9, ["waiting"])
     carrier.refused = set()
     await api.ok("POST", path)
-    assert (await in_stock(api, item), list(carrier.parcels.values())) == (10, ["canceled"])
+    assert (await in_stock(api, item), list(carrier.fulfillments.values())) == (10, ["canceled"])
 
 
 async def test_an_answer_that_says_nothing_is_undone(
     api: Client, shop: Shop, order: Order, carrier: FakeCarrier, uid: str
 ) -> None:
-    """The carrier broke down after it had written the parcel down: it is told that there is none."""
+    """The carrier broke down after it had written the fulfillment down: it is canceled there."""
     location, item = await stocked(api, shop, uid)
     before = await shown(api, order)
-    carrier.broken.add("parcels")
-    status, answer = await api.post(f"{path_of(order)}/fulfillment", packing(order, location_id=location))
+    carrier.broken.add("fulfillments")
+    status, answer = await api.post(f"{path_of(order)}/fulfillment", fulfillment_body(order, location_id=location))
     assert (status, answer["type"]) == (503, "unavailable")
     assert await shown(api, order) == before
-    assert (await in_stock(api, item), list(carrier.parcels.values())) == (10, ["canceled"])
+    assert (await in_stock(api, item), list(carrier.fulfillments.values())) == (10, ["canceled"])
 
 
 async def test_a_carrier_that_is_away(api: Client, order: Order, carrier: FakeCarrier, monkeypatch: pytest.MonkeyPatch,
@@ -196,42 +198,44 @@ async def test_a_carrier_that_is_away(api: Client, order: Order, carrier: FakeCa
     before = await shown(api, order)
     with monkeypatch.context() as patch:
         patch.setenv(URL, "http://127.0.0.1:9")
-        status, answer = await api.post(f"{path_of(order)}/fulfillment", packing(order))
+        status, answer = await api.post(f"{path_of(order)}/fulfillment", fulfillment_body(order))
         assert (status, answer["type"]) == (503, "unavailable")
     assert await shown(api, order) == before
     await idle(stack, "fulfill", "compensated")
-    assert set(carrier.parcels.values()) == {"unknown"}
-    await api.ok("POST", f"{path_of(order)}/fulfillment", packing(order))
-    assert sorted(carrier.parcels.values()) == ["unknown", "waiting"]
+    assert set(carrier.fulfillments.values()) == {"unknown"}
+    await api.ok("POST", f"{path_of(order)}/fulfillment", fulfillment_body(order))
+    assert sorted(carrier.fulfillments.values()) == ["unknown", "waiting"]
 
 
-async def test_the_later_of_two_is_called_off(api: Client, order: Order, carrier: FakeCarrier) -> None:
-    """Both were fine when they began; the one that comes second finds nothing left, and its parcel is not fetched."""
+async def test_the_later_of_two_is_canceled(api: Client, order: Order, carrier: FakeCarrier) -> None:
+    """Both were fine when they began; the one that comes second finds nothing left, and is canceled there."""
     carrier.hold = asyncio.Event()
-    both = [asyncio.create_task(api.post(f"{path_of(order)}/fulfillment", packing(order, 2))) for _ in range(2)]
+    both = [
+        asyncio.create_task(api.post(f"{path_of(order)}/fulfillment", fulfillment_body(order, 2))) for _ in range(2)
+    ]
 
     async def arrived() -> bool:
-        return carrier.times("parcels") == 2
+        return carrier.times("fulfillments") == 2
 
     await until(arrived)
     carrier.hold.set()
     carrier.hold = None
     assert sorted([(await one)[0] for one in both]) == [200, 400]
     after = await shown(api, order)
-    (parcel,) = after["fulfillments"]
+    (fulfillment,) = after["fulfillments"]
     assert after["items"][0]["fulfilled_quantity"] == 2
-    assert carrier.parcels.pop(parcel["id"]) == "waiting"
-    assert list(carrier.parcels.values()) == ["canceled"]
+    assert carrier.fulfillments.pop(fulfillment["id"]) == "waiting"
+    assert list(carrier.fulfillments.values()) == ["canceled"]
 
 
 async def test_a_carrier_that_was_removed(api: Client, order: Order, carrier: FakeCarrier, stack: Stack) -> None:
     before = await shown(api, order)
     found = fulfillment_providers.providers().pop("courier")
-    status, answer = await api.post(f"{path_of(order)}/fulfillment", packing(order))
+    status, answer = await api.post(f"{path_of(order)}/fulfillment", fulfillment_body(order))
     assert (status, answer["type"]) == (400, "not_allowed")
     fulfillment_providers.providers()["courier"] = found
     assert await shown(api, order) == before
-    assert carrier.parcels == {}
+    assert carrier.fulfillments == {}
 
 
 # Returns
@@ -240,7 +244,7 @@ async def test_a_carrier_that_was_removed(api: Client, order: Order, carrier: Fa
 async def test_a_label_for_a_return(api: Client, shop: Shop, order: Order, carrier: FakeCarrier, uid: str) -> None:
     location, item = await stocked(api, shop, uid)
     label = {"option_id": await option(api, shop, "express-return", returns=True)}
-    body = {"items": packing(order)["items"], "return_shipping": label}
+    body = {"items": fulfillment_body(order)["items"], "return_shipping": label}
     before = await shown(api, order)
     carrier.refused.add("labels")
     status, answer = await api.post(f"{path_of(order)}/return", body)
@@ -267,10 +271,10 @@ async def test_a_label_for_a_return(api: Client, shop: Shop, order: Order, carri
 async def test_a_death_while_the_carrier_answers(api: Client, order: Order, carrier: FakeCarrier, stack: Stack) -> None:
     carrier.hold = asyncio.Event()
     async with another(stack, "orders") as (orders, process):
-        request = asyncio.create_task(orders.post(f"{path_of(order)}/fulfillment", packing(order, 2)))
+        request = asyncio.create_task(orders.post(f"{path_of(order)}/fulfillment", fulfillment_body(order, 2)))
 
         async def arrived() -> bool:
-            return carrier.times("parcels") == 1
+            return carrier.times("fulfillments") == 1
 
         await until(arrived)
         process.kill()
@@ -280,50 +284,56 @@ async def test_a_death_while_the_carrier_answers(api: Client, order: Order, carr
     carrier.hold = None
     await idle(stack, "fulfill", "done")
     after = await shown(api, order)
-    (parcel,) = after["fulfillments"]
-    assert carrier.parcels == {parcel["id"]: "waiting"}
-    assert (parcel["data"]["number"], after["items"][0]["fulfilled_quantity"]) == ("C-1", 2)
-    keys = {key for what, _, key in carrier.asked if what == "parcels"}
-    assert (carrier.times("parcels"), len(keys)) == (2, 1)
+    (fulfillment,) = after["fulfillments"]
+    assert carrier.fulfillments == {fulfillment["id"]: "waiting"}
+    assert (fulfillment["data"]["number"], after["items"][0]["fulfilled_quantity"]) == ("C-1", 2)
+    keys = {key for what, _, key in carrier.asked if what == "fulfillments"}
+    assert (carrier.times("fulfillments"), len(keys)) == (2, 1)
 
 
 async def test_a_death_before_the_rows_are_written(
     api: Client, order: Order, carrier: FakeCarrier, stack: Stack
 ) -> None:
     async with another(stack, "orders") as (orders, process), stalled(stack, "orders", "fulfillments"):
-        request = asyncio.create_task(orders.post(f"{path_of(order)}/fulfillment", packing(order, 2)))
+        request = asyncio.create_task(orders.post(f"{path_of(order)}/fulfillment", fulfillment_body(order, 2)))
         await until(lambda: waits(stack, "orders"))
-        assert carrier.times("parcels") == 1
+        assert carrier.times("fulfillments") == 1
         process.kill()
         await process.wait()
         await asyncio.gather(request, return_exceptions=True)
     await idle(stack, "fulfill", "done")
-    (parcel,) = (await shown(api, order))["fulfillments"]
-    assert (parcel["data"]["number"], carrier.asked[0][1], carrier.times("parcels")) == ("C-1", parcel["id"], 1)
+    (fulfillment,) = (await shown(api, order))["fulfillments"]
+    assert (fulfillment["data"]["number"], carrier.asked[0][1], carrier.times("fulfillments")) == (
+        "C-1",
+        fulfillment["id"],
+        1,
+    )
 
 
-async def test_a_death_while_a_parcel_is_called_off(
+async def test_a_death_while_a_fulfillment_is_canceled(
     api: Client, shop: Shop, order: Order, carrier: FakeCarrier, stack: Stack, uid: str
 ) -> None:
     location, item = await stocked(api, shop, uid)
-    packed = (await api.ok("POST", f"{path_of(order)}/fulfillment", packing(order, location_id=location)))["order"]
-    parcel = packed["fulfillments"][0]["id"]
+    fulfilled = (await api.ok("POST", f"{path_of(order)}/fulfillment", fulfillment_body(order, location_id=location)))[
+        "order"
+    ]
+    fulfillment = fulfilled["fulfillments"][0]["id"]
     carrier.hold = asyncio.Event()
     async with another(stack, "orders") as (orders, process):
-        request = asyncio.create_task(orders.post(f"{path_of(order)}/fulfillments/{parcel}/cancel"))
+        request = asyncio.create_task(orders.post(f"{path_of(order)}/fulfillments/{fulfillment}/cancel"))
 
         async def arrived() -> bool:
-            return carrier.times("parcels/cancel") == 1
+            return carrier.times("fulfillments/cancel") == 1
 
         await until(arrived)
         process.kill()
         await process.wait()
         await asyncio.gather(request, return_exceptions=True)
-    # Meanwhile nothing else is done with the parcel.
-    assert (await api.post(f"{path_of(order)}/shipment", {"fulfillment_id": parcel}))[0] == 409
+    # Meanwhile nothing else is done with the fulfillment.
+    assert (await api.post(f"{path_of(order)}/shipment", {"fulfillment_id": fulfillment}))[0] == 409
     carrier.hold.set()
     carrier.hold = None
     await idle(stack, "cancel_fulfillment", "done")
     after = await shown(api, order)
     assert (after["fulfillments"][0]["canceled_at"] is not None, after["fulfillment_status"]) == (True, "canceled")
-    assert (await in_stock(api, item), carrier.parcels) == (10, {parcel: "canceled"})
+    assert (await in_stock(api, item), carrier.fulfillments) == (10, {fulfillment: "canceled"})

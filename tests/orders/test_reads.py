@@ -113,8 +113,8 @@ async def test_returnable_items(api: Client, ordered: Ordered) -> None:
     path = ORDER.format(order["id"])
     small = next(i for i in order["items"] if i["unit_price"] == 1000)
     assert (await one(api, order, expand="returnable_items"))["returnable_items"] == []
-    packed = await api.ok("POST", path + "/fulfillment", {"items": [{"item_id": small["id"], "quantity": 1}]})
-    await api.ok("POST", path + "/shipment", {"fulfillment_id": packed["order"]["fulfillments"][0]["id"]})
+    fulfilled = await api.ok("POST", path + "/fulfillment", {"items": [{"item_id": small["id"], "quantity": 1}]})
+    await api.ok("POST", path + "/shipment", {"fulfillment_id": fulfilled["order"]["fulfillments"][0]["id"]})
     got = await one(api, order, expand="items,returnable_items", fields="id")
     assert [i["id"] for i in got["returnable_items"]] == [small["id"]]
     assert got["returnable_items"] == [i for i in got["items"] if i["id"] == small["id"]]

@@ -93,8 +93,11 @@ async def test_from_swaps_claims_and_what_was_sent(api: Client, stack: Stack, sh
     assert of_swap["additional_items"][0]["swap"]["id"] == swap.id
     # Here swaps come without their lines, unlike those of the order itself.
     assert [inner.keys() for inner in of_swap["order"]["swaps"]] == [SWAP]
-    (parcel,) = got["fulfillments"]
-    assert (parcel["order"]["id"], parcel["provider"]) == (order["id"], {"id": "manual", "is_installed": True})
+    (fulfillment,) = got["fulfillments"]
+    assert (fulfillment["order"]["id"], fulfillment["provider"]) == (
+        order["id"],
+        {"id": "manual", "is_installed": True},
+    )
 
 
 async def test_swaps_and_claims_are_there_with_the_default_fields(api: Client, stack: Stack, shop: Shop) -> None:

@@ -64,11 +64,11 @@ def test_what_is_fulfilled_already_cannot_be_fulfilled_again() -> None:
 
 
 def test_a_line_that_is_named_twice_counts_twice() -> None:
-    assert status.asked_quantities([("a", 1), ("b", 2), ("a", 3)]) == {"a": 4, "b": 2}
+    assert status.quantities_by_line([("a", 1), ("b", 2), ("a", 3)]) == {"a": 4, "b": 2}
 
 
-def test_packing_and_shipping_count_per_line() -> None:
-    assert status.packed(TWO, {"a": 2}) == [Line("a", 2, 2), Line("b", 1)]
+def test_fulfilling_and_shipping_count_per_line() -> None:
+    assert status.fulfilled(TWO, {"a": 2}) == [Line("a", 2, 2), Line("b", 1)]
     assert status.shipped([Line("a", 2, 2), Line("b", 1)], {"a": 1}) == [Line("a", 2, 2, 1), Line("b", 1)]
 
 
@@ -119,12 +119,12 @@ def test_only_a_completed_order_is_archived(now: str) -> None:
 
 def test_a_fulfillment_is_shipped_or_canceled_once() -> None:
     status.check_shippable(shipped=False, canceled=False)
-    status.check_unpackable(shipped=False, canceled=False)
+    status.check_fulfillment_cancelable(shipped=False, canceled=False)
     for shipped, canceled in ((True, False), (False, True)):
         with pytest.raises(NotAllowed):
             status.check_shippable(shipped=shipped, canceled=canceled)
         with pytest.raises(NotAllowed):
-            status.check_unpackable(shipped=shipped, canceled=canceled)
+            status.check_fulfillment_cancelable(shipped=shipped, canceled=canceled)
 
 
 @pytest.mark.parametrize("held", ["refunds", "fulfillments", "returns", "swaps", "claims"])

@@ -20,12 +20,14 @@ URL = "MERCER_TEST_COURIER_URL"
 class FakeCarrier:
     """The carrier's server. What it was asked under a key it answers again, and does once."""
 
-    parcels: dict[str, str] = field(default_factory=dict)  # id -> waiting or canceled; "unknown" was never sent for
+    fulfillments: dict[str, str] = field(
+        default_factory=dict
+    )  # id -> waiting or canceled; "unknown" was never requested
     labels: dict[str, str] = field(default_factory=dict)
     asked: list[tuple[str, str, str]] = field(default_factory=list)  # what, id, key
     bodies: list[Row] = field(default_factory=list)
     answers: dict[str, Row] = field(default_factory=dict)  # by key
-    refused: set[str] = field(default_factory=set)  # of "parcels", "parcels/cancel", ...
+    refused: set[str] = field(default_factory=set)  # of "fulfillments", "fulfillments/cancel", ...
     broken: set[str] = field(default_factory=set)  # does it, and answers 500
     hold: asyncio.Event | None = None  # answers wait for it
     url: str = ""
@@ -47,7 +49,7 @@ class FakeCarrier:
         return web.json_response(self.answers[key], status=500 if what in self.broken else 200)
 
     def do(self, what: str, body: Row) -> Row:
-        kept, id_ = self.labels if what.startswith("labels") else self.parcels, body["id"]
+        kept, id_ = self.labels if what.startswith("labels") else self.fulfillments, body["id"]
         if what.endswith("/cancel"):
             kept[id_] = "canceled" if id_ in kept else "unknown"
             return {"canceled": True}
@@ -107,10 +109,10 @@ class CarrierProvider:
         return await self.ask("validate", {"option": option, "data": data, "cart": cart}, error=InvalidData)
 
     def create(self, fulfillment: Row, key: str) -> Awaitable[Row]:
-        return self.ask("parcels", fulfillment, key)
+        return self.ask("fulfillments", fulfillment, key)
 
     def cancel(self, fulfillment: Row, key: str) -> Awaitable[Row]:
-        return self.ask("parcels/cancel", fulfillment, key)
+        return self.ask("fulfillments/cancel", fulfillment, key)
 
     def create_return(self, return_: Row, key: str) -> Awaitable[Row]:
         return self.ask("labels", return_, key)

@@ -22,16 +22,16 @@ STATES: dict[str, list[str]] = {
     "completed": ["complete"],
     "archived": ["complete", "archive"],
     "canceled": ["cancel"],
-    "partly packed": ["pack one"],
-    "packed": ["pack all"],
-    "partly shipped": ["pack one", "ship"],
-    "shipped": ["pack all", "ship"],
-    "unpacked": ["pack all", "unpack"],
+    "partly fulfilled": ["fulfill one"],
+    "fulfilled": ["fulfill all"],
+    "partly shipped": ["fulfill one", "ship"],
+    "shipped": ["fulfill all", "ship"],
+    "fulfillment canceled": ["fulfill all", "cancel fulfillment"],
     "partly refunded": ["refund 100"],
     "refunded": ["refund all"],
     "return wanted": ["return one"],
-    "returned": ["pack all", "ship", "return all", "receive"],
-    "partly returned": ["pack all", "ship", "return one", "receive"],
+    "returned": ["fulfill all", "ship", "return all", "receive"],
+    "partly returned": ["fulfill all", "ship", "return one", "receive"],
 }
 
 
@@ -40,7 +40,7 @@ async def act(api: Client, order_id: str, action: str) -> tuple[int, Any]:
     path = f"/admin/orders/{order_id}"
     order = (await api.ok("GET", path))["order"]
     item, alive = order["items"][0]["id"], [f for f in order["fulfillments"] if f["canceled_at"] is None]
-    parcel = (alive or order["fulfillments"] or [{"id": "ful_missing"}])[0]["id"]
+    fulfillment = (alive or order["fulfillments"] or [{"id": "ful_missing"}])[0]["id"]
     back = (order["returns"] or [{"id": "ret_missing"}])[0]["id"]
 
     def lines(quantity: int) -> dict[str, Any]:
@@ -52,10 +52,10 @@ async def act(api: Client, order_id: str, action: str) -> tuple[int, Any]:
         "cancel": lambda: api.post(f"{path}/cancel"),
         "capture": lambda: api.post(f"{path}/capture"),
         "update": lambda: api.post(path, {"no_notification": True}),
-        "pack one": lambda: api.post(f"{path}/fulfillment", lines(1)),
-        "pack all": lambda: api.post(f"{path}/fulfillment", lines(2)),
-        "ship": lambda: api.post(f"{path}/shipment", {"fulfillment_id": parcel}),
-        "unpack": lambda: api.post(f"{path}/fulfillments/{parcel}/cancel"),
+        "fulfill one": lambda: api.post(f"{path}/fulfillment", lines(1)),
+        "fulfill all": lambda: api.post(f"{path}/fulfillment", lines(2)),
+        "ship": lambda: api.post(f"{path}/shipment", {"fulfillment_id": fulfillment}),
+        "cancel fulfillment": lambda: api.post(f"{path}/fulfillments/{fulfillment}/cancel"),
         "refund 100": lambda: api.post(f"{path}/refund", {"amount": 100, "reason": "other"}),
         "refund all": lambda: api.post(f"{path}/refund", {"amount": order["paid_total"], "reason": "other"}),
         "return one": lambda: api.post(f"{path}/return", lines(1)),
@@ -71,8 +71,8 @@ async def act(api: Client, order_id: str, action: str) -> tuple[int, Any]:
 
 
 ACTIONS = (
-    "complete", "archive", "cancel", "capture", "update", "pack one", "pack all", "ship", "unpack", "refund 100",
-    "refund all", "return one", "receive",
+    "complete", "archive", "cancel", "capture", "update", "fulfill one", "fulfill all", "ship", "cancel fulfillment",
+    "refund 100", "refund all", "return one", "receive",
 )  # fmt: skip
 
 
@@ -116,7 +116,7 @@ async def record(base: str) -> None:
         shop = await set_up(api)
         for state in STATES:
             for action, outcome in (await outcomes(api, shop, state, strict=False)).items():
-                print(f"{state:16}| {action:11}| {outcome}", flush=True)
+                print(f"{state:21}| {action:19}| {outcome}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Canceling a claim: the stock that was reserved for its goods is released, its row says so.
 
 A recorded saga, for the stock is the inventory's. Once it may be released there is no turning back: the saga is tried
-until it is done, and meanwhile nothing of the claim can be packed.
+until it is done, and meanwhile nothing of the claim can be fulfilled.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ from services.orders.reads import ORDER_ANSWER, WRITTEN, OrderView, order_json
 
 STANDING = """
 select
-    (select count(*) from fulfillments where claim_order_id = $1 and canceled_at is null) as parcels,
+    (select count(*) from fulfillments where claim_order_id = $1 and canceled_at is null) as fulfillments,
     (select count(*) from returns where claim_order_id = $1 and status <> 'canceled') as returns
 """
 LINES = "select id from line_items where claim_order_id = $1 and variant_id is not null order by id"

@@ -22,15 +22,15 @@ from services.chassis.operations import post
 from services.chassis.outbox import emit
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote
-from services.orders.claims.items import MOST, ClaimItem, Id, item_rows, write_items
+from services.orders.claims.items import ClaimItem, Id, item_rows, write_items
 from services.orders.claims.methods import (
     ClaimMethod,
     access_region,
     check_methods,
-    linked,
+    existing_ids,
+    new_methods,
     quote_methods,
     set_methods,
-    wanted,
 )
 from services.orders.claims.rules import Claimable, check_claimable, check_refundable, payment_status, worth
 from services.orders.customers.addresses import AddressBody, add_address
@@ -45,12 +45,12 @@ from services.orders.returns.receipts import lines_by_id
 from services.orders.returns.refund_amounts import check_left, once_each, return_refund
 from services.orders.returns.returns import LABEL, ReturnShipping, labelled, method_of, write_return
 from services.orders.settings import orders_settings
-from services.orders.totals import LARGEST
+from services.orders.totals import LARGEST, MAX_QUANTITY
 
 
 class AdditionalItem(Body):
     variant_id: Id
-    quantity: Annotated[int, Field(ge=1, le=MOST)]
+    quantity: Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
 
 
 class ClaimBody(Body):
@@ -68,7 +68,7 @@ class ClaimBody(Body):
     refund_amount: Annotated[int, Field(ge=0, le=LARGEST)] | None = None
     """In minor units, for `refund` only. Left out, what the claimed lines cost, as far as they were shipped."""
     no_notification: bool | None = None
-    """Whether the customer is not to be told. Left out, the order's own holds."""
+    """Whether the customer gets no notification. Left out, the order's own holds."""
     return_location_id: str | None = None
     """The stock location to which the goods come back."""
     metadata: dict[str, Any] | None = None
@@ -89,13 +89,12 @@ async def ask_catalog(app: web.Application, order: Any, body: ClaimBody) -> Row:
     """What is sent as lines with all totals, the new shipping methods, the return's label (or None), the documents to
     keep, and which variants are counted. Raises what the catalog refuses with."""
     label_id, label = new_id("sm"), body.return_shipping
-    methods = wanted(body.shipping_methods)
-    asked = [*methods]
+    new = new_methods(body.shipping_methods)
     if label is not None and label.option_id:
-        asked.append({"id": label_id, "shipping_option_id": label.option_id, "asked_price": label.price, "data": None})
-    lines, (found, of_methods), of_country = await asyncio.gather(
+        new.append({"id": label_id, "shipping_option_id": label.option_id, "asked_price": label.price, "data": None})
+    lines, (methods, of_methods), of_country = await asyncio.gather(
         quote_lines(app, order, body.additional_items or []),
-        quote_methods(app, order, asked),
+        quote_methods(app, order, new),
         country_of(app, body.shipping_address),
     )
     priced, of_lines = lines
@@ -106,8 +105,8 @@ async def ask_catalog(app: web.Application, order: Any, body: ClaimBody) -> Row:
     counted = [doc["id"] for doc in of_lines.get("variant", []) if (doc["body"] or {}).get("manage_inventory")]
     return {
         "lines": priced,
-        "methods": [method for method in found if method["id"] != label_id],
-        "label": next((method for method in found if method["id"] == label_id), None),
+        "methods": [method for method in methods if method["id"] != label_id],
+        "label": next((method for method in methods if method["id"] == label_id), None),
         "copies": copies,
         "counted": counted,
     }
@@ -174,9 +173,8 @@ async def plan_claim(db: Db, order_id: str, body: ClaimBody, quoted: Row, key: s
     items = [(item.item_id, item.quantity) for item in body.claim_items]
     lines = await claimable_lines(db, order_id, [item_id for item_id, _ in items])
     check_claimable(lines, items)
-    await check_methods(db, order_id, linked(body.shipping_methods))
-    claim_id, quiet = new_id("claim"), body.no_notification
-    refund = body.refund_amount
+    await check_methods(db, order_id, existing_ids(body.shipping_methods))
+    claim_id, refund = new_id("claim"), body.refund_amount
     if body.type == "refund" and refund is None:
         refund = worth(lines, items)
     payment_ids = [row["id"] for row in await db.fetch(REFUNDABLE, order_id)] if refund else []
@@ -191,13 +189,13 @@ async def plan_claim(db: Db, order_id: str, body: ClaimBody, quoted: Row, key: s
         "reason": "claim",
         "note": None,
         "payment_ids": payment_ids,
-        "no_notification": order["no_notification"] if quiet is None else quiet,
+        "no_notification": order["no_notification"] if body.no_notification is None else body.no_notification,
         "metadata": body.metadata,
         "idempotency_key": key,
         "address": body.shipping_address and body.shipping_address.model_dump(),
         "items": item_rows(body.claim_items, {id_: line.variant_id for id_, line in lines.items()}),
         "lines": quoted["lines"],
-        "linked": linked(body.shipping_methods),
+        "linked": existing_ids(body.shipping_methods),
         "methods": quoted["methods"],
         "reserve": [
             {"line_item_id": line["id"], "variant_id": line["variant_id"], "quantity": line["quantity"]}
@@ -242,14 +240,14 @@ async def reserve(app: web.Application, saga: Saga) -> Row:
     """Stock for what will be sent, all or nothing. In an installation that reserves by hand also what is not there."""
     state = saga.state
     if state["reserve"]:
-        wanted_ = {
+        reservation = {
             "order_id": state["order_id"],
             "sales_channel_id": state["sales_channel_id"],
             "created_by": state["user_id"],
             "items": state["reserve"],
             "mode": "placement" if state["reserve_stock"] == "on_placement" else "claim",
         }
-        await remote.reserve(app, saga.key("reserve"), wanted_)
+        await remote.reserve(app, saga.key("reserve"), reservation)
     return {}
 
 
@@ -257,12 +255,12 @@ async def release(app: web.Application, saga: Saga) -> None:
     await remote.compensate_reserve(app, saga, saga.state["reserve"])
 
 
-async def pay_back(app: web.Application, saga: Saga) -> Row:
+async def refund_payments(app: web.Application, saga: Saga) -> Row:
     """Refused by the payments service when another refund was faster: then there is no claim."""
     if not saga.state["amount"]:
         return {}
-    asked = {name: saga.state[name] for name in ("order_id", "payment_ids", "amount", "reason", "note")}
-    return await remote.refund(app, saga.key("refund"), asked)
+    refund = {name: saga.state[name] for name in ("order_id", "payment_ids", "amount", "reason", "note")}
+    return await remote.refund(app, saga.key("refund"), refund)
 
 
 ADD_CLAIM = """
@@ -279,7 +277,7 @@ from jsonb_to_record($1::text::jsonb) as x(
 async def commit_claim(db: Db, saga: Saga) -> Row:
     """Nothing is checked here: the money has moved, and what was checked could not change meanwhile."""
     state, reply = saga.state, saga.results["refund"]
-    order_id, claim_id, quiet = state["order_id"], state["claim_id"], state["no_notification"]
+    order_id, claim_id, no_notification = state["order_id"], state["claim_id"], state["no_notification"]
     order = await access_order(db, order_id, "end_saga")
     address_id = await add_address(db, state["address"]) if state["address"] else order["shipping_address_id"]
     fields = ("claim_id", "order_id", "type", "refund_amount", "no_notification", "metadata", "idempotency_key")
@@ -292,19 +290,19 @@ async def commit_claim(db: Db, saga: Saga) -> Row:
     await write_items(db, claim_id, state["items"])
     if state["return"] is not None:
         await write_return(db, labelled(state["return"], saga))
-    event = {"id": claim_id, "order_id": order_id, "no_notification": quiet}
+    event = {"id": claim_id, "order_id": order_id, "no_notification": no_notification}
     await emit(db, "claim.created", claim_id, event | {"type": state["type"]})
     if state["type"] == "refund":
         await emit(db, "claim.refund_processed", claim_id, event | {"amount": state["amount"]})
     if "refund" in reply:
-        await apply_payments(db, order_id, reply["payments"], reply["refund"], quiet)
+        await apply_payments(db, order_id, reply["payments"], reply["refund"], no_notification)
     return {"claim_id": claim_id}
 
 
 CREATE_CLAIM = (
     Step("reserve", do=reserve, compensate=release),
     LABEL,
-    Step("refund", do=pay_back, no_return=True),
+    Step("refund", do=refund_payments, no_return=True),
     Step("rows", commit=commit_claim),
 )
 SAGAS = {"create_claim": CREATE_CLAIM}

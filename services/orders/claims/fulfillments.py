@@ -1,4 +1,4 @@
-"""What a claim sends: packed all at once, shipped, unpacked (fulfillments/owners.py)."""
+"""Fulfillments of a claim: all that it sends, at once (fulfillments/owners.py)."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ from services.chassis.operations import post
 from services.chassis.sagas import Saga, intention, run
 from services.orders.claims.items import Id
 from services.orders.claims.rules import check_fulfillable
-from services.orders.fulfillments.cancellations import CANCEL_FULFILLMENT, begin_unpack, unpack
+from services.orders.fulfillments.cancellations import CANCEL_FULFILLMENT, begin_cancellation, cancel_fulfillment
 from services.orders.fulfillments.creations import (
     FULFILL,
-    Packing,
+    FulfillmentPlan,
     asks_others,
-    begin_packing,
-    plan_packing,
-    write_packing,
+    begin_fulfillments,
+    plan_fulfillments,
+    write_fulfillments,
 )
 from services.orders.fulfillments.owners import CLAIM, access_owner, ship
 from services.orders.reads import ORDER_ANSWER, WRITTEN, OrderView, order_json
@@ -38,13 +38,18 @@ class ClaimShipmentBody(Body):
     """Each becomes one of the fulfillment's `tracking_links`."""
 
 
-async def plan_claim_fulfillment(db: Db, order_id: str, claim_id: str, body: ClaimFulfillmentBody) -> Packing:
+async def plan_claim_fulfillment(db: Db, order_id: str, claim_id: str, body: ClaimFulfillmentBody) -> FulfillmentPlan:
     """All of the claim's lines, the order locked. Raises NotFound, NotAllowed, InvalidData or Conflict."""
     claim = await access_owner(db, CLAIM, order_id, claim_id, "fulfill_claim")
     check_fulfillable(claim["type"])
-    quiet = claim["no_notification"] if body.no_notification is None else body.no_notification
-    return await plan_packing(
-        db, CLAIM, claim, None, location_id=body.location_id, no_notification=quiet, metadata=body.metadata
+    return await plan_fulfillments(
+        db,
+        CLAIM,
+        claim,
+        None,
+        location_id=body.location_id,
+        no_notification=claim["no_notification"] if body.no_notification is None else body.no_notification,
+        metadata=body.metadata,
     )
 
 
@@ -58,11 +63,11 @@ async def post_fulfillment(
     if asks_others(body.location_id):
         async with intention(request) as (db, saga):
             if saga is None:
-                saga = await begin_packing(db, await plan_claim_fulfillment(db, order_id, claim_id, body), request)
+                saga = await begin_fulfillments(db, await plan_claim_fulfillment(db, order_id, claim_id, body), request)
         await run(request.app, FULFILL, saga)
     async with transaction(request) as db:
         if saga is None:
-            await write_packing(db, await plan_claim_fulfillment(db, order_id, claim_id, body))
+            await write_fulfillments(db, await plan_claim_fulfillment(db, order_id, claim_id, body))
         return json_bytes(request, await order_json(db, order_id, view))
 
 
@@ -71,20 +76,27 @@ async def post_cancel(
 ) -> web.Response:
     async with intention(request) as (db, saga):
         if saga is None:
-            saga = await begin_unpack(db, request, CLAIM, order_id, claim_id, fulfillment_id)
+            saga = await begin_cancellation(db, request, CLAIM, order_id, claim_id, fulfillment_id)
     if saga is not None:
         await run(request.app, CANCEL_FULFILLMENT, saga)
     async with transaction(request) as db:
         if saga is None:
-            await unpack(db, CLAIM, order_id, claim_id, fulfillment_id)
+            await cancel_fulfillment(db, CLAIM, order_id, claim_id, fulfillment_id)
         return json_bytes(request, await order_json(db, order_id, view))
 
 
 async def post_shipment(db: Db, order_id: str, claim_id: str, view: OrderView, body: ClaimShipmentBody) -> str:
-    """The parcel keeps the claim's `no_notification`."""
     claim = await access_owner(db, CLAIM, order_id, claim_id, "ship")
-    quiet, numbers = claim["no_notification"], body.tracking_numbers or []
-    await ship(db, CLAIM, claim, body.fulfillment_id, numbers, kept=quiet, quiet=quiet)
+    no_notification = claim["no_notification"]
+    await ship(
+        db,
+        CLAIM,
+        claim,
+        body.fulfillment_id,
+        body.tracking_numbers or [],
+        stored=no_notification,
+        no_notification=no_notification,
+    )
     return await order_json(db, order_id, view)
 
 
@@ -117,7 +129,7 @@ OPERATIONS = [
         "/admin/orders/{id}/claims/{claim_id}/shipments",
         post_shipment,
         "Ship a fulfillment of a claim",
-        description="The customer is told, unless the claim says `no_notification`. Refused with 400 when it was "
+        description="The customer is notified, unless the claim says `no_notification`. Refused with 400 when it was "
         "shipped or canceled before.",
         query=WRITTEN,
         body=ClaimShipmentBody,

@@ -31,8 +31,8 @@ class ClaimMethod(Body):
     """What the fulfillment provider has to know, such as a pick-up point."""
 
 
-FIND = "select id, region_id, customer_id, subtotal from orders where id = $1"
-STRANGE = """
+FIND_ORDER = "select id, region_id, customer_id, subtotal from orders where id = $1"
+UNKNOWN_METHODS = """
 select x.id from unnest($2::text[]) as x(id)
 where not exists (
     select from shipping_methods m left join claims c on c.id = m.claim_order_id
@@ -40,7 +40,7 @@ where not exists (
 )
 """
 # $1 claim, $2 ids of those that there are. Those that belong to the order as well stay there.
-LINK = """
+LINK_METHODS = """
 with left_out as (
     update shipping_methods set claim_order_id = null
     where claim_order_id = $1 and id <> all ($2::text[]) and coalesce(order_id, cart_id, swap_id) is not null
@@ -54,41 +54,41 @@ update shipping_methods set claim_order_id = $1 where id = any($2::text[])
 
 async def access_region(db: Db, order_id: str) -> Any:
     """The order as far as prices depend on it; not locked. Raises NotFound."""
-    order = await db.fetchrow(FIND, order_id)
+    order = await db.fetchrow(FIND_ORDER, order_id)
     if order is None:
         raise NotFound(f"There is no order {order_id}.")
     return order
 
 
-def linked(methods: Sequence[ClaimMethod] | None) -> list[str]:
+def existing_ids(methods: Sequence[ClaimMethod] | None) -> list[str]:
     """The ids of the methods that there are already."""
     return [method.id for method in methods or () if method.id]
 
 
-def wanted(methods: Sequence[ClaimMethod] | None) -> list[Row]:
-    """The new methods, to be asked about. Raises NotFound for one that names no option."""
-    asked = [method for method in methods or () if not method.id]
-    if any(not method.option_id for method in asked):
+def new_methods(methods: Sequence[ClaimMethod] | None) -> list[Row]:
+    """The new methods, to be priced. Raises NotFound for one that names no option."""
+    new = [method for method in methods or () if not method.id]
+    if any(not method.option_id for method in new):
         raise NotFound("shipping_methods: name the id of a method, or the option_id for a new one.")
     return [
         {"id": new_id("sm"), "shipping_option_id": method.option_id, "asked_price": method.price, "data": method.data}
-        for method in asked
+        for method in new
     ]
 
 
-async def quote_methods(app: web.Application, order: Any, asked: list[Row]) -> tuple[list[Row], dict[str, list[Row]]]:
+async def quote_methods(app: web.Application, order: Any, new: list[Row]) -> tuple[list[Row], dict[str, list[Row]]]:
     """(the methods as rows with `tax_rates`, the catalog's documents). Raises what the catalog and the providers of the
     methods refuse with.
 
     What an option asks of a cart is measured against the order.
     """
-    if not asked:
+    if not new:
         return [], {}
     bought = {"id": "order", "variant_id": None, "quantity": 1, "unit_price": order["subtotal"]}
-    basket = Basket(order["region_id"], [bought], asked, [], order["customer_id"])
+    basket = Basket(order["region_id"], [bought], new, [], order["customer_id"])
     reply = await remote.price_cart(app, question(basket))
     cart = {"region_id": order["region_id"], "customer_id": order["customer_id"], "items": []}
-    data = {method["id"]: method["data"] or {} for method in asked}
+    data = {method["id"]: method["data"] or {} for method in new}
     methods = []
     for method in reply["shipping_methods"]:
         option = option_data(reply["copies"], method["option_id"])
@@ -99,13 +99,13 @@ async def quote_methods(app: web.Application, order: Any, asked: list[Row]) -> t
 
 async def check_methods(db: Db, order_id: str, ids: list[str]) -> None:
     """Raises NotFound for a method that is not of this order."""
-    if row := await db.fetchrow(STRANGE, order_id, ids):
+    if row := await db.fetchrow(UNKNOWN_METHODS, order_id, ids):
         raise NotFound(f"Order {order_id} has no shipping method {row['id']}.")
 
 
 async def set_methods(db: Db, claim_id: str, ids: list[str], methods: list[Row]) -> None:
-    """These are the methods of the claim, and no others."""
-    await db.execute(LINK, claim_id, ids)
+    """Make these the methods of the claim, and no others."""
+    await db.execute(LINK_METHODS, claim_id, ids)
     if methods:
         rows = [method_row(method) | {"data": method["data"]} for method in methods]
         await store_rows(db, METHODS, rows, claim_order_id=claim_id)

@@ -29,7 +29,7 @@ def check_claimable(lines: Mapping[str, Claimable], items: Iterable[tuple[str, i
     """Raises NotFound for a line of another order, InvalidData for one that was canceled, NotAllowed for a custom line
     and for more than was fulfilled. A line named twice counts both times; what other claims say of it does not count.
     """
-    asked: Counter[str] = Counter()
+    claimed: Counter[str] = Counter()
     for item_id, quantity in items:
         line = lines.get(item_id)
         if line is None:
@@ -38,9 +38,11 @@ def check_claimable(lines: Mapping[str, Claimable], items: Iterable[tuple[str, i
             raise InvalidData(f"Line {item_id} was canceled; it cannot be claimed.")
         if line.variant_id is None:
             raise NotAllowed(f"Line {item_id} is a custom one; it cannot be claimed.")
-        asked[item_id] += quantity
-        if asked[item_id] > line.fulfilled:
-            raise NotAllowed(f"Of line {item_id} {line.fulfilled} were fulfilled; not {asked[item_id]} can be claimed.")
+        claimed[item_id] += quantity
+        if claimed[item_id] > line.fulfilled:
+            raise NotAllowed(
+                f"Of line {item_id} {line.fulfilled} were fulfilled; not {claimed[item_id]} can be claimed."
+            )
 
 
 def worth(lines: Mapping[str, Claimable], items: Iterable[tuple[str, int]]) -> int:
@@ -75,14 +77,14 @@ def check_fulfillable(type_: str) -> None:
         raise NotAllowed(f"A claim of type {type_} sends nothing; only one of type replace can be fulfilled.")
 
 
-def check_cancelable(*, refunded: int, parcels: int, returns: int) -> None:
+def check_cancelable(*, refunded: int, fulfillments: int, returns: int) -> None:
     """Raises NotAllowed while anything of the claim stands that its cancellation would leave behind.
 
-    `refunded` is its refund amount, `parcels` and `returns` are the numbers of those that were not canceled.
+    `refunded` is its refund amount, `fulfillments` and `returns` are the numbers of those that were not canceled.
     """
     if refunded:
         raise NotAllowed("A claim that gave money back cannot be canceled.")
-    if parcels:
+    if fulfillments:
         raise NotAllowed("This claim has fulfillments; cancel them first.")
     if returns:
         raise NotAllowed("This claim has a return; cancel it first.")

@@ -1,4 +1,4 @@
-"""Changing a claim: what it says about its items, how its goods are sent, who is told."""
+"""Changing a claim: what it says about its items, how its goods are sent, whether the customer is notified."""
 
 from typing import Any
 
@@ -15,10 +15,10 @@ from services.orders.claims.methods import (
     ClaimMethod,
     access_region,
     check_methods,
-    linked,
+    existing_ids,
+    new_methods,
     quote_methods,
     set_methods,
-    wanted,
 )
 from services.orders.fulfillments.owners import CLAIM, access_owner, check_alive
 from services.orders.pricing.quotes import Row, store_copies
@@ -31,12 +31,12 @@ class ClaimUpdate(Body):
     shipping_methods: list[ClaimMethod] | None = None
     """They take the place of those that the claim has."""
     no_notification: bool | None = None
-    """Whether the customer is not to be told. With null, the order's own holds."""
+    """Whether the customer gets no notification. With null, the order's own holds."""
     metadata: dict[str, Any] | None = None
 
 
 # $2 metadata, $3 whether no_notification was sent, $4 no_notification
-CHANGE = """
+CHANGE_CLAIM = """
 update claims set
     metadata = case when $2::text is null then metadata else merged_metadata(metadata, $2::text::jsonb) end,
     no_notification = case when $3::boolean then $4::boolean else no_notification end,
@@ -56,13 +56,14 @@ async def update_claim(
     if body.claim_items:
         await change_items(db, claim_id, body.claim_items)
     if body.shipping_methods is not None:
-        await check_methods(db, order_id, linked(body.shipping_methods))
+        await check_methods(db, order_id, existing_ids(body.shipping_methods))
         await store_copies(db, copies)
-        await set_methods(db, claim_id, linked(body.shipping_methods), methods)
+        await set_methods(db, claim_id, existing_ids(body.shipping_methods), methods)
     metadata = json_or_null(body.metadata)
     sent = "no_notification" in body.model_fields_set
-    quiet = await db.fetchval(CHANGE, claim_id, metadata, sent, body.no_notification)
-    await emit(db, "claim.updated", claim_id, {"id": claim_id, "order_id": order_id, "no_notification": quiet})
+    no_notification = await db.fetchval(CHANGE_CLAIM, claim_id, metadata, sent, body.no_notification)
+    data = {"id": claim_id, "order_id": order_id, "no_notification": no_notification}
+    await emit(db, "claim.updated", claim_id, data)
 
 
 async def post_claim(
@@ -70,10 +71,10 @@ async def post_claim(
 ) -> web.Response:
     methods: list[Row] = []
     copies: dict[str, list[Row]] = {}
-    if asked := wanted(body.shipping_methods):
+    if new := new_methods(body.shipping_methods):
         async with reading(request) as db:
             order = await access_region(db, order_id)
-        methods, copies = await quote_methods(request.app, order, asked)
+        methods, copies = await quote_methods(request.app, order, new)
     async with transaction(request) as db:
         await update_claim(db, order_id, claim_id, body, methods, copies)
         return json_bytes(request, await order_json(db, order_id, view))

@@ -1,5 +1,5 @@
-"""Dispatches: lines are packed into one parcel and leave the house in one step. An extension of the API, which other
-dialects are translated to (gateway/dialects/): fulfilling and shipping apart could stop half way.
+"""Dispatches: lines are fulfilled and shipped in one step. An extension of the API, which other dialects are translated
+to (gateway/dialects/): fulfilling and shipping apart could stop half way.
 
 Its refusals have codes: `invalid_line_item`, `insufficient_quantity`, `invalid_order_status`.
 """
@@ -20,23 +20,23 @@ from services.chassis.sagas import Saga, intention, run
 from services.orders import status
 from services.orders.fulfillments.creations import (
     FULFILL,
-    Packing,
-    Parcel,
+    FulfillmentPlan,
+    PlannedFulfillment,
     asks_others,
-    begin_packing,
-    plan_packing,
-    write_packing,
+    begin_fulfillments,
+    plan_fulfillments,
+    write_fulfillments,
 )
 from services.orders.fulfillments.owners import ORDER, access_owner, lines_of
 from services.orders.reads import ORDER_ANSWER, WRITTEN, OrderView, order_json
+from services.orders.totals import MAX_QUANTITY
 
-MOST = 2**31 - 1
 Text = Annotated[str, Field(max_length=2000)]
 
 
 class DispatchItem(Body):
     item_id: Annotated[str, Field(min_length=1)]
-    quantity: Annotated[int, Field(ge=1, le=MOST)] | None = None
+    quantity: Annotated[int, Field(ge=1, le=MAX_QUANTITY)] | None = None
     """Left out, all that is left of the line."""
 
 
@@ -53,46 +53,46 @@ class DispatchBody(Body):
     """The stock location that the goods are taken from. Left out, stock does not move."""
     tracking_links: list[Tracking] = Field(default_factory=list)
     no_notification: bool | None = None
-    """Whether the customer is not to be told. Left out, the order's own holds."""
+    """Whether the customer gets no notification. Left out, the order's own holds."""
     metadata: dict[str, Any] | None = None
 
 
 # Actions
 
 
-def wanted(lines: Sequence[status.Line], items: Sequence[DispatchItem]) -> dict[str, int]:
-    """The quantity to pack of each line. Raises NotFound or NotAllowed."""
+def quantities_of(lines: Sequence[status.Line], items: Sequence[DispatchItem]) -> dict[str, int]:
+    """The quantity to fulfill of each line. Raises NotFound or NotAllowed."""
     left = {line.id: line.quantity - line.fulfilled for line in lines}
-    asked: dict[str, int] = {}
+    quantities: dict[str, int] = {}
     for item in items:
-        if item.item_id not in left or item.item_id in asked:
+        if item.item_id not in left or item.item_id in quantities:
             raise NotFound(f"{item.item_id} is no line of this order, or stands here twice.", code="invalid_line_item")
-        asked[item.item_id] = left[item.item_id] if item.quantity is None else item.quantity
-        if not 0 < asked[item.item_id] <= left[item.item_id]:
+        quantities[item.item_id] = left[item.item_id] if item.quantity is None else item.quantity
+        if not 0 < quantities[item.item_id] <= left[item.item_id]:
             raise NotAllowed(
                 f"Of line {item.item_id} only {max(left[item.item_id], 0)} are left to fulfill.",
                 code="insufficient_quantity",
             )
-    return asked
+    return quantities
 
 
-async def plan_dispatch(db: Db, order_id: str, body: DispatchBody) -> Packing:
-    """What goes into the one parcel, the order locked. Raises NotFound, NotAllowed or Conflict."""
+async def plan_dispatch(db: Db, order_id: str, body: DispatchBody) -> FulfillmentPlan:
+    """One fulfillment of all lines, the order locked. Raises NotFound, NotAllowed or Conflict."""
     order = await access_owner(db, ORDER, order_id, order_id, "dispatch_order")
     if order["canceled_at"] is not None or order["status"] == "archived":
         raise NotAllowed("A canceled or archived order cannot be shipped.", code="invalid_order_status")
-    asked = wanted(status.lines_of(await lines_of(db, ORDER, order_id)), body.items)
-    packing = await plan_packing(
+    quantities = quantities_of(status.lines_of(await lines_of(db, ORDER, order_id)), body.items)
+    plan = await plan_fulfillments(
         db,
         ORDER,
         order,
-        asked,
+        quantities,
         location_id=body.location_id,
         no_notification=body.no_notification,
         metadata=body.metadata,
     )
-    parcel = Parcel(new_id("ful"), packing.parcels[0].provider_id, asked)
-    return replace(packing, parcels=[parcel], links=[link.model_dump() for link in body.tracking_links])
+    fulfillment = PlannedFulfillment(new_id("ful"), plan.fulfillments[0].provider_id, quantities)
+    return replace(plan, fulfillments=[fulfillment], links=[link.model_dump() for link in body.tracking_links])
 
 
 # Handlers
@@ -103,11 +103,11 @@ async def post_dispatch(request: web.Request, order_id: str, view: OrderView, bo
     if asks_others(body.location_id):
         async with intention(request) as (db, saga):
             if saga is None:
-                saga = await begin_packing(db, await plan_dispatch(db, order_id, body), request)
+                saga = await begin_fulfillments(db, await plan_dispatch(db, order_id, body), request)
         await run(request.app, FULFILL, saga)
     async with transaction(request) as db:
         if saga is None:
-            await write_packing(db, await plan_dispatch(db, order_id, body))
+            await write_fulfillments(db, await plan_dispatch(db, order_id, body))
         return json_bytes(request, await order_json(db, order_id, view))
 
 

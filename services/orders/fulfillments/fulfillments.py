@@ -1,4 +1,4 @@
-"""Packing lines of an order, and unpacking them again (creations.py, cancellations.py)."""
+"""Fulfillments of an order: created and canceled (creations.py, cancellations.py)."""
 
 from typing import Annotated, Any
 
@@ -11,24 +11,23 @@ from services.chassis.http import Body, json_bytes
 from services.chassis.operations import post
 from services.chassis.sagas import Saga, intention, run
 from services.orders import status
-from services.orders.fulfillments.cancellations import CANCEL_FULFILLMENT, begin_unpack, unpack
+from services.orders.fulfillments.cancellations import CANCEL_FULFILLMENT, begin_cancellation, cancel_fulfillment
 from services.orders.fulfillments.creations import (
     FULFILL,
-    Packing,
+    FulfillmentPlan,
     asks_others,
-    begin_packing,
-    plan_packing,
-    write_packing,
+    begin_fulfillments,
+    plan_fulfillments,
+    write_fulfillments,
 )
 from services.orders.fulfillments.owners import ORDER, access_owner
 from services.orders.reads import ORDER_ANSWER, WRITTEN, OrderView, order_json
-
-LARGEST = 2**31 - 1
+from services.orders.totals import MAX_QUANTITY
 
 
 class FulfillmentItem(Body):
     item_id: str
-    quantity: Annotated[int, Field(ge=1, le=LARGEST)]
+    quantity: Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
 
 
 class FulfillmentBody(Body):
@@ -41,14 +40,14 @@ class FulfillmentBody(Body):
     metadata: dict[str, Any] | None = None
 
 
-async def plan_fulfillment(db: Db, order_id: str, body: FulfillmentBody) -> Packing:
-    """What is to be packed, the order locked. Raises NotFound, NotAllowed or Conflict."""
+async def plan_fulfillment(db: Db, order_id: str, body: FulfillmentBody) -> FulfillmentPlan:
+    """What is to be fulfilled, the order locked. Raises NotFound, NotAllowed or Conflict."""
     order = await access_owner(db, ORDER, order_id, order_id, "fulfill_order")
-    return await plan_packing(
+    return await plan_fulfillments(
         db,
         ORDER,
         order,
-        status.asked_quantities((item.item_id, item.quantity) for item in body.items),
+        status.quantities_by_line((item.item_id, item.quantity) for item in body.items),
         location_id=body.location_id,
         no_notification=body.no_notification,
         metadata=body.metadata or {},
@@ -63,23 +62,23 @@ async def post_fulfillment(request: web.Request, order_id: str, view: OrderView,
     if asks_others(body.location_id):
         async with intention(request) as (db, saga):
             if saga is None:
-                saga = await begin_packing(db, await plan_fulfillment(db, order_id, body), request)
+                saga = await begin_fulfillments(db, await plan_fulfillment(db, order_id, body), request)
         await run(request.app, FULFILL, saga)
     async with transaction(request) as db:
         if saga is None:
-            await write_packing(db, await plan_fulfillment(db, order_id, body))
+            await write_fulfillments(db, await plan_fulfillment(db, order_id, body))
         return json_bytes(request, await order_json(db, order_id, view))
 
 
 async def post_cancel(request: web.Request, order_id: str, fulfillment_id: str, view: OrderView) -> web.Response:
     async with intention(request) as (db, saga):
         if saga is None:
-            saga = await begin_unpack(db, request, ORDER, order_id, order_id, fulfillment_id)
+            saga = await begin_cancellation(db, request, ORDER, order_id, order_id, fulfillment_id)
     if saga is not None:
         await run(request.app, CANCEL_FULFILLMENT, saga)
     async with transaction(request) as db:
         if saga is None:
-            await unpack(db, ORDER, order_id, order_id, fulfillment_id)
+            await cancel_fulfillment(db, ORDER, order_id, order_id, fulfillment_id)
         return json_bytes(request, await order_json(db, order_id, view))
 
 

@@ -1,7 +1,7 @@
-"""Parcels, whoever they belong to: an order, a swap or a claim. Packing and unpacking them have files of their own.
+"""Fulfillments, whoever they belong to: an order, a swap or a claim. Files of their own create and cancel them.
 
 Each of them has lines, shipping methods, fulfillments and a fulfillment status; `Owner` says where they stand. All that
-happens to a parcel happens under the lock of the order that it is about.
+happens to a fulfillment happens under the lock of the order that it is about.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,8 @@ from services.orders.orders.orders import access_order
 
 @dataclass(frozen=True)
 class Owner:
-    """What parcels can belong to: the name that events use, its table, and the column of its lines and parcels."""
+    """What fulfillments can belong to: the name that events use, its table, and the column of its lines and
+    fulfillments."""
 
     noun: str
     table: str
@@ -38,14 +39,14 @@ OWNERS = {owner.noun: owner for owner in (ORDER, SWAP, CLAIM)}
 
 
 def event_of(owner: str, owner_id: str, order_id: str, **more: Any) -> dict[str, Any]:
-    """What an event about a parcel says; that of a swap or a claim names its order too."""
+    """The data of an event about a fulfillment; that of a swap or a claim names its order too."""
     return {"id": owner_id} | ({} if owner == ORDER.noun else {"order_id": order_id}) | more
 
 
 # Access
 
-FIND = "select * from {table} where id = $1 and order_id = $2"
-FIND_PARCEL = """
+FIND_OWNER = "select * from {table} where id = $1 and order_id = $2"
+FIND_FULFILLMENT = """
 select id, provider_id, location_id, no_notification, shipped_at is not null as shipped,
     canceled_at is not null as canceled
 from fulfillments where id = $1 and {column} = $2
@@ -67,17 +68,17 @@ async def access_owner(db: Db, owner: Owner, order_id: str, owner_id: str, opera
     order = await access_order(db, order_id, operation, saga_id)
     if owner is ORDER:
         return order
-    row = await db.fetchrow(owner.sql(FIND), owner_id, order_id)
+    row = await db.fetchrow(owner.sql(FIND_OWNER), owner_id, order_id)
     if row is None:
         raise NotFound(f"Order {order_id} has no {owner.noun} {owner_id}.")
     return row
 
 
-async def access_parcel(db: Db, owner: Owner, owner_id: str, parcel_id: str) -> asyncpg.Record:
+async def access_fulfillment(db: Db, owner: Owner, owner_id: str, fulfillment_id: str) -> asyncpg.Record:
     """The fulfillment of this order, swap or claim. Raises NotFound."""
-    row = await db.fetchrow(owner.sql(FIND_PARCEL), parcel_id, owner_id)
+    row = await db.fetchrow(owner.sql(FIND_FULFILLMENT), fulfillment_id, owner_id)
     if row is None:
-        raise NotFound(f"{owner.noun.capitalize()} {owner_id} has no fulfillment {parcel_id}.")
+        raise NotFound(f"{owner.noun.capitalize()} {owner_id} has no fulfillment {fulfillment_id}.")
     return row
 
 
@@ -95,7 +96,7 @@ def check_alive(owner: Owner, row: Mapping[str, Any], action: str) -> None:
 # Shipping
 
 ITEMS = "select item_id, quantity from fulfillment_items where fulfillment_id = $1 order by item_id"
-# $1 the parcel, $2 the owner, $3 no_notification, $4 $5 ids and numbers of links, $6 the owner's status
+# $1 the fulfillment, $2 the owner, $3 no_notification, $4 $5 ids and numbers of links, $6 the owner's status
 SHIP = """
 with shipped as (
     update fulfillments set shipped_at = now(), no_notification = coalesce($3, no_notification),
@@ -116,31 +117,31 @@ async def ship(
     db: Db,
     owner: Owner,
     row: Mapping[str, Any],
-    parcel_id: str,
-    numbers: Sequence[str],
+    fulfillment_id: str,
+    tracking_numbers: Sequence[str],
     *,
-    kept: bool | None,
-    quiet: bool | None,
+    stored: bool | None,
+    no_notification: bool | None,
 ) -> None:
-    """The parcel leaves. `kept` is the no_notification that its row keeps, `quiet` that of the event.
+    """Ship the fulfillment. `stored` is the no_notification that its row keeps, `no_notification` that of the event.
 
     `row` comes from `access_owner`, for the operation "ship". Raises NotFound or NotAllowed.
     """
-    if owner is not ORDER:  # of an order, Medusa looks for the parcel first
+    if owner is not ORDER:  # of an order, Medusa looks for the fulfillment first
         check_alive(owner, row, "shipped")
-    parcel = await access_parcel(db, owner, row["id"], parcel_id)
+    fulfillment = await access_fulfillment(db, owner, row["id"], fulfillment_id)
     check_alive(owner, row, "shipped")
-    status.check_shippable(shipped=parcel["shipped"], canceled=parcel["canceled"])
-    items = {item["item_id"]: item["quantity"] for item in await db.fetch(ITEMS, parcel_id)}
+    status.check_shippable(shipped=fulfillment["shipped"], canceled=fulfillment["canceled"])
+    items = {item["item_id"]: item["quantity"] for item in await db.fetch(ITEMS, fulfillment_id)}
     lines = status.shipped(status.lines_of(await lines_of(db, owner, row["id"])), items)
-    ids = [new_id("tlink") for _ in numbers]
-    await db.execute(owner.sql(SHIP), parcel_id, row["id"], kept, ids, list(numbers), status.after_shipment(lines))
+    ids, numbers = [new_id("tlink") for _ in tracking_numbers], list(tracking_numbers)
+    await db.execute(owner.sql(SHIP), fulfillment_id, row["id"], stored, ids, numbers, status.after_shipment(lines))
     data = event_of(
         owner.noun,
         row["id"],
         row["id"] if owner is ORDER else row["order_id"],
-        fulfillment_id=parcel_id,
-        tracking_numbers=list(numbers),
-        no_notification=quiet,
+        fulfillment_id=fulfillment_id,
+        tracking_numbers=numbers,
+        no_notification=no_notification,
     )
     await emit(db, f"{owner.noun}.shipment_created", row["id"], data)

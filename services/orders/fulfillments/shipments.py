@@ -1,4 +1,4 @@
-"""A fulfillment of an order leaves the house (owners.py)."""
+"""Shipping a fulfillment of an order (owners.py)."""
 
 from typing import Annotated
 
@@ -17,14 +17,20 @@ class ShipmentBody(Body):
     tracking_numbers: list[str] | None = None
     """Each becomes one of the fulfillment's `tracking_links`."""
     no_notification: bool | None = None
-    """Whether the customer is not to be told. Left out, the order's own holds."""
+    """Whether the customer gets no notification. Left out, the order's own holds."""
 
 
 async def post_shipment(db: Db, order_id: str, view: OrderView, body: ShipmentBody) -> str:
     order = await access_owner(db, ORDER, order_id, order_id, "ship")
-    said, numbers = body.no_notification, body.tracking_numbers or []
-    quiet = order["no_notification"] if said is None else said
-    await ship(db, ORDER, order, body.fulfillment_id, numbers, kept=said, quiet=quiet)
+    await ship(
+        db,
+        ORDER,
+        order,
+        body.fulfillment_id,
+        body.tracking_numbers or [],
+        stored=body.no_notification,
+        no_notification=order["no_notification"] if body.no_notification is None else body.no_notification,
+    )
     return await order_json(db, order_id, view)
 
 
@@ -33,8 +39,8 @@ OPERATIONS = [
         "/admin/orders/{id}/shipment",
         post_shipment,
         "Ship a fulfillment of an order",
-        description="The quantities of the fulfillment count as shipped, and the customer is told. Refused with 400 "
-        "when it was shipped or canceled before.",
+        description="The quantities of the fulfillment count as shipped, and the customer is notified. Refused with "
+        "400 when it was shipped or canceled before.",
         query=WRITTEN,
         body=ShipmentBody,
         example={"fulfillment_id": "ful_01JD0000000000000000000000", "tracking_numbers": ["1Z999AA10123456784"]},

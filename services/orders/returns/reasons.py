@@ -64,12 +64,12 @@ class ReasonUpdate(Body):
 LOCK_PARENT = """
 select parent_return_reason_id from return_reasons where id = $1 and deleted_at is null for share
 """
-INSERT = """
+ADD_REASON = """
 insert into return_reasons (id, value, label, description, parent_return_reason_id, metadata)
 values ($1, $2, $3, $4, $5, $6::text::jsonb)
 """
-LOCK = "select true from return_reasons where id = $1 and deleted_at is null for update"
-UPDATE = """
+LOCK_REASON = "select true from return_reasons where id = $1 and deleted_at is null for update"
+CHANGE_REASON = """
 update return_reasons set
     value = coalesce($2, value), label = coalesce($3, label),
     description = case when $5 then $4 else description end,
@@ -77,7 +77,7 @@ update return_reasons set
     updated_at = now()
 where id = $1
 """
-DELETE = """
+DELETE_REASON = """
 update return_reasons set deleted_at = now()
 where (id = $1 or parent_return_reason_id = $1) and deleted_at is null
 """
@@ -102,7 +102,7 @@ async def create_reason(db: Db, body: ReasonBody) -> str:
             raise InvalidData("Return reasons are grouped one level deep: this parent has a parent itself.")
     reason_id = new_id("rr")
     with one_per_value():
-        await db.execute(INSERT, reason_id, body.value, body.label, body.description, parent_id, metadata_of(body))
+        await db.execute(ADD_REASON, reason_id, body.value, body.label, body.description, parent_id, metadata_of(body))
     await emit(db, "return-reason.created", reason_id, {"id": reason_id})
     return reason_id
 
@@ -112,33 +112,35 @@ async def update_reason(db: Db, reason_id: str, body: ReasonUpdate) -> None:
     await access_reason(db, reason_id)
     with one_per_value():
         described = "description" in body.model_fields_set
-        await db.execute(UPDATE, reason_id, body.value, body.label, body.description, described, metadata_of(body))
+        await db.execute(
+            CHANGE_REASON, reason_id, body.value, body.label, body.description, described, metadata_of(body)
+        )
     await emit(db, "return-reason.updated", reason_id, {"id": reason_id})
 
 
 async def remove_reason(db: Db, reason_id: str) -> None:
-    """With the reasons that it groups. Returns keep showing them. Raises NotFound."""
+    """Delete the reason with those that it groups; returns keep showing them. Raises NotFound."""
     await access_reason(db, reason_id)
-    await db.execute(DELETE, reason_id)
+    await db.execute(DELETE_REASON, reason_id)
     await emit(db, "return-reason.deleted", reason_id, {"id": reason_id})
 
 
 async def access_reason(db: Db, reason_id: str) -> None:
     """Lock the reason. Raises NotFound."""
-    if not await db.fetchval(LOCK, reason_id):
+    if not await db.fetchval(LOCK_REASON, reason_id):
         raise NotFound(f"There is no return reason {reason_id}.")
 
 
 async def check_reasons(db: Db, reason_ids: Iterable[str]) -> None:
-    """Whether these can be given for returned items. Raises NotFound, and InvalidData for a group."""
-    wanted = sorted(set(reason_ids))
-    if not wanted:
+    """Raises NotFound for a reason that is not there, and InvalidData for a group, which no item can be given."""
+    ids = sorted(set(reason_ids))
+    if not ids:
         return
-    found = {row["id"]: row["grouping"] for row in await db.fetch(GIVEN, wanted)}
-    for reason_id in wanted:
-        if reason_id not in found:
+    is_group = {row["id"]: row["grouping"] for row in await db.fetch(GIVEN, ids)}
+    for reason_id in ids:
+        if reason_id not in is_group:
             raise NotFound(f"There is no return reason {reason_id}.")
-        if found[reason_id]:
+        if is_group[reason_id]:
             raise InvalidData(f"{reason_id} is a group of return reasons; give one of its reasons.")
 
 
@@ -148,7 +150,7 @@ def metadata_of(body: ReasonBody | ReasonUpdate) -> str | None:
 
 @contextmanager
 def one_per_value() -> Iterator[None]:
-    """The database knows which values are taken. Raises Duplicate."""
+    """Raises Duplicate for a value that another reason has, which the database knows."""
     try:
         yield
     except asyncpg.UniqueViolationError:
@@ -160,10 +162,10 @@ def one_per_value() -> Iterator[None]:
 
 async def reason_json(db: Db, reason_id: str) -> str:
     """`{"return_reason": {...}}` as JSON text. Raises NotFound."""
-    found = await one_json(db, REASON, SHOWN, "{t}.id = $1 and " + ALIVE, reason_id)
-    if found is None:
+    text = await one_json(db, REASON, SHOWN, "{t}.id = $1 and " + ALIVE, reason_id)
+    if text is None:
         raise NotFound(f"There is no return reason {reason_id}.")
-    return f'{{"return_reason":{found}}}'
+    return f'{{"return_reason":{text}}}'
 
 
 # Handlers

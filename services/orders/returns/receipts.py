@@ -29,20 +29,18 @@ from services.orders.orders.payment_copies import apply_payments
 from services.orders.orders.refunds import REFUNDABLE
 from services.orders.reads import RETURNED_ORDER_ANSWER, returned_order_json
 from services.orders.resources import RETURN
-from services.orders.returns.refund_amounts import Received, after_return, once_each, opened
-from services.orders.totals import LARGEST, Line, refundable
-
-MOST = 2**31 - 1
+from services.orders.returns.refund_amounts import Received, after_return, once_each, received_lines
+from services.orders.totals import LARGEST, MAX_QUANTITY, Line, refundable
 
 
 class ReceivedItem(Body):
     item_id: Annotated[str, Field(min_length=1)]
-    quantity: Annotated[int, Field(ge=0, le=MOST)]
+    quantity: Annotated[int, Field(ge=0, le=MAX_QUANTITY)]
 
 
 class ReceiveBody(Body):
     items: list[ReceivedItem]
-    """What came back, each line once; also what nobody had announced."""
+    """What came back, each line once; also what nobody had requested."""
     refund: Annotated[int, Field(ge=-LARGEST, le=LARGEST)] | None = None
     """What is given back, in minor units; less than 0 counts as 0. Left out, what the return says."""
     location_id: str | None = None
@@ -60,7 +58,7 @@ class ReturnLine:
 
 # Access
 
-FIND = """
+FIND_ORDER = """
 select coalesce(r.order_id, s.order_id, c.order_id) as order_id
 from returns r left join swaps s on s.id = r.swap_id left join claims c on c.id = r.claim_order_id
 where r.id = $1
@@ -89,7 +87,7 @@ REQUESTED = "select item_id, requested_quantity from return_items where return_i
 async def access_return(db: Db, return_id: str, operation: str) -> tuple[Any, Any]:
     """The return, and the order that it is about, which is locked. Raises NotFound, and Conflict while a saga that
     the operation waits for is under way (orders.access_order)."""
-    order_id = await db.fetchval(FIND, return_id)
+    order_id = await db.fetchval(FIND_ORDER, return_id)
     if order_id is None:
         raise NotFound(f"There is no return {return_id}.")
     order = await access_order(db, order_id, operation)
@@ -124,7 +122,7 @@ async def lines_by_id(db: Db, ids: list[str]) -> dict[str, ReturnLine]:
 
 
 def stocked(lines: Mapping[str, ReturnLine], quantities: Mapping[str, int]) -> list[dict[str, Any]]:
-    """What the inventory is asked to take: it knows which variants are counted. Custom lines have none."""
+    """The items for the inventory to take: it knows which variants are counted. Custom lines have none."""
     return [
         {"line_item_id": item_id, "variant_id": lines[item_id].variant_id, "quantity": quantity}
         for item_id, quantity in quantities.items()
@@ -146,29 +144,29 @@ async def unstock(app: web.Application, saga: Saga) -> None:
 
 # Actions
 
-# $1 return, $2 what came, $3 refund, $4 location
+# $1 return, $2 what was received, $3 refund, $4 location
 RECEIVE = """
-with came as (
+with received as (
     select * from rows from (jsonb_to_recordset($2::text::jsonb) as (
         item_id text, quantity int, as_requested boolean
     )) with ordinality as x
 ), known as (
-    update return_items i set quantity = came.quantity, received_quantity = came.quantity,
-        is_requested = came.as_requested
-    from came where i.return_id = $1 and i.item_id = came.item_id
+    update return_items i set quantity = received.quantity, received_quantity = received.quantity,
+        is_requested = received.as_requested
+    from received where i.return_id = $1 and i.item_id = received.item_id
     returning i.item_id
 ), more as (
     insert into return_items (return_id, item_id, quantity, received_quantity, is_requested, metadata)
-    select $1, came.item_id, came.quantity, came.quantity, false, l.metadata
-    from came join line_items l on l.id = came.item_id
-    where came.item_id not in (select item_id from return_items where return_id = $1)
-    order by came.ordinality
+    select $1, received.item_id, received.quantity, received.quantity, false, l.metadata
+    from received join line_items l on l.id = received.item_id
+    where received.item_id not in (select item_id from return_items where return_id = $1)
+    order by received.ordinality
 )
 update returns set status = 'received', received_at = now(), updated_at = now(), refund_amount = $3, location_id = $4
 where id = $1
 """
 # $1 what came back and what the rest of each line is worth
-COUNT = """
+COUNT_RETURNED = """
 update line_items l set
     returned_quantity = coalesce(l.returned_quantity, 0) + x.quantity, refundable = x.refundable, updated_at = now()
 from jsonb_to_recordset($1::text::jsonb) as x(item_id text, quantity int, refundable bigint)
@@ -176,7 +174,7 @@ where l.id = x.item_id
 """
 COUNTERS = "select quantity, coalesce(returned_quantity, 0) as returned from line_items where order_id = $1"
 SET_STATUS = "update orders set fulfillment_status = $2, updated_at = now() where id = $1"
-CANCEL = (
+CANCEL_RETURN = (
     "update returns set status = 'canceled', updated_at = now() where id = $1 and status <> 'canceled' returning id"
 )
 
@@ -197,38 +195,44 @@ async def plan_receipt(db: Db, return_id: str, body: ReceiveBody) -> dict[str, A
         raise InvalidData("items: name what came back; cancel a return of which nothing comes.")
     lines = await returnable_lines(db, order["id"])
     requested = {row["item_id"]: row["requested_quantity"] for row in await db.fetch(REQUESTED, return_id)}
-    found = once_each((item.item_id, item.quantity) for item in body.items)
-    came = opened({id_: line.amounts for id_, line in lines.items()}, requested, found)
+    quantities = once_each((item.item_id, item.quantity) for item in body.items)
+    received = received_lines({id_: line.amounts for id_, line in lines.items()}, requested, quantities)
     refund = max(return_["refund_amount"] if body.refund is None else body.refund, 0)
     # What comes back for a swap is paid for by the swap.
-    wanted = refund if return_["order_id"] is not None else 0
-    payment_ids = [row["id"] for row in await db.fetch(REFUNDABLE, order["id"])] if wanted else []
-    enough = wanted <= order["refundable_amount"] and bool(payment_ids)
-    quiet = return_["no_notification"]
+    amount = refund if return_["order_id"] is not None else 0
+    payment_ids = [row["id"] for row in await db.fetch(REFUNDABLE, order["id"])] if amount else []
+    enough = amount <= order["refundable_amount"] and bool(payment_ids)
     return {
         "return_id": return_id,
         "order_id": order["id"],
         "receipt_id": new_id("rcpt"),
-        "items": [asdict(item) for item in came],
-        "restock": stocked(lines, found),
+        "items": [asdict(item) for item in received],
+        "restock": stocked(lines, quantities),
         "location_id": body.location_id or return_["location_id"],
         "refund": refund,
-        "amount": wanted if enough else 0,
-        "action_required": wanted > 0 and not enough,
+        "amount": amount if enough else 0,
+        "action_required": amount > 0 and not enough,
         "payment_ids": payment_ids,
         "reason": "return",
         "note": None,
-        "no_notification": order["no_notification"] if quiet is None else quiet,
+        "no_notification": silent(return_, order),
     }
 
 
-async def give_back(app: web.Application, saga: Saga) -> dict[str, Any]:
-    """Another refund may have been faster: then there is not enough left, which is no reason to refuse the goods."""
+def silent(return_: Mapping[str, Any], order: Mapping[str, Any]) -> bool | None:
+    """The return's no_notification, or else the order's."""
+    no_notification: bool | None = return_["no_notification"]
+    return order["no_notification"] if no_notification is None else no_notification
+
+
+async def refund_payments(app: web.Application, saga: Saga) -> dict[str, Any]:
+    """Refund the amount. Another refund may have been faster: then there is not enough left, which is no reason to
+    refuse the goods."""
     if not saga.state["amount"]:
         return {}
-    asked = {name: saga.state[name] for name in ("order_id", "payment_ids", "amount", "reason", "note")}
+    refund = {name: saga.state[name] for name in ("order_id", "payment_ids", "amount", "reason", "note")}
     try:
-        return await remote.refund(app, saga.key("refund"), asked)
+        return await remote.refund(app, saga.key("refund"), refund)
     except ApiError as error:
         if error.type != "not_allowed":
             raise
@@ -238,35 +242,38 @@ async def give_back(app: web.Application, saga: Saga) -> dict[str, Any]:
 async def commit_receipt(db: Db, saga: Saga) -> dict[str, Any]:
     """Nothing is checked here: the money has moved, and nothing else could come back meanwhile."""
     state, reply = saga.state, saga.results["refund"]
-    order_id, quiet = state["order_id"], state["no_notification"]
+    order_id, no_notification = state["order_id"], state["no_notification"]
     await access_order(db, order_id, "end_saga")
     return_ = await db.fetchrow(RETURN_ROW, state["return_id"])
-    came = [Received(**item) for item in state["items"]]
-    rows = [{"item_id": item.item_id, "quantity": item.quantity, "as_requested": item.as_requested} for item in came]
+    received = [Received(**item) for item in state["items"]]
+    rows = [
+        {"item_id": item.item_id, "quantity": item.quantity, "as_requested": item.as_requested} for item in received
+    ]
     await db.execute(RECEIVE, return_["id"], json_text(rows), state["refund"], state["location_id"])
-    await count_returned(db, {item.item_id: item.quantity for item in came})
+    await count_returned(db, {item.item_id: item.quantity for item in received})
     if return_["order_id"] is not None:
         action = state["action_required"] or "refused" in reply
         counters = [(row["quantity"], row["returned"]) for row in await db.fetch(COUNTERS, order_id)]
         await db.execute(SET_STATUS, order_id, "requires_action" if action else after_return(counters))
         name = "order.return_action_required" if action else "order.items_returned"
-        await emit(db, name, order_id, return_event(order_id, return_["id"], quiet))
+        await emit(db, name, order_id, return_event(order_id, return_["id"], no_notification))
     if return_["swap_id"] is not None:
-        data = {"id": return_["swap_id"], "order_id": order_id, "return_id": return_["id"], "no_notification": quiet}
+        data = {"id": return_["swap_id"], "order_id": order_id}
+        data |= {"return_id": return_["id"], "no_notification": no_notification}
         await emit(db, "swap.received", return_["swap_id"], data)
     if "refund" in reply:
-        await apply_payments(db, order_id, reply["payments"], reply["refund"], quiet)
+        await apply_payments(db, order_id, reply["payments"], reply["refund"], no_notification)
     return {}
 
 
-async def count_returned(db: Db, came: Mapping[str, int]) -> None:
+async def count_returned(db: Db, quantities: Mapping[str, int]) -> None:
     """The quantities have come back; what is left of their lines can still be refunded."""
-    rows, lines = [], await lines_by_id(db, list(came))
-    for item_id, quantity in came.items():
+    rows, lines = [], await lines_by_id(db, list(quantities))
+    for item_id, quantity in quantities.items():
         line = lines[item_id].amounts
         left = max(line.quantity - line.returned - quantity, 0)
         rows.append({"item_id": item_id, "quantity": quantity, "refundable": refundable(line, left)})
-    await db.execute(COUNT, json_text(rows))
+    await db.execute(COUNT_RETURNED, json_text(rows))
 
 
 def return_event(order_id: str, return_id: str, no_notification: bool | None) -> dict[str, Any]:
@@ -274,20 +281,20 @@ def return_event(order_id: str, return_id: str, no_notification: bool | None) ->
 
 
 async def cancel_return(db: Db, return_id: str) -> str:
-    """The id of its order. Again: nothing happens. Raises NotFound, NotAllowed, Conflict."""
+    """Cancel the return, once, and return the id of its order. Raises NotFound, NotAllowed, Conflict."""
     return_, order = await access_return(db, return_id, "cancel_return")
     if return_["status"] == "received":
         raise NotAllowed("A return that was received cannot be canceled.")
-    if await db.fetchval(CANCEL, return_id):
-        quiet = order["no_notification"] if return_["no_notification"] is None else return_["no_notification"]
-        await emit(db, "order.return_canceled", order["id"], return_event(order["id"], return_id, quiet))
+    if await db.fetchval(CANCEL_RETURN, return_id):
+        event = return_event(order["id"], return_id, silent(return_, order))
+        await emit(db, "order.return_canceled", order["id"], event)
     order_id: str = order["id"]
     return order_id
 
 
 RECEIVE_RETURN = (
     Step("restock", do=restock, compensate=unstock),
-    Step("refund", do=give_back, no_return=True),
+    Step("refund", do=refund_payments, no_return=True),
     Step("rows", commit=commit_receipt),
 )
 SAGAS = {"receive_return": RECEIVE_RETURN}

@@ -1,4 +1,4 @@
-"""What customers get back for returned goods, and what a parcel changes in what was asked for. Pure.
+"""What customers get back for returned goods, and what was received against what was requested. Pure.
 
 Recorded figures: docs/behaviour/after-sales.md, "Refund arithmetic".
 """
@@ -12,7 +12,7 @@ from services.orders.totals import Line, Method, checked, included_tax, refundab
 
 @dataclass(frozen=True)
 class Received:
-    """A line of a return once the parcel was opened. `requested` is null for what nobody had announced."""
+    """A line of a return that was received. `requested` is null for what nobody had requested."""
 
     item_id: str
     quantity: int
@@ -52,13 +52,15 @@ def check_left(item_id: str, line: Line, quantity: int) -> None:
         raise NotAllowed(f"Of line {item_id} only {left} can still come back, not {quantity}.")
 
 
-def opened(lines: Mapping[str, Line], requested: Mapping[str, int], found: Mapping[str, int]) -> list[Received]:
-    """What the parcel holds, against what was asked for. Raises InvalidData for a line of another order, NotAllowed."""
-    for item_id, quantity in found.items():
+def received_lines(
+    lines: Mapping[str, Line], requested: Mapping[str, int], received: Mapping[str, int]
+) -> list[Received]:
+    """What was received, against what was requested. Raises InvalidData for a line of another order, NotAllowed."""
+    for item_id, quantity in received.items():
         if item_id not in lines:
             raise InvalidData(f"items: {item_id} is not a line of the order that this return is about.")
         check_left(item_id, lines[item_id], quantity)
-    return [Received(item_id, quantity, requested.get(item_id)) for item_id, quantity in found.items()]
+    return [Received(item_id, quantity, requested.get(item_id)) for item_id, quantity in received.items()]
 
 
 def after_return(quantities: Iterable[tuple[int, int]]) -> str:

@@ -1,4 +1,4 @@
-"""Returns: a customer wants to send lines of an order back. What they are worth is settled when it is asked for.
+"""Returns: a customer wants to send lines of an order back. What they are worth is settled when it is requested.
 
 A label is priced by the catalog, before the transaction. `receive_now` takes the goods at once: they go into stock and
 count as returned, but nothing is refunded and the order's status stays (docs/behaviour/after-sales.md, "Returns").
@@ -21,8 +21,7 @@ from services.chassis.outbox import emit
 from services.chassis.queries import page
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote, status
-from services.orders.fulfillment_providers import asked as answered
-from services.orders.fulfillment_providers import is_remote, provider
+from services.orders.fulfillment_providers import answer_of, is_remote, provider
 from services.orders.orders.orders import access_order
 from services.orders.pricing.lines import METHODS, method_row, store_rows, store_taxes
 from services.orders.pricing.quotes import Basket, Row, question, store_copies
@@ -38,14 +37,12 @@ from services.orders.returns.receipts import (
     unstock,
 )
 from services.orders.returns.refund_amounts import check_left, once_each, return_refund
-from services.orders.totals import LARGEST, Method
-
-MOST = 2**31 - 1
+from services.orders.totals import LARGEST, MAX_QUANTITY, Method
 
 
 class ReturnItem(Body):
     item_id: Annotated[str, Field(min_length=1)]
-    quantity: Annotated[int, Field(ge=1, le=MOST)]
+    quantity: Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
     reason_id: str | None = None
     """A return reason that groups no others."""
     note: str | None = None
@@ -71,14 +68,14 @@ class ReturnBody(Body):
     note: str | None = None
     """Accepted and not kept; the notes of the items are."""
     no_notification: bool | None = None
-    """Whether the customer is not to be told. Left out, the order's own holds."""
+    """Whether the customer gets no notification. Left out, the order's own holds."""
     location_id: str | None = None
     """The stock location to which the goods come back."""
 
 
 # The label
 
-FIND = "select id, status, region_id, customer_id, subtotal from orders where id = $1"
+FIND_ORDER = "select id, status, region_id, customer_id, subtotal from orders where id = $1"
 
 
 async def quote_label(app: web.Application, order: Row, shipping: ReturnShipping) -> Row | None:
@@ -89,8 +86,8 @@ async def quote_label(app: web.Application, order: Row, shipping: ReturnShipping
     if not shipping.option_id:
         return None
     bought = {"id": "order", "variant_id": None, "quantity": 1, "unit_price": order["subtotal"]}
-    asked = {"id": new_id("sm"), "shipping_option_id": shipping.option_id, "asked_price": shipping.price}
-    basket = Basket(order["region_id"], [bought], [asked], [], order["customer_id"])
+    method = {"id": new_id("sm"), "shipping_option_id": shipping.option_id, "asked_price": shipping.price}
+    basket = Basket(order["region_id"], [bought], [method], [], order["customer_id"])
     reply = await remote.price_cart(app, question(basket))
     return {"method": reply["shipping_methods"][0], "copies": reply["copies"]}
 
@@ -103,8 +100,8 @@ def method_of(label: Row) -> Method:
 # Actions
 
 # $1 return, $2 items
-WRITE = """
-with made as (
+WRITE_RETURN = """
+with added as (
     insert into returns (
         id, order_id, swap_id, claim_order_id, shipping_data, location_id, refund_amount, no_notification,
         idempotency_key
@@ -117,8 +114,8 @@ with made as (
     returning id
 )
 insert into return_items (return_id, item_id, quantity, requested_quantity, reason_id, note, metadata)
-select made.id, x.item_id, x.quantity, x.quantity, x.reason_id, x.note, l.metadata
-from made, rows from (jsonb_to_recordset($2::text::jsonb) as (
+select added.id, x.item_id, x.quantity, x.quantity, x.reason_id, x.note, l.metadata
+from added, rows from (jsonb_to_recordset($2::text::jsonb) as (
     item_id text, quantity int, reason_id text, note text
 )) with ordinality as x
 join line_items l on l.id = x.item_id
@@ -135,37 +132,35 @@ update returns set status = 'received', received_at = now(), updated_at = now() 
 async def plan_return(db: Db, order_id: str, body: ReturnBody, label: Row | None, key: str) -> Row:
     """What is to be written, the order locked. Raises NotFound, NotAllowed, InvalidData, Duplicate or Conflict."""
     order = await access_order(db, order_id, "create_return")
-    asked = once_each((item.item_id, item.quantity) for item in body.items)
+    quantities = once_each((item.item_id, item.quantity) for item in body.items)
     lines = await returnable_lines(db, order_id)
-    for item_id, quantity in asked.items():
+    for item_id, quantity in quantities.items():
         if item_id not in lines:
             raise NotFound(f"This order has no line {item_id}.")
         if order["canceled_at"] is not None:
             raise InvalidData("Nothing of a canceled order can be returned.")
         check_left(item_id, lines[item_id].amounts, quantity)
     await check_reasons(db, (item.reason_id for item in body.items if item.reason_id is not None))
-    worth = return_refund(
-        ((lines[item_id].amounts, quantity) for item_id, quantity in asked.items()), method_of(label) if label else None
-    )
-    quiet = order["no_notification"] if body.no_notification is None else body.no_notification
+    goods = ((lines[item_id].amounts, quantity) for item_id, quantity in quantities.items())
+    worth = return_refund(goods, method_of(label) if label else None)
     return {
         "id": new_id("ret"),
         "order_id": order_id,
         "items": [item.model_dump() for item in body.items],
-        "restock": stocked(lines, asked),
+        "restock": stocked(lines, quantities),
         "label": label and label["method"],
         "shipping_data": {} if label else None,
         "location_id": body.location_id,
         "refund_amount": max(body.refund, 0) if body.refund else worth,
-        "no_notification": quiet,
+        "no_notification": order["no_notification"] if body.no_notification is None else body.no_notification,
         "idempotency_key": key,
     }
 
 
 async def write_return(db: Db, plan: Row) -> None:
-    """Write the rows, and say so when it is a return of the order itself. The order is locked, all is checked."""
+    """Write the rows; emit the event when it is a return of the order itself. The order is locked, all is checked."""
     await db.execute(
-        WRITE,
+        WRITE_RETURN,
         json_text({name: plan[name] for name in plan if name not in ("items", "label")}),
         json_text(plan["items"]),
     )
@@ -178,49 +173,49 @@ async def write_return(db: Db, plan: Row) -> None:
         await emit(db, "order.return_requested", plan["order_id"], event)
 
 
-# A label that a provider is asked for over a network: a step of the saga that makes the return, alone (the saga's state
-# is the return then) or as a part of a swap or a claim (`return` in its state).
+# A label that is requested from a provider over a network: a step of the saga that makes the return, alone (the saga's
+# state is the return then) or as a part of a swap or a claim (`return` in its state).
 
 
-def must_ask(label: Row | None) -> bool:
-    """Whether the label is asked for over a network."""
+def is_requested(label: Row | None) -> bool:
+    """Whether the label is requested from a provider over a network."""
     return label is not None and is_remote(label["provider_id"])
 
 
 def return_of(saga: Saga) -> Row | None:
     """The return that the saga makes, if it makes one."""
-    found: Row | None = saga.state.get("return", saga.state)
-    return found
+    plan: Row | None = saga.state.get("return", saga.state)
+    return plan
 
 
-async def order_label(app: web.Application, saga: Saga) -> dict[str, Any]:
+async def request_label(app: web.Application, saga: Saga) -> dict[str, Any]:
     """The provider's label, for `shipping_data`."""
     plan = return_of(saga)
-    if plan is None or not must_ask(plan["label"]):
+    if plan is None or not is_requested(plan["label"]):
         return {}
-    found = plan["label"]["provider_id"]
+    provider_id = plan["label"]["provider_id"]
     items = [{name: item[name] for name in ("item_id", "quantity")} for item in plan["items"]]
-    asking = {"id": plan["id"], "order": {"id": saga.state["order_id"]}, "items": items, "method": plan["label"]}
-    return await answered(found, provider(found).create_return(asking, saga.key("label")))
+    requested = {"id": plan["id"], "order": {"id": saga.state["order_id"]}, "items": items, "method": plan["label"]}
+    return await answer_of(provider_id, provider(provider_id).create_return(requested, saga.key("label")))
 
 
 async def cancel_label(app: web.Application, saga: Saga) -> None:
     plan = return_of(saga)
-    if plan is not None and must_ask(plan["label"]):
-        found, label = plan["label"]["provider_id"], {"id": plan["id"], "data": saga.results.get("label")}
-        await answered(found, provider(found).cancel_return(label, saga.key("unlabel")))
+    if plan is not None and is_requested(plan["label"]):
+        provider_id, label = plan["label"]["provider_id"], {"id": plan["id"], "data": saga.results.get("label")}
+        await answer_of(provider_id, provider(provider_id).cancel_return(label, saga.key("unlabel")))
 
 
-LABEL = Step("label", do=order_label, compensate=cancel_label)
+LABEL = Step("label", do=request_label, compensate=cancel_label)
 
 
 def labelled(plan: Row, saga: Saga) -> Row:
-    """The return as it is to be written, with what the provider said."""
+    """The return as it is to be written, with what the provider answered."""
     return plan | ({"shipping_data": saga.results.get("label") or {}} if plan["label"] else {})
 
 
 async def check_again(db: Db, saga: Saga, items: list[Row]) -> Row:
-    """The order, locked: it may have changed while the label was asked for. Raises NotFound, NotAllowed or Conflict."""
+    """The order, locked: it may have changed while the label was requested. Raises NotFound, NotAllowed or Conflict."""
     order_id = saga.state["order_id"]
     order: Row = await access_order(db, order_id, "create_return", saga.id)
     status.check_alive(order["status"], "returned")
@@ -266,12 +261,12 @@ async def post_return(request: web.Request, order_id: str, view: OrderView, body
     label, key = None, request.headers[HEADER]
     if body.return_shipping is not None and body.return_shipping.option_id:
         async with reading(request) as db:
-            order = await db.fetchrow(FIND, order_id)
+            order = await db.fetchrow(FIND_ORDER, order_id)
         if order is None:
             raise NotFound(f"There is no order {order_id}.")
         label = await quote_label(request.app, order, body.return_shipping)
     saga: Saga | None = None
-    if body.receive_now or must_ask(label and label["method"]):
+    if body.receive_now or is_requested(label and label["method"]):
         async with intention(request) as (db, saga):
             if saga is None:
                 plan = await plan_return(db, order_id, body, label, key)

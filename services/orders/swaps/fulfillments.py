@@ -1,6 +1,4 @@
-"""The new goods of a swap are packed, all at once, and shipped; or unpacked again (fulfillments/owners.py). The order's
-own fulfillment status stays as it is.
-"""
+"""Fulfillments of a swap: its new goods, all at once (fulfillments/owners.py). The order's own status stays."""
 
 from typing import Annotated, Any
 
@@ -12,14 +10,14 @@ from services.chassis.errors import Conflict, InvalidData, NotAllowed, NotFound,
 from services.chassis.http import Body, json_bytes
 from services.chassis.operations import post
 from services.chassis.sagas import Saga, intention, run
-from services.orders.fulfillments.cancellations import CANCEL_FULFILLMENT, begin_unpack, unpack
+from services.orders.fulfillments.cancellations import CANCEL_FULFILLMENT, begin_cancellation, cancel_fulfillment
 from services.orders.fulfillments.creations import (
     FULFILL,
-    Packing,
+    FulfillmentPlan,
     asks_others,
-    begin_packing,
-    plan_packing,
-    write_packing,
+    begin_fulfillments,
+    plan_fulfillments,
+    write_fulfillments,
 )
 from services.orders.fulfillments.owners import SWAP, access_owner, ship
 from services.orders.reads import ORDER_ANSWER, WRITTEN, OrderView, order_json
@@ -38,15 +36,20 @@ class SwapShipmentBody(Body):
     tracking_numbers: list[str] | None = None
     """Each becomes one of the fulfillment's `tracking_links`."""
     no_notification: bool | None = None
-    """Whether the customer is not to be told. Left out, the swap's own holds."""
+    """Whether the customer gets no notification. Left out, the swap's own holds."""
 
 
-async def plan_swap_fulfillment(db: Db, order_id: str, swap_id: str, body: SwapFulfillmentBody) -> Packing:
+async def plan_swap_fulfillment(db: Db, order_id: str, swap_id: str, body: SwapFulfillmentBody) -> FulfillmentPlan:
     """All of the swap's lines, the order locked. Raises NotFound, NotAllowed, InvalidData or Conflict."""
     swap = await access_owner(db, SWAP, order_id, swap_id, "fulfill_swap")
-    quiet = swap["no_notification"] if body.no_notification is None else body.no_notification
-    return await plan_packing(
-        db, SWAP, swap, None, location_id=body.location_id, no_notification=quiet, metadata=body.metadata
+    return await plan_fulfillments(
+        db,
+        SWAP,
+        swap,
+        None,
+        location_id=body.location_id,
+        no_notification=swap["no_notification"] if body.no_notification is None else body.no_notification,
+        metadata=body.metadata,
     )
 
 
@@ -60,19 +63,26 @@ async def post_fulfillment(
     if asks_others(body.location_id):
         async with intention(request) as (db, saga):
             if saga is None:
-                saga = await begin_packing(db, await plan_swap_fulfillment(db, order_id, swap_id, body), request)
+                saga = await begin_fulfillments(db, await plan_swap_fulfillment(db, order_id, swap_id, body), request)
         await run(request.app, FULFILL, saga)
     async with transaction(request) as db:
         if saga is None:
-            await write_packing(db, await plan_swap_fulfillment(db, order_id, swap_id, body))
+            await write_fulfillments(db, await plan_swap_fulfillment(db, order_id, swap_id, body))
         return json_bytes(request, await order_json(db, order_id, view))
 
 
 async def post_shipment(db: Db, order_id: str, swap_id: str, view: OrderView, body: SwapShipmentBody) -> str:
-    """What is said about notifications is kept with the parcel, or else what the swap says."""
     swap = await access_owner(db, SWAP, order_id, swap_id, "ship")
-    quiet = swap["no_notification"] if body.no_notification is None else body.no_notification
-    await ship(db, SWAP, swap, body.fulfillment_id, body.tracking_numbers or [], kept=quiet, quiet=quiet)
+    no_notification = swap["no_notification"] if body.no_notification is None else body.no_notification
+    await ship(
+        db,
+        SWAP,
+        swap,
+        body.fulfillment_id,
+        body.tracking_numbers or [],
+        stored=no_notification,
+        no_notification=no_notification,
+    )
     return await order_json(db, order_id, view)
 
 
@@ -81,12 +91,12 @@ async def post_cancel(
 ) -> web.Response:
     async with intention(request) as (db, saga):
         if saga is None:
-            saga = await begin_unpack(db, request, SWAP, order_id, swap_id, fulfillment_id)
+            saga = await begin_cancellation(db, request, SWAP, order_id, swap_id, fulfillment_id)
     if saga is not None:
         await run(request.app, CANCEL_FULFILLMENT, saga)
     async with transaction(request) as db:
         if saga is None:
-            await unpack(db, SWAP, order_id, swap_id, fulfillment_id)
+            await cancel_fulfillment(db, SWAP, order_id, swap_id, fulfillment_id)
         return json_bytes(request, await order_json(db, order_id, view))
 
 
@@ -108,7 +118,7 @@ OPERATIONS = [
         "/admin/orders/{id}/swaps/{swap_id}/shipments",
         post_shipment,
         "Ship a fulfillment of a swap",
-        description="The customer is told. Refused with 400 when it was shipped or canceled before.",
+        description="The customer is notified. Refused with 400 when it was shipped or canceled before.",
         query=WRITTEN,
         body=SwapShipmentBody,
         example={"fulfillment_id": "ful_01JD0000000000000000000000", "tracking_numbers": ["1Z999AA10123456784"]},

@@ -40,21 +40,21 @@ async def plan_process(db: Db, order_id: str, swap_id: str) -> Row | None:
         raise NotAllowed("The customer has not confirmed this swap yet, so its payment cannot be processed.")
     if swap["payment_status"] in SETTLED:
         return None
-    due, quiet = swap["difference_due"], swap["no_notification"]
+    due, no_notification = swap["difference_due"], swap["no_notification"]
     if due == 0:
-        await settle(db, order_id, swap_id, "difference_refunded", "swap.refund_processed", quiet)
+        await settle(db, order_id, swap_id, "difference_refunded", "swap.refund_processed", no_notification)
         return None
-    state = {"order_id": order_id, "swap_id": swap_id, "no_notification": quiet, "due": due}
+    state = {"order_id": order_id, "swap_id": swap_id, "no_notification": no_notification, "due": due}
     if due > 0:
         return state | {"payment_id": await db.fetchval(PAYMENT, swap["cart_id"])}
     payment_ids = [row["id"] for row in await db.fetch(REFUNDABLE, order_id)]
     return state | {"payment_ids": payment_ids, "amount": -due, "reason": "swap", "note": None}
 
 
-async def settle(db: Db, order_id: str, swap_id: str, status: str, event: str, quiet: bool | None) -> None:
-    """Write how it ended, and say so."""
+async def settle(db: Db, order_id: str, swap_id: str, status: str, event: str, no_notification: bool | None) -> None:
+    """Write how it ended, and emit the event."""
     await db.execute(SET_STATUS, swap_id, status)
-    await emit(db, event, swap_id, {"id": swap_id, "order_id": order_id, "no_notification": quiet})
+    await emit(db, event, swap_id, {"id": swap_id, "order_id": order_id, "no_notification": no_notification})
 
 
 async def move_money(app: web.Application, saga: Saga) -> Row:
@@ -66,8 +66,8 @@ async def move_money(app: web.Application, saga: Saga) -> Row:
             return {"payments": [reply["payment"]], "refund": None}
         if not state["payment_ids"]:
             return {"refused": "No payment of the order has anything left to give back."}
-        asked = {name: state[name] for name in ("order_id", "payment_ids", "amount", "reason", "note")}
-        return await remote.refund(app, saga.key("refund"), asked)
+        refund = {name: state[name] for name in ("order_id", "payment_ids", "amount", "reason", "note")}
+        return await remote.refund(app, saga.key("refund"), refund)
     except ApiError as refusal:
         if refusal.status >= 500:
             raise
@@ -76,17 +76,18 @@ async def move_money(app: web.Application, saga: Saga) -> Row:
 
 async def record_payment(db: Db, saga: Saga) -> Row:
     state, reply = saga.state, saga.results["money"]
-    order_id, swap_id, quiet, owed = state["order_id"], state["swap_id"], state["no_notification"], state["due"] > 0
+    order_id, swap_id, no_notification = state["order_id"], state["swap_id"], state["no_notification"]
+    owed = state["due"] > 0
     await access_owner(db, SWAP, order_id, swap_id, "end_saga")
     if "refused" in reply:
         event = "swap.payment_capture_failed" if owed else "swap.process_refund_failed"
-        await settle(db, order_id, swap_id, "requires_action", event, quiet)
+        await settle(db, order_id, swap_id, "requires_action", event, no_notification)
         return {"refused": reply["refused"]}
-    await apply_payments(db, order_id, reply["payments"], reply["refund"], quiet)
+    await apply_payments(db, order_id, reply["payments"], reply["refund"], no_notification)
     if owed:
-        await settle(db, order_id, swap_id, "captured", "swap.payment_captured", quiet)
+        await settle(db, order_id, swap_id, "captured", "swap.payment_captured", no_notification)
     else:
-        await settle(db, order_id, swap_id, "difference_refunded", "swap.refund_processed", quiet)
+        await settle(db, order_id, swap_id, "difference_refunded", "swap.refund_processed", no_notification)
     return {}
 
 

@@ -2,7 +2,7 @@
 confirms it through the cart (carts.py), and then the difference that is due is settled (payments.py).
 
 The catalog is asked before the transaction: for the prices of what the customer gets, and for the label of the return.
-With a label that a provider is asked for over a network, making a swap is a recorded saga.
+With a label that is requested from a provider over a network, making a swap is a recorded saga.
 """
 
 from dataclasses import asdict
@@ -32,24 +32,23 @@ from services.orders.returns.returns import (
     ReturnItem,
     ReturnShipping,
     check_again,
+    is_requested,
     labelled,
-    must_ask,
     plan_return,
     quote_label,
     write_return,
 )
 from services.orders.swaps.carts import add_lines, label_line, new_line, returned_line, store_cart, totalled
 from services.orders.swaps.reads import SWAP_ANSWER, SWAPS, swap_json
-from services.orders.totals import LARGEST, Totals
+from services.orders.totals import LARGEST, MAX_QUANTITY, Totals
 
-MOST = 2**31 - 1
 Id = Annotated[str, Field(min_length=1)]
 Price = Annotated[int, Field(ge=0, le=LARGEST)]
 
 
 class AdditionalItem(Body):
     variant_id: Id
-    quantity: Annotated[int, Field(ge=1, le=MOST)]
+    quantity: Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
 
 
 class Label(Body):
@@ -79,14 +78,14 @@ class SwapBody(Body):
     return_location_id: str | None = None
     """The stock location to which the goods come back."""
     no_notification: bool | None = None
-    """Whether the customer is not to be told. Left out, the order's own holds."""
+    """Whether the customer gets no notification. Left out, the order's own holds."""
     allow_backorder: bool = True
     """Whether the customer can confirm the swap when the new goods are not in stock."""
 
 
 # What is known before the transaction
 
-FIND = """
+FIND_ORDER = """
 select o.id, o.status, o.payment_status, o.fulfillment_status, o.region_id, o.customer_id, o.subtotal,
     array(
         select d.discount_id from order_discounts d
@@ -115,15 +114,15 @@ async def check_offer(app: web.Application, region_id: str, body: SwapBody) -> d
     if len(set(option_ids)) < len(option_ids):
         raise Duplicate("custom_shipping_options: an option is named twice.")
     channel_ids = [] if body.sales_channel_id is None else [body.sales_channel_id]
-    wanted = {"shipping_option": option_ids, "sales_channel": channel_ids}
-    if not any(wanted.values()):
+    named = {"shipping_option": option_ids, "sales_channel": channel_ids}
+    if not any(named.values()):
         return {}
-    copies: dict[str, list[Row]] = (await remote.documents(app, {k: v for k, v in wanted.items() if v}))["copies"]
+    copies: dict[str, list[Row]] = (await remote.documents(app, {k: v for k, v in named.items() if v}))["copies"]
     alive = {
         kind: {d["id"]: d["body"] for d in docs if d["body"] and not d["body"].get("deleted_at")}
         for kind, docs in copies.items()
     }
-    for kind, ids in wanted.items():
+    for kind, ids in named.items():
         if missing := [id_ for id_ in ids if id_ not in alive.get(kind, {})]:
             raise NotFound(f"There is no {kind.replace('_', ' ')} {', '.join(missing)}.")
     for option_id, option in alive.get("shipping_option", {}).items():
@@ -152,7 +151,7 @@ where l.id = any($1::text[])
 ORIGINALS_JSON = f"select coalesce(json_agg(o), '[]')::text from ({ORIGINALS}) o"  # noqa: S608 - ours
 # $1 swap, $2 order, $3 cart, $4 no_notification, $5 allow_backorder, $6 key, $7 sales channel, $8 the cart's metadata,
 # $9 $10 offered options and prices
-WRITE = """
+WRITE_SWAP = """
 with cart as (
     insert into carts (
         id, type, email, customer_id, region_id, currency_code, sales_channel_id, billing_address_id,
@@ -193,10 +192,10 @@ async def plan_swap(
     await store_copies(db, quote.copies)
     await store_copies(db, label["copies"] if label else {})
     await store_copies(db, copies)
-    wanted = ReturnBody(
+    return_body = ReturnBody(
         items=body.return_items, location_id=body.return_location_id, no_notification=body.no_notification
     )
-    back = await plan_return(db, order_id, wanted, label, key)
+    back = await plan_return(db, order_id, return_body, label, key)
     check_swappable(await access_order(db, order_id, "create_swap"))
     originals = await original_lines(db, [item.item_id for item in body.return_items])
     swap_id = new_id("swap")
@@ -223,15 +222,15 @@ async def plan_swap(
 
 
 async def write_swap(db: Db, plan: Row) -> None:
-    """Write the swap with its return and its cart, and say so. The order is locked, all is checked."""
-    swap_id, order_id, cart_id, quiet = plan["id"], plan["order_id"], plan["cart_id"], plan["no_notification"]
-    offered, discounts = plan["offered"], plan["discounts"]
+    """Write the swap with its return and its cart, and emit the event. The order is locked, all is checked."""
+    swap_id, order_id, cart_id = plan["id"], plan["order_id"], plan["cart_id"]
+    offered, discounts, no_notification = plan["offered"], plan["discounts"], plan["no_notification"]
     await db.execute(
-        WRITE,
+        WRITE_SWAP,
         swap_id,
         order_id,
         cart_id,
-        quiet,
+        no_notification,
         plan["allow_backorder"],
         plan["idempotency_key"],
         plan["sales_channel_id"],
@@ -243,7 +242,7 @@ async def write_swap(db: Db, plan: Row) -> None:
     await db.execute(STORE_DISCOUNTS, cart_id, [d["id"] for d in discounts], [d["code"] for d in discounts])
     await store_cart(db, cart_id, plan["lines"], Totals(**plan["total"]))
     await write_return(db, plan["return"])
-    await emit(db, "swap.created", swap_id, {"id": swap_id, "order_id": order_id, "no_notification": quiet})
+    await emit(db, "swap.created", swap_id, {"id": swap_id, "order_id": order_id, "no_notification": no_notification})
 
 
 async def commit_swap(db: Db, saga: Saga) -> Row:
@@ -265,7 +264,7 @@ SAGAS = {"create_swap": CREATE_SWAP}
 async def post_swap(request: web.Request, order_id: str, view: OrderView, body: SwapBody) -> web.Response:
     app, key = request.app, request.headers[HEADER]
     async with reading(request) as db:
-        order = await db.fetchrow(FIND, order_id)
+        order = await db.fetchrow(FIND_ORDER, order_id)
     if order is None:
         raise NotFound(f"There is no order {order_id}.")
     check_swappable(order)
@@ -274,11 +273,11 @@ async def post_swap(request: web.Request, order_id: str, view: OrderView, body: 
     quote = await quotes.ask(app, basket, placing=True)
     label = None
     if body.return_shipping is not None:
-        asked = ReturnShipping(option_id=body.return_shipping.option_id, price=body.return_shipping.price)
-        label = await quote_label(app, order, asked)
+        shipping = ReturnShipping(option_id=body.return_shipping.option_id, price=body.return_shipping.price)
+        label = await quote_label(app, order, shipping)
     copies = await check_offer(app, order["region_id"], body)
     saga: Saga | None = None
-    if must_ask(label and label["method"]):
+    if is_requested(label and label["method"]):
         async with intention(request) as (db, saga):
             if saga is None:
                 plan = await plan_swap(db, order_id, body, quote, label, copies, key)

@@ -209,10 +209,10 @@ async def test_money_is_given_back(api: Client, stack: Stack, order: Row, body: 
 async def test_goods_that_were_not_shipped_are_worth_nothing(api: Client, shop: Shop, ordered: Ordered) -> None:
     order = await ordered()
     small = {"items": [{"item_id": item(order, 1000), "quantity": 2}]}
-    packed = (await api.ok("POST", f"{path_of(order)}/fulfillment", small))["order"]
+    fulfilled = (await api.ok("POST", f"{path_of(order)}/fulfillment", small))["order"]
     made = await claim(api, order, refund_of(order, (1000, 2)))
     assert (made["refund_amount"], made["payment_status"]) == (0, "refunded")
-    await api.ok("POST", f"{path_of(order)}/shipment", {"fulfillment_id": packed["fulfillments"][0]["id"]})
+    await api.ok("POST", f"{path_of(order)}/shipment", {"fulfillment_id": fulfilled["fulfillments"][0]["id"]})
     assert (await claim(api, order, refund_of(order, (1000, 2))))["refund_amount"] == 2000
 
 
@@ -239,8 +239,8 @@ async def test_what_a_claim_sent_can_be_claimed_and_returned(api: Client, shop: 
     status, answer = await api.post(path, complaint)
     assert (status, answer["type"]) == (400, "not_allowed")  # not fulfilled yet
     await api.ok("POST", f"{path}/{first['id']}/fulfillments", {})
-    parcel = (await again(api, order, first))["fulfillments"][0]["id"]
-    await api.ok("POST", f"{path}/{first['id']}/shipments", {"fulfillment_id": parcel})
+    fulfillment = (await again(api, order, first))["fulfillments"][0]["id"]
+    await api.ok("POST", f"{path}/{first['id']}/shipments", {"fulfillment_id": fulfillment})
     assert (await claim(api, order, complaint))["refund_amount"] == 2000
     view = {"expand": "returnable_items", "fields": "id"}
     returnable = (await api.ok("GET", path_of(order), query=view))["order"]["returnable_items"]
@@ -366,7 +366,7 @@ async def test_an_order_that_is_not_to_be_claimed(
     api: Client, stack: Stack, shop: Shop, ordered: Ordered, awaiting: Row
 ) -> None:
     """Canceled; not fulfilled; a custom line; not paid."""
-    canceled, packed = await ordered(), await ordered()
+    canceled, fulfilled = await ordered(), await ordered()
     await api.ok("POST", f"{path_of(canceled)}/cancel")
     custom = await shipped(api, shop, items=[{"title": "Wrapping", "unit_price": 300, "quantity": 1}])
     unpaid = await shipped(api, shop)
@@ -374,7 +374,7 @@ async def test_an_order_that_is_not_to_be_claimed(
     for found, body, type_ in (
         (canceled, refund_of(canceled, (1000, 1)), "invalid_data"),
         (canceled, replacement(shop, canceled, (1000, 1)), "invalid_data"),
-        (packed, refund_of(packed, (1000, 1), refund_amount=1), "not_allowed"),
+        (fulfilled, refund_of(fulfilled, (1000, 1), refund_amount=1), "not_allowed"),
         (custom, refund_of(custom, (300, 1)), "not_allowed"),
         (unpaid, refund_of(unpaid, (1000, 1)), "not_allowed"),
     ):

@@ -1,4 +1,4 @@
-"""What claims send, over HTTP: packed, shipped, unpacked; and canceling a claim, which gives its stock back."""
+"""What claims send, over HTTP: fulfilled, shipped, canceled; and canceling a claim, which gives its stock back."""
 
 import asyncio
 from typing import Any
@@ -9,7 +9,7 @@ from services.chassis.keys import POOL
 from services.chassis.sagas import begin
 from services.orders.claims.cancellations import plan_cancel
 from services.orders.claims.fulfillments import ClaimFulfillmentBody, plan_claim_fulfillment
-from services.orders.fulfillments.creations import begin_packing
+from services.orders.fulfillments.creations import begin_fulfillments
 from tests.support.client import Client
 from tests.support.factories.claims import (
     Row,
@@ -49,16 +49,16 @@ def counters(made: Row) -> list[tuple[int | None, int | None]]:
     return [(line["fulfilled_quantity"], line["shipped_quantity"]) for line in made["additional_items"]]
 
 
-async def test_packed_and_shipped(api: Client, stack: Stack, shop: Shop, order: Row) -> None:
+async def test_fulfilled_and_shipped(api: Client, stack: Stack, shop: Shop, order: Row) -> None:
     made = await claim(api, order, replacement(shop, order, (1000, 1), quantity=2, no_notification=True))
     async with listening(stack, "claim.#") as heard:
         await api.ok("POST", f"{of(order, made)}/fulfillments", {"no_notification": False})
         now = await again(api, order, made)
-        (parcel,) = now["fulfillments"]
+        (fulfillment,) = now["fulfillments"]
         assert (now["fulfillment_status"], counters(now)) == ("fulfilled", [(2, None)])
         line = made["additional_items"][0]["id"]
-        assert {**parcel, "created_at": 0, "updated_at": 0} == {
-            "id": parcel["id"],
+        assert {**fulfillment, "created_at": 0, "updated_at": 0} == {
+            "id": fulfillment["id"],
             "claim_order_id": made["id"],
             "order_id": None,
             "swap_id": None,
@@ -72,38 +72,42 @@ async def test_packed_and_shipped(api: Client, stack: Stack, shop: Shop, order: 
             "idempotency_key": None,
             "shipped_at": None,
             "canceled_at": None,
-            "items": [{"fulfillment_id": parcel["id"], "item_id": line, "quantity": 2}],
+            "items": [{"fulfillment_id": fulfillment["id"], "item_id": line, "quantity": 2}],
             "created_at": 0,
             "updated_at": 0,
         }
-        shipment = {"fulfillment_id": parcel["id"], "tracking_numbers": ["GLS-77", "GLS-78"]}
+        shipment = {"fulfillment_id": fulfillment["id"], "tracking_numbers": ["GLS-77", "GLS-78"]}
         await api.ok("POST", f"{of(order, made)}/shipments", shipment)
 
         async def told() -> Any:
             found = {event["type"]: event["data"] for event in heard if event["type"] != "claim.created"}
             return found if len(found) == 2 else None
 
-        base = {"id": made["id"], "order_id": order["id"], "fulfillment_id": parcel["id"]}
+        base = {"id": made["id"], "order_id": order["id"], "fulfillment_id": fulfillment["id"]}
         assert await until(told) == {
             "claim.fulfillment_created": base
             | {"location_id": None, "items": [{"item_id": line, "quantity": 2}], "no_notification": False},
             "claim.shipment_created": base | {"tracking_numbers": ["GLS-77", "GLS-78"], "no_notification": True},
         }
     now = await again(api, order, made)
-    (parcel,) = now["fulfillments"]
+    (fulfillment,) = now["fulfillments"]
     assert (now["fulfillment_status"], counters(now)) == ("shipped", [(2, 2)])
-    assert [link["tracking_number"] for link in parcel["tracking_links"]] == ["GLS-77", "GLS-78"]
-    assert (parcel["no_notification"], parcel["shipped_at"] is not None, parcel["metadata"]) == (True, True, {})
+    assert [link["tracking_number"] for link in fulfillment["tracking_links"]] == ["GLS-77", "GLS-78"]
+    assert (fulfillment["no_notification"], fulfillment["shipped_at"] is not None, fulfillment["metadata"]) == (
+        True,
+        True,
+        {},
+    )
     # The order's own status is not about it.
     after = await shown(api, order)
     assert (after["fulfillment_status"], len(after["fulfillments"])) == ("shipped", 1)
 
 
-async def test_unpacked_and_packed_again(api: Client, shop: Shop, order: Row) -> None:
+async def test_canceled_and_fulfilled_again(api: Client, shop: Shop, order: Row) -> None:
     made = await claim(api, order, replacement(shop, order, (1000, 1)))
     await api.ok("POST", f"{of(order, made)}/fulfillments", {"metadata": {"box": 3}})
-    parcel = (await again(api, order, made))["fulfillments"][0]["id"]
-    await api.ok("POST", f"{of(order, made)}/fulfillments/{parcel}/cancel")
+    fulfillment = (await again(api, order, made))["fulfillments"][0]["id"]
+    await api.ok("POST", f"{of(order, made)}/fulfillments/{fulfillment}/cancel")
     now = await again(api, order, made)
     assert (now["fulfillment_status"], counters(now)) == ("canceled", [(0, None)])
     assert [f["canceled_at"] is not None for f in now["fulfillments"]] == [True]
@@ -120,10 +124,10 @@ async def test_refusals_change_nothing(api: Client, shop: Shop, order: Row) -> N
     other = await shipped(api, shop)
     refund = await claim(api, order, refund_of(order, (1000, 1), refund_amount=0))
     bare = await claim(api, order, replacement(shop, order, (1000, 1), shipping_methods=None))
-    packed, sent, gone = [await claim(api, order, replacement(shop, order, (1000, 1))) for _ in range(3)]
-    for each in (packed, sent):
+    fulfilled, sent, gone = [await claim(api, order, replacement(shop, order, (1000, 1))) for _ in range(3)]
+    for each in (fulfilled, sent):
         await api.ok("POST", f"{of(order, each)}/fulfillments", {})
-    box, away = [(await again(api, order, each))["fulfillments"][0]["id"] for each in (packed, sent)]
+    box, away = [(await again(api, order, each))["fulfillments"][0]["id"] for each in (fulfilled, sent)]
     await api.ok("POST", f"{of(order, sent)}/shipments", {"fulfillment_id": away})
     await api.ok("POST", f"{of(order, gone)}/cancel")
     own = order["fulfillments"][0]["id"]
@@ -131,26 +135,26 @@ async def test_refusals_change_nothing(api: Client, shop: Shop, order: Row) -> N
     for path, body, expected, type_ in (
         (f"{of(order, refund)}/fulfillments", {}, 400, "not_allowed"),
         (f"{of(order, bare)}/fulfillments", {}, 400, "not_allowed"),
-        (f"{of(order, packed)}/fulfillments", {}, 400, "not_allowed"),
+        (f"{of(order, fulfilled)}/fulfillments", {}, 400, "not_allowed"),
         (f"{of(order, sent)}/fulfillments", {}, 400, "not_allowed"),
         (f"{of(order, gone)}/fulfillments", {}, 400, "not_allowed"),
-        (f"{of(order, packed)}/fulfillments", {"items": []}, 400, "invalid_data"),
-        (f"{of(order, packed)}/shipments", {}, 400, "invalid_data"),
-        (f"{of(order, packed)}/shipments", {"fulfillment_id": away}, 404, "not_found"),
-        (f"{of(order, packed)}/shipments", {"fulfillment_id": own}, 404, "not_found"),
-        (f"{of(order, packed)}/shipments", {"fulfillment_id": "ful_x"}, 404, "not_found"),
+        (f"{of(order, fulfilled)}/fulfillments", {"items": []}, 400, "invalid_data"),
+        (f"{of(order, fulfilled)}/shipments", {}, 400, "invalid_data"),
+        (f"{of(order, fulfilled)}/shipments", {"fulfillment_id": away}, 404, "not_found"),
+        (f"{of(order, fulfilled)}/shipments", {"fulfillment_id": own}, 404, "not_found"),
+        (f"{of(order, fulfilled)}/shipments", {"fulfillment_id": "ful_x"}, 404, "not_found"),
         (f"{of(order, sent)}/shipments", {"fulfillment_id": away}, 400, "not_allowed"),
         (f"{of(order, gone)}/shipments", {"fulfillment_id": box}, 400, "not_allowed"),
         (f"{of(order, sent)}/fulfillments/{away}/cancel", None, 400, "not_allowed"),
-        (f"{of(order, packed)}/fulfillments/{away}/cancel", None, 404, "not_found"),
-        (f"{of(order, packed)}/fulfillments/{own}/cancel", None, 404, "not_found"),
+        (f"{of(order, fulfilled)}/fulfillments/{away}/cancel", None, 404, "not_found"),
+        (f"{of(order, fulfilled)}/fulfillments/{own}/cancel", None, 404, "not_found"),
         (f"{path_of(order)}/fulfillments/{box}/cancel", None, 404, "not_found"),
-        (f"{of(order, packed)}/cancel", None, 400, "not_allowed"),
+        (f"{of(order, fulfilled)}/cancel", None, 400, "not_allowed"),
         (f"{of(order, sent)}/cancel", None, 400, "not_allowed"),
         (f"{path_of(order)}/cancel", None, 400, "not_allowed"),
-        (f"{of(other, packed)}/fulfillments", {}, 404, "not_found"),
-        (f"{of(other, packed)}/shipments", {"fulfillment_id": box}, 404, "not_found"),
-        (f"{of(other, packed)}/fulfillments/{box}/cancel", None, 404, "not_found"),
+        (f"{of(other, fulfilled)}/fulfillments", {}, 404, "not_found"),
+        (f"{of(other, fulfilled)}/shipments", {"fulfillment_id": box}, 404, "not_found"),
+        (f"{of(other, fulfilled)}/fulfillments/{box}/cancel", None, 404, "not_found"),
         (f"{of(other, bare)}/cancel", None, 404, "not_found"),
         (f"{path_of(order)}/claims/claim_x/cancel", None, 404, "not_found"),
         (f"{path_of(order)}/claims/claim_x/fulfillments", {}, 404, "not_found"),
@@ -240,8 +244,8 @@ async def test_canceling_gives_back_what_was_reserved(api: Client, stock: Wareho
 
 
 @pytest.mark.parametrize("located", [True, False])
-async def test_canceled_and_packed_at_once(api: Client, stock: Warehouse, located: bool) -> None:
-    """One wins: what is canceled has no parcel and no stock, what is packed is not canceled."""
+async def test_canceled_and_fulfilled_at_once(api: Client, stock: Warehouse, located: bool) -> None:
+    """One wins: what is canceled has no fulfillment and no stock, what is fulfilled is not canceled."""
     order = await sold(stock)
     for _ in range(3):
         (stocked, reserved) = await stock.level()
@@ -254,10 +258,10 @@ async def test_canceled_and_packed_at_once(api: Client, stock: Warehouse, locate
             )
         )
         assert {status for status, _ in answers} <= {200, 400, 409}
-        canceled, packed = 200 in (answers[0][0], answers[3][0]), 200 in (answers[1][0], answers[2][0])
-        assert canceled + packed == 1
+        canceled, fulfilled = 200 in (answers[0][0], answers[3][0]), 200 in (answers[1][0], answers[2][0])
+        assert canceled + fulfilled == 1
         now = await again(api, order, made)
-        assert (now["canceled_at"] is not None, len(now["fulfillments"])) == (canceled, int(packed))
+        assert (now["canceled_at"] is not None, len(now["fulfillments"])) == (canceled, int(fulfilled))
         assert (now["fulfillment_status"], counters(now)) == (
             ("canceled", [(None, None)]) if canceled else ("fulfilled", [(1, None)])
         )
@@ -267,13 +271,13 @@ async def test_canceled_and_packed_at_once(api: Client, stock: Warehouse, locate
             assert await stock.level() == ((stocked - 1, reserved) if located else (stocked, reserved + 1))
 
 
-async def test_shipped_and_unpacked_at_once(api: Client, shop: Shop, order: Row) -> None:
+async def test_shipped_and_canceled_at_once(api: Client, shop: Shop, order: Row) -> None:
     made = await claim(api, order, replacement(shop, order, (1000, 1)))
     await api.ok("POST", f"{of(order, made)}/fulfillments", {})
-    parcel = (await again(api, order, made))["fulfillments"][0]["id"]
+    fulfillment = (await again(api, order, made))["fulfillments"][0]["id"]
     calls = [
         (f"{of(order, made)}/{what}", body)
-        for what, body in (("shipments", {"fulfillment_id": parcel}), (f"fulfillments/{parcel}/cancel", None))
+        for what, body in (("shipments", {"fulfillment_id": fulfillment}), (f"fulfillments/{fulfillment}/cancel", None))
         for _ in range(3)
     ]
     answers = await asyncio.gather(*(api.post(*call) for call in calls))
@@ -282,26 +286,26 @@ async def test_shipped_and_unpacked_at_once(api: Client, shop: Shop, order: Row)
     assert (now["fulfillment_status"], counters(now)) in (("shipped", [(1, 1)]), ("canceled", [(0, None)]))
 
 
-async def test_while_a_claim_is_packed(api: Client, stack: Stack, stock: Warehouse) -> None:
+async def test_while_a_claim_is_fulfilled(api: Client, stack: Stack, stock: Warehouse) -> None:
     """It cannot be canceled: the stock that was reserved for it is being taken."""
     order = await sold(stock)
     made = await claim(api, order, replacement(stock.shop, order, (1000, 1), quantity=2))
     body = ClaimFulfillmentBody(location_id=stock.location)
     async with stack.apps["orders"][POOL].acquire() as db, db.transaction():
-        saga = await begin_packing(db, await plan_claim_fulfillment(db, order["id"], made["id"], body))
+        saga = await begin_fulfillments(db, await plan_claim_fulfillment(db, order["id"], made["id"], body))
     status, answer = await api.post(f"{of(order, made)}/cancel")
     assert (status, answer["type"]) == (409, "conflict")
     await stack.pool("orders").execute("update sagas set leased_until = now() where id = $1", saga.id)
 
-    async def packed() -> bool:
+    async def fulfilled() -> bool:
         return bool((await again(api, order, made))["fulfillments"])
 
-    await until(packed)
+    await until(fulfilled)
     assert await stock.level() == (3, 0)
 
 
 async def test_while_a_claim_is_canceled(api: Client, stack: Stack, stock: Warehouse) -> None:
-    """It cannot be packed or changed; afterwards it is canceled and its stock is back."""
+    """It cannot be fulfilled or changed; afterwards it is canceled and its stock is back."""
     order = await sold(stock)
     made = await claim(api, order, replacement(stock.shop, order, (1000, 1), quantity=2))
     async with stack.apps["orders"][POOL].acquire() as db, db.transaction():

@@ -89,15 +89,15 @@ def test_only_replacements_are_sent() -> None:
 @pytest.mark.parametrize(
     ("standing", "message"),
     [
-        ({"refunded": 5, "parcels": 1, "returns": 1}, "gave money back"),
-        ({"refunded": 0, "parcels": 1, "returns": 1}, "fulfillments"),
-        ({"refunded": 0, "parcels": 0, "returns": 1}, "return"),
+        ({"refunded": 5, "fulfillments": 1, "returns": 1}, "gave money back"),
+        ({"refunded": 0, "fulfillments": 1, "returns": 1}, "fulfillments"),
+        ({"refunded": 0, "fulfillments": 0, "returns": 1}, "return"),
     ],
 )
 def test_what_stands_in_the_way_of_canceling(standing: dict[str, int], message: str) -> None:
     with pytest.raises(NotAllowed, match=message):
         rules.check_cancelable(**standing)
-    rules.check_cancelable(refunded=0, parcels=0, returns=0)
+    rules.check_cancelable(refunded=0, fulfillments=0, returns=0)
 
 
 def test_tags_that_say_the_same_are_the_same() -> None:

@@ -127,7 +127,7 @@ async def test_an_edit_without_changes(api: Client, order: Row) -> None:
     assert [item["order_id"] for item in (await shown(api, edit))["items"]] == [None, None]
 
 
-async def test_parcels_and_returns_follow_the_lines(api: Client, order: Row) -> None:
+async def test_fulfillments_and_returns_follow_the_lines(api: Client, order: Row) -> None:
     """What was fulfilled before the edit can leave, and come back, after it."""
     edit = await begun(api, order)
     fulfillment = (await fulfill(api, order, 1000, 2))["fulfillments"][0]
@@ -157,7 +157,7 @@ async def test_parcels_and_returns_follow_the_lines(api: Client, order: Row) -> 
     assert (await fulfill(api, after, 1500, 1))["fulfillment_status"] == "partially_fulfilled"
 
 
-async def test_a_parcel_that_is_unpacked_after_the_edit(api: Client, order: Row) -> None:
+async def test_a_fulfillment_that_is_canceled_after_the_edit(api: Client, order: Row) -> None:
     fulfillment = (await fulfill(api, order, 1000, 2))["fulfillments"][0]
     edit = await begun(api, order)
     assert [item["fulfilled_quantity"] for item in edit["items"]] == [2, None]
@@ -168,7 +168,7 @@ async def test_a_parcel_that_is_unpacked_after_the_edit(api: Client, order: Row)
     assert (await fulfill(api, after, 1000, 2))["items"][0]["fulfilled_quantity"] == 2
 
 
-async def test_what_was_packed_meanwhile_cannot_be_taken_away(api: Client, shop: Shop, order: Row) -> None:
+async def test_what_was_fulfilled_meanwhile_cannot_be_taken_away(api: Client, shop: Shop, order: Row) -> None:
     edit = await removed(api, await resized(api, await begun(api, order), 1000, 1), 1500)
     await fulfill(api, order, 1000, 2)
     before = await shown(api, edit)
@@ -208,7 +208,7 @@ async def test_reservations_follow_the_lines(api: Client, stack: Stack, house: W
 
 
 @pytest.mark.usefixtures("reserving")
-async def test_what_was_packed_needs_no_reservation(api: Client, stack: Stack, house: Warehouse) -> None:
+async def test_what_was_fulfilled_needs_no_reservation(api: Client, stack: Stack, house: Warehouse) -> None:
     order = await placed(api, house, small=3)
     await fulfill(api, order, 1000, 2, location_id=house.location)
     assert await stock(stack, house) == ((8, 1), (10, 1))

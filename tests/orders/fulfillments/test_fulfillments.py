@@ -1,4 +1,4 @@
-"""Fulfillments over HTTP: what may be packed, what stock does, and what is left after a crash."""
+"""Fulfillments over HTTP: what may be fulfilled, what stock does, and what is left after a crash."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,7 +12,7 @@ from services.chassis.sagas import Saga, begin
 from services.chassis.service import make_app
 from services.orders import remote
 from services.orders.fulfillments.cancellations import return_stock
-from services.orders.fulfillments.creations import begin_packing, parcels, take_stock
+from services.orders.fulfillments.creations import begin_fulfillments, split_by_method, take_stock
 from services.orders.fulfillments.fulfillments import FulfillmentBody, plan_fulfillment
 from tests.support.client import Client
 from tests.support.factories.shops import Shop, place
@@ -44,19 +44,19 @@ async def shown(api: Client, order: Order) -> Order:
     return found
 
 
-async def pack(api: Client, order: Order, *items: tuple[str, int], **more: Any) -> Order:
+async def fulfill(api: Client, order: Order, *items: tuple[str, int], **more: Any) -> Order:
     body = {"items": [{"item_id": id_, "quantity": quantity} for id_, quantity in items]} | more
-    packed: Order = (await api.ok("POST", f"{path_of(order)}/fulfillment", body))["order"]
-    return packed
+    fulfilled: Order = (await api.ok("POST", f"{path_of(order)}/fulfillment", body))["order"]
+    return fulfilled
 
 
 # Without a location
 
 
-async def test_packing_counts(api: Client, ordered: Ordered, heard: list[dict[str, Any]]) -> None:
+async def test_fulfilling_counts(api: Client, ordered: Ordered, heard: list[dict[str, Any]]) -> None:
     order = await ordered()
     small, large = item(order, 1000), item(order, 1500)
-    first = await pack(api, order, (small, 1), metadata={"box": 1}, no_notification=True)
+    first = await fulfill(api, order, (small, 1), metadata={"box": 1}, no_notification=True)
     fulfillment = first["fulfillments"][0]
     assert first["fulfillment_status"] == "partially_fulfilled"
     assert counted(first) == {1000: (2, 1, None), 1500: (1, None, None)}
@@ -79,7 +79,7 @@ async def test_packing_counts(api: Client, ordered: Ordered, heard: list[dict[st
         "created_at": fulfillment["created_at"],
         "updated_at": fulfillment["created_at"],
     }
-    second = await pack(api, order, (small, 1), (large, 1))
+    second = await fulfill(api, order, (small, 1), (large, 1))
     assert second["fulfillment_status"] == "fulfilled"
     assert counted(second) == {1000: (2, 2, None), 1500: (1, 1, None)}
     assert [f["metadata"] for f in second["fulfillments"]] == [{"box": 1}, {}]
@@ -101,9 +101,9 @@ async def test_packing_counts(api: Client, ordered: Ordered, heard: list[dict[st
 async def test_a_line_that_is_named_twice_counts_twice(api: Client, ordered: Ordered) -> None:
     order = await ordered()
     small = item(order, 1000)
-    packed = await pack(api, order, (small, 1), (small, 1))
-    assert counted(packed)[1000] == (2, 2, None)
-    assert [i["quantity"] for i in packed["fulfillments"][0]["items"]] == [2]
+    fulfilled = await fulfill(api, order, (small, 1), (small, 1))
+    assert counted(fulfilled)[1000] == (2, 2, None)
+    assert [i["quantity"] for i in fulfilled["fulfillments"][0]["items"]] == [2]
 
 
 async def test_refusals_change_nothing(api: Client, ordered: Ordered) -> None:
@@ -144,7 +144,7 @@ async def test_never_more_than_bought(api: Client, ordered: Ordered) -> None:
     assert len(after["fulfillments"]) == 2
 
 
-async def test_an_order_without_shipping_cannot_be_packed(api: Client, shop: Shop) -> None:
+async def test_an_order_without_shipping_cannot_be_fulfilled(api: Client, shop: Shop) -> None:
     draft = shop.draft(items=[{"title": "Rug", "unit_price": 100, "quantity": 1}])
     draft_id = (await api.ok("POST", "/admin/draft-orders", draft))["draft_order"]["id"]
     line = {"variant_id": shop.small, "quantity": 1}
@@ -158,21 +158,24 @@ async def test_an_order_without_shipping_cannot_be_packed(api: Client, shop: Sho
     await api.ok("POST", f"{path_of(order)}/fulfillment", body)
 
 
-def test_a_parcel_for_each_shipping_profile() -> None:
+def test_a_fulfillment_for_each_shipping_profile() -> None:
     profiles = {"a": "sp_1", "b": "sp_2", "c": None}
     lines = [{"id": id_, "profile_id": profile} for id_, profile in profiles.items()]
     one = [{"profile_id": "sp_2", "provider_id": "x"}]
     two = [*one, {"profile_id": "sp_1", "provider_id": "y"}]
     asked = {"a": 1, "b": 2, "c": 3}
-    assert [(p.provider_id, p.items) for p in parcels(asked, lines, one)] == [("x", asked)]
-    assert [(p.provider_id, p.items) for p in parcels(asked, lines, two)] == [("x", {"b": 2, "c": 3}), ("y", {"a": 1})]
-    assert [(p.provider_id, p.items) for p in parcels({"a": 1}, lines, two)] == [("y", {"a": 1})]
+    assert [(p.provider_id, p.items) for p in split_by_method(asked, lines, one)] == [("x", asked)]
+    assert [(p.provider_id, p.items) for p in split_by_method(asked, lines, two)] == [
+        ("x", {"b": 2, "c": 3}),
+        ("y", {"a": 1}),
+    ]
+    assert [(p.provider_id, p.items) for p in split_by_method({"a": 1}, lines, two)] == [("y", {"a": 1})]
 
 
 async def test_cancel(api: Client, ordered: Ordered, heard: list[dict[str, Any]]) -> None:
     order = await ordered()
     small, large = item(order, 1000), item(order, 1500)
-    fulfillment = (await pack(api, order, (small, 2), (large, 1)))["fulfillments"][0]["id"]
+    fulfillment = (await fulfill(api, order, (small, 2), (large, 1)))["fulfillments"][0]["id"]
     path = f"{path_of(order)}/fulfillments/{fulfillment}/cancel"
     answer = (await api.ok("POST", path))["order"]
     assert answer["fulfillment_status"] == "canceled"
@@ -183,8 +186,11 @@ async def test_cancel(api: Client, ordered: Ordered, heard: list[dict[str, Any]]
         status, refusal = await api.post(again, {"fulfillment_id": fulfillment} if again != path else None)
         assert (status, refusal["type"]) == (400, "not_allowed")
     assert await shown(api, order) == before
-    repacked = await pack(api, order, (small, 2))
-    assert (repacked["fulfillment_status"], counted(repacked)[1000]) == ("partially_fulfilled", (2, 2, None))
+    fulfilled_again = await fulfill(api, order, (small, 2))
+    assert (fulfilled_again["fulfillment_status"], counted(fulfilled_again)[1000]) == (
+        "partially_fulfilled",
+        (2, 2, None),
+    )
 
     async def told() -> bool:
         return any(e["type"] == "order.fulfillment_canceled" and e["subject"] == order["id"] for e in heard)
@@ -194,7 +200,7 @@ async def test_cancel(api: Client, ordered: Ordered, heard: list[dict[str, Any]]
 
 async def test_what_cannot_be_canceled(api: Client, ordered: Ordered) -> None:
     order, other = await ordered(), await ordered()
-    fulfillment = (await pack(api, order, (item(order, 1000), 1)))["fulfillments"][0]["id"]
+    fulfillment = (await fulfill(api, order, (item(order, 1000), 1)))["fulfillments"][0]["id"]
     for path in (
         f"{path_of(order)}/fulfillments/ful_missing/cancel",
         f"{path_of(other)}/fulfillments/{fulfillment}/cancel",
@@ -212,8 +218,8 @@ async def test_what_cannot_be_canceled(api: Client, ordered: Ordered) -> None:
 async def test_canceling_twice_at_once_counts_once(api: Client, ordered: Ordered) -> None:
     order = await ordered()
     small = item(order, 1000)
-    first = (await pack(api, order, (small, 1)))["fulfillments"][0]["id"]
-    await pack(api, order, (small, 1))
+    first = (await fulfill(api, order, (small, 1)))["fulfillments"][0]["id"]
+    await fulfill(api, order, (small, 1))
     path = f"{path_of(order)}/fulfillments/{first}/cancel"
     answers = await asyncio.gather(*(api.post(path) for _ in range(6)))
     assert sorted(status for status, _ in answers) == [200] + [400] * 5
@@ -223,7 +229,7 @@ async def test_canceling_twice_at_once_counts_once(api: Client, ordered: Ordered
 async def test_shipping_and_canceling_at_once(api: Client, ordered: Ordered) -> None:
     for _ in range(4):
         order = await ordered()
-        fulfillment = (await pack(api, order, (item(order, 1000), 1)))["fulfillments"][0]["id"]
+        fulfillment = (await fulfill(api, order, (item(order, 1000), 1)))["fulfillments"][0]["id"]
         shipped, canceled = await asyncio.gather(
             api.post(f"{path_of(order)}/shipment", {"fulfillment_id": fulfillment}),
             api.post(f"{path_of(order)}/fulfillments/{fulfillment}/cancel"),
@@ -267,11 +273,11 @@ async def test_stock_goes_down_and_up_again(api: Client, warehouse: Warehouse) -
     order = await sold(warehouse)
     await reserve(warehouse, order, 3)
     assert await warehouse.level() == (10, 3)
-    packed = await pack(api, order, (item(order, 1000), 2), (item(order, 300), 1), location_id=warehouse.location)
-    assert packed["fulfillment_status"] == "partially_fulfilled"
-    assert [(f["location_id"], len(f["items"])) for f in packed["fulfillments"]] == [(warehouse.location, 2)]
+    fulfilled = await fulfill(api, order, (item(order, 1000), 2), (item(order, 300), 1), location_id=warehouse.location)
+    assert fulfilled["fulfillment_status"] == "partially_fulfilled"
+    assert [(f["location_id"], len(f["items"])) for f in fulfilled["fulfillments"]] == [(warehouse.location, 2)]
     assert await warehouse.level() == (8, 1)
-    path = f"{path_of(order)}/fulfillments/{packed['fulfillments'][0]['id']}/cancel"
+    path = f"{path_of(order)}/fulfillments/{fulfilled['fulfillments'][0]['id']}/cancel"
     assert (await api.ok("POST", path))["order"]["fulfillment_status"] == "canceled"
     assert await warehouse.level() == (10, 1)
     assert (await api.post(path))[0] == 400
@@ -293,8 +299,8 @@ async def test_what_the_warehouse_does_not_hold(api: Client, warehouse: Warehous
 
 async def test_what_is_not_counted_needs_no_stock(api: Client, warehouse: Warehouse) -> None:
     order = await sold(warehouse)
-    packed = await pack(api, order, (item(order, 300), 1), location_id=warehouse.location)
-    assert packed["fulfillments"][0]["location_id"] == warehouse.location
+    fulfilled = await fulfill(api, order, (item(order, 300), 1), location_id=warehouse.location)
+    assert fulfilled["fulfillments"][0]["location_id"] == warehouse.location
     assert await warehouse.level() == (10, 0)
 
 
@@ -310,26 +316,26 @@ async def test_stock_and_quantities_hold_under_load(api: Client, warehouse: Ware
 
 
 @pytest.mark.parametrize("located", [True, False])
-async def test_the_same_is_packed_meanwhile(
+async def test_the_same_is_fulfilled_meanwhile(
     api: Client, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, located: bool
 ) -> None:
-    """When the stock of a line is taken and nothing is written yet: what is not being packed can be."""
+    """When the stock of a line is taken and nothing is written yet: what is not being fulfilled can be."""
     order = await sold(warehouse)
     await reserve(warehouse, order, 4)
-    fulfill, answers = remote.fulfill, list[Any]()
+    take_from_stock, answers = remote.fulfill, list[Any]()
 
     def body(quantity: int) -> dict[str, Any]:
         here = {"location_id": warehouse.location} if located else {}
         return {"items": [{"item_id": item(order, 1000), "quantity": quantity}]} | here
 
-    async def fulfilled(*args: Any) -> Any:
-        reply = await fulfill(*args)
-        monkeypatch.setattr(remote, "fulfill", fulfill)
+    async def taken(*args: Any) -> Any:
+        reply = await take_from_stock(*args)
+        monkeypatch.setattr(remote, "fulfill", take_from_stock)
         answers.extend([await api.post(f"{path_of(order)}/fulfillment", body(n)) for n in (2, 1)])
         return reply
 
-    monkeypatch.setattr(remote, "fulfill", fulfilled)
-    await pack(api, order, (item(order, 1000), 3), location_id=warehouse.location)
+    monkeypatch.setattr(remote, "fulfill", taken)
+    await fulfill(api, order, (item(order, 1000), 3), location_id=warehouse.location)
     assert [(status, answer.get("type")) for status, answer in answers] == [(409, "conflict"), (200, None)]
     assert counted(await shown(api, order))[1000] == (4, 4, None)
     assert await warehouse.level() == ((6, 0) if located else (7, 1))
@@ -352,7 +358,7 @@ async def begun(stack: Stack, order: Order, warehouse: Warehouse, quantity: int)
         {"items": [{"item_id": item(order, 1000), "quantity": quantity}], "location_id": warehouse.location}
     )
     async with stack.apps["orders"][POOL].acquire() as db, db.transaction():
-        return await begin_packing(db, await plan_fulfillment(db, order["id"], body))
+        return await begin_fulfillments(db, await plan_fulfillment(db, order["id"], body))
 
 
 async def die(stack: Stack, saga: Saga) -> None:
@@ -361,7 +367,7 @@ async def die(stack: Stack, saga: Saga) -> None:
 
 
 @pytest.mark.parametrize("stock_taken", [False, True])
-async def test_packing_that_was_cut_off_is_finished(
+async def test_fulfilling_that_was_cut_off_is_finished(
     api: Client, stack: Stack, warehouse: Warehouse, stock_taken: bool
 ) -> None:
     order = await sold(warehouse)
@@ -379,7 +385,7 @@ async def test_packing_that_was_cut_off_is_finished(
     assert await warehouse.level() == (7, 0)
 
 
-async def test_packing_that_was_overtaken_is_undone(api: Client, stack: Stack, warehouse: Warehouse) -> None:
+async def test_fulfilling_that_was_overtaken_is_undone(api: Client, stack: Stack, warehouse: Warehouse) -> None:
     order = await sold(warehouse)
     await reserve(warehouse, order, 3)
     saga = await begun(stack, order, warehouse, 3)
@@ -399,16 +405,16 @@ async def test_packing_that_was_overtaken_is_undone(api: Client, stack: Stack, w
     assert counted(await shown(api, order))[1000] == (4, 2, None)
 
 
-async def test_unpacking_that_was_cut_off_is_finished(api: Client, stack: Stack, warehouse: Warehouse) -> None:
+async def test_canceling_that_was_cut_off_is_finished(api: Client, stack: Stack, warehouse: Warehouse) -> None:
     order = await sold(warehouse)
-    packed = await pack(api, order, (item(order, 1000), 2), location_id=warehouse.location)
-    fulfillment = packed["fulfillments"][0]["id"]
+    fulfilled = await fulfill(api, order, (item(order, 1000), 2), location_id=warehouse.location)
+    fulfillment = fulfilled["fulfillments"][0]["id"]
     async with stack.apps["orders"][POOL].acquire() as db, db.transaction():
         state = {"owner": "order", "owner_id": order["id"], "order_id": order["id"], "fulfillment_id": fulfillment}
         saga = await begin(db, "cancel_fulfillment", fulfillment, state)
     await return_stock(stack.apps["orders"], saga)
     status, answer = await api.post(f"{path_of(order)}/shipment", {"fulfillment_id": fulfillment})
-    assert (status, answer["type"]) == (409, "conflict"), "what is being unpacked is not shipped"
+    assert (status, answer["type"]) == (409, "conflict"), "what is being canceled is not shipped"
     await die(stack, saga)
 
     async def done() -> bool:

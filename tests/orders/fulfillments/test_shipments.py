@@ -13,7 +13,7 @@ Order = dict[str, Any]
 Ordered = Callable[..., Awaitable[Order]]
 
 
-async def packed(api: Client, order: Order, *quantities: int, **more: Any) -> tuple[str, str]:
+async def fulfilled(api: Client, order: Order, *quantities: int, **more: Any) -> tuple[str, str]:
     """(path of the order, id of a new fulfillment) of its lines in these quantities."""
     path = f"/admin/orders/{order['id']}"
     lines = sorted(order["items"], key=lambda line: int(line["unit_price"]))
@@ -26,16 +26,16 @@ def shipped(order: Order) -> list[int | None]:
     return [line["shipped_quantity"] for line in sorted(order["items"], key=lambda line: int(line["unit_price"]))]
 
 
-async def test_in_two_parcels(api: Client, ordered: Ordered, heard: list[dict[str, Any]]) -> None:
+async def test_in_two_fulfillments(api: Client, ordered: Ordered, heard: list[dict[str, Any]]) -> None:
     order = await ordered()
-    path, first = await packed(api, order, 1)
+    path, first = await fulfilled(api, order, 1)
     body = {"fulfillment_id": first, "tracking_numbers": ["DHL-1", "DHL-2"], "no_notification": False}
     answer = (await api.ok("POST", f"{path}/shipment", body))["order"]
-    parcel = answer["fulfillments"][0]
+    fulfillment = answer["fulfillments"][0]
     assert (answer["fulfillment_status"], shipped(answer)) == ("partially_shipped", [1, None])
-    assert (parcel["no_notification"], parcel["tracking_numbers"]) == (False, [])
-    assert parcel["shipped_at"] is not None
-    assert parcel["tracking_links"] == [
+    assert (fulfillment["no_notification"], fulfillment["tracking_numbers"]) == (False, [])
+    assert fulfillment["shipped_at"] is not None
+    assert fulfillment["tracking_links"] == [
         {
             "id": link["id"],
             "tracking_number": number,
@@ -43,13 +43,13 @@ async def test_in_two_parcels(api: Client, ordered: Ordered, heard: list[dict[st
             "fulfillment_id": first,
             "idempotency_key": None,
             "metadata": None,
-            "created_at": parcel["shipped_at"],
-            "updated_at": parcel["shipped_at"],
+            "created_at": fulfillment["shipped_at"],
+            "updated_at": fulfillment["shipped_at"],
             "deleted_at": None,
         }
-        for link, number in zip(parcel["tracking_links"], ("DHL-1", "DHL-2"), strict=True)
+        for link, number in zip(fulfillment["tracking_links"], ("DHL-1", "DHL-2"), strict=True)
     ]
-    _, second = await packed(api, order, 1, 1)
+    _, second = await fulfilled(api, order, 1, 1)
     answer = (await api.ok("POST", f"{path}/shipment", {"fulfillment_id": second}))["order"]
     assert (answer["fulfillment_status"], shipped(answer)) == ("shipped", [2, 1])
 
@@ -68,10 +68,10 @@ async def test_in_two_parcels(api: Client, ordered: Ordered, heard: list[dict[st
 
 async def test_no_notification_is_what_is_said_when_it_ships(api: Client, ordered: Ordered) -> None:
     order = await ordered()
-    path, first = await packed(api, order, 1, no_notification=True)
+    path, first = await fulfilled(api, order, 1, no_notification=True)
     answer = (await api.ok("POST", f"{path}/shipment", {"fulfillment_id": first}))["order"]
     assert answer["fulfillments"][0]["no_notification"] is None
-    _, second = await packed(api, order, 1, no_notification=True)
+    _, second = await fulfilled(api, order, 1, no_notification=True)
     body = {"fulfillment_id": second, "no_notification": False}
     answer = (await api.ok("POST", f"{path}/shipment", body))["order"]
     assert [f["no_notification"] for f in answer["fulfillments"] if f["id"] == second] == [False]
@@ -79,7 +79,7 @@ async def test_no_notification_is_what_is_said_when_it_ships(api: Client, ordere
 
 async def test_what_was_shipped_can_come_back(api: Client, ordered: Ordered) -> None:
     order = await ordered()
-    path, first = await packed(api, order, 1)
+    path, first = await fulfilled(api, order, 1)
     await api.ok("POST", f"{path}/shipment", {"fulfillment_id": first})
     query = {"expand": "returnable_items", "fields": "id"}
     answer = (await api.ok("GET", path, query=query))["order"]
@@ -88,7 +88,7 @@ async def test_what_was_shipped_can_come_back(api: Client, ordered: Ordered) -> 
 
 async def test_a_fulfillment_is_shipped_once(api: Client, ordered: Ordered) -> None:
     order = await ordered()
-    path, first = await packed(api, order, 2)
+    path, first = await fulfilled(api, order, 2)
     body = {"fulfillment_id": first, "tracking_numbers": ["A"]}
     answers = await asyncio.gather(*(api.post(f"{path}/shipment", body) for _ in range(5)))
     assert sorted(status for status, _ in answers) == [200] + [400] * 4
@@ -99,11 +99,11 @@ async def test_a_fulfillment_is_shipped_once(api: Client, ordered: Ordered) -> N
 
 async def test_unknown_fulfillments(api: Client, ordered: Ordered) -> None:
     order, other = await ordered(), await ordered()
-    path, parcel = await packed(api, order, 1)
+    path, fulfillment = await fulfilled(api, order, 1)
     for where, which in (
         (path, "ful_missing"),
-        (f"/admin/orders/{other['id']}", parcel),
-        ("/admin/orders/order_missing", parcel),
+        (f"/admin/orders/{other['id']}", fulfillment),
+        ("/admin/orders/order_missing", fulfillment),
     ):
         status, answer = await api.post(f"{where}/shipment", {"fulfillment_id": which})
         assert (status, answer["type"]) == (404, "not_found")

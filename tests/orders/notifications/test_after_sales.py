@@ -32,11 +32,11 @@ async def exchange(api: Client, stack: Stack, shop: Shop, order: Row, **more: An
 
 
 async def sent_off(swap: Swapping, **shipment: Any) -> None:
-    """Confirmed, settled, packed and shipped."""
+    """Confirmed, settled, fulfilled and shipped."""
     await swap.confirm()
     await swap.ok("process-payment")
-    parcel = (await swap.ok("fulfillments"))["fulfillments"][0]["id"]
-    await swap.ok("shipments", {"fulfillment_id": parcel} | shipment)
+    fulfillment = (await swap.ok("fulfillments"))["fulfillments"][0]["id"]
+    await swap.ok("shipments", {"fulfillment_id": fulfillment} | shipment)
 
 
 async def test_a_swap(api: Client, stack: Stack, shop: Shop, mailbox: Mailbox) -> None:
@@ -107,8 +107,8 @@ async def test_a_claim_that_sends_again(api: Client, shop: Shop, mailbox: Mailbo
     number, title = f"#{order['display_id']}", order["items"][0]["title"]
     made = await claim(api, order, replacement(shop, order, (1500, 1), quantity=2))
     path = f"/admin/orders/{order['id']}/claims/{made['id']}"
-    packed = (await api.ok("POST", f"{path}/fulfillments"))["order"]["claims"][0]["fulfillments"][0]["id"]
-    body = {"fulfillment_id": packed, "tracking_numbers": ["DHL-4", "DHL-5"]}
+    fulfilled = (await api.ok("POST", f"{path}/fulfillments"))["order"]["claims"][0]["fulfillments"][0]["id"]
+    body = {"fulfillment_id": fulfilled, "tracking_numbers": ["DHL-4", "DHL-5"]}
     await api.ok("POST", f"{path}/shipments", body)
     mail = await mailbox.comes(order["email"], f"The replacement for order {number} is on its way")
     assert text_of(mail) == (
@@ -150,8 +150,10 @@ async def test_who_is_not_to_be_told_is_not(
     await sent_off(swap)
     sends = await claim(api, order, replacement(shop, order, (1500, 1)) | quiet)
     path = f"/admin/orders/{order['id']}"
-    packed = (await api.ok("POST", f"{path}/claims/{sends['id']}/fulfillments"))["order"]["claims"][0]["fulfillments"]
-    await api.ok("POST", f"{path}/claims/{sends['id']}/shipments", {"fulfillment_id": packed[0]["id"]})
+    fulfilled = (await api.ok("POST", f"{path}/claims/{sends['id']}/fulfillments"))["order"]["claims"][0][
+        "fulfillments"
+    ]
+    await api.ok("POST", f"{path}/claims/{sends['id']}/shipments", {"fulfillment_id": fulfilled[0]["id"]})
     pays = await claim(api, order, refund_of(order, (1500, 1)) | quiet)
     items = [{"item_id": line_of(order, shop.small), "quantity": 1}]
     back = (await api.ok("POST", f"{path}/return", {"items": items} | quiet))["order"]["returns"][0]["id"]

@@ -80,8 +80,8 @@ async def test_what_happens_to_an_order(api: Client, ordered: Ordered, mailbox: 
     path, number = f"/admin/orders/{order['id']}", f"#{order['display_id']}"
     small = next(line for line in order["items"] if line["unit_price"] == 1000)
     item = {"item_id": small["id"], "quantity": 1}
-    packed = (await api.ok("POST", f"{path}/fulfillment", {"items": [item]}))["order"]["fulfillments"][0]
-    shipping = {"fulfillment_id": packed["id"], "tracking_numbers": ["DHL-1", "DHL-2"]}
+    fulfilled = (await api.ok("POST", f"{path}/fulfillment", {"items": [item]}))["order"]["fulfillments"][0]
+    shipping = {"fulfillment_id": fulfilled["id"], "tracking_numbers": ["DHL-1", "DHL-2"]}
     await api.ok("POST", f"{path}/shipment", shipping)
     mail = await mailbox.comes(order["email"], f"Order {number} is on its way")
     assert f"  1 x {small['title']} (Small)\n\nTracking number: DHL-1\n\nTracking number: DHL-2\n" in text_of(mail)
@@ -137,8 +137,8 @@ async def test_who_is_not_to_be_told_is_not(
     silent = await ordered(no_notification_order=True)
     path = f"/admin/orders/{silent['id']}"
     item = {"item_id": silent["items"][0]["id"], "quantity": 1}
-    packed = (await api.ok("POST", f"{path}/fulfillment", {"items": [item]}))["order"]["fulfillments"][0]["id"]
-    await api.ok("POST", f"{path}/shipment", {"fulfillment_id": packed})
+    fulfilled = (await api.ok("POST", f"{path}/fulfillment", {"items": [item]}))["order"]["fulfillments"][0]["id"]
+    await api.ok("POST", f"{path}/shipment", {"fulfillment_id": fulfilled})
     await api.ok("POST", f"{path}/refund", {"amount": 100, "reason": "other"})
     await api.ok("POST", f"{path}/return", {"items": [item]})
     spoken = await ordered()

@@ -14,14 +14,14 @@ RECORDED = {
         line.split("|") for line in Path(__file__).with_name("transitions.txt").read_text().splitlines()
     )
 }
-# Ours. The reference falls over (500) when something is shipped twice, subtracts twice what is unpacked twice, and
+# Ours. The reference falls over (500) when something is shipped twice, subtracts twice what is canceled twice, and
 # forgets that something was refunded when the captured payment is captured again.
 OURS = {
     ("partly shipped", "ship"): "400 not_allowed",
     ("shipped", "ship"): "400 not_allowed",
     ("returned", "ship"): "400 not_allowed",
     ("partly returned", "ship"): "400 not_allowed",
-    ("unpacked", "unpack"): "400 not_allowed",
+    ("fulfillment canceled", "cancel fulfillment"): "400 not_allowed",
     ("partly refunded", "capture"): "pending not_fulfilled partially_refunded",
     ("refunded", "capture"): "pending not_fulfilled refunded",
 }

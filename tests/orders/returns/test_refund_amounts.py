@@ -11,7 +11,7 @@ from services.orders.returns.refund_amounts import (
     check_left,
     label_cost,
     once_each,
-    opened,
+    received_lines,
     return_refund,
 )
 from services.orders.totals import Line, Method, line_totals
@@ -98,15 +98,15 @@ def test_a_line_is_named_once() -> None:
         once_each([("a", 1), ("a", 2)])
 
 
-def test_a_parcel_that_holds_something_else() -> None:
+def test_something_else_is_received() -> None:
     lines = {"a": Line(1000, 2), "b": Line(500, 1), "c": Line(100, 1)}
-    came = opened(lines, {"a": 2, "c": 1}, {"a": 1, "b": 1, "c": 1})
-    assert came == [Received("a", 1, 2), Received("b", 1, None), Received("c", 1, 1)]
-    assert [item.as_requested for item in came] == [False, False, True]
+    received = received_lines(lines, {"a": 2, "c": 1}, {"a": 1, "b": 1, "c": 1})
+    assert received == [Received("a", 1, 2), Received("b", 1, None), Received("c", 1, 1)]
+    assert [item.as_requested for item in received] == [False, False, True]
     with pytest.raises(InvalidData):
-        opened(lines, {}, {"x": 1})
+        received_lines(lines, {}, {"x": 1})
     with pytest.raises(NotAllowed):
-        opened(lines, {}, {"b": 2})
+        received_lines(lines, {}, {"b": 2})
 
 
 def test_fulfillment_status_once_something_came_back() -> None:

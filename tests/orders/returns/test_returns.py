@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from services.chassis.keys import POOL
 from services.chassis.sagas import Saga, begin
 from services.chassis.service import make_app
-from services.orders.returns.receipts import ReceiveBody, give_back, plan_receipt, restock
+from services.orders.returns.receipts import ReceiveBody, plan_receipt, refund_payments, restock
 from tests.support.client import Client
 from tests.support.factories.shops import Shop, place
 from tests.support.factories.warehouses import Warehouse, make_warehouse
@@ -242,7 +242,7 @@ async def test_goods_and_money_come_back(api: Client, ordered: Ordered, heard: l
     assert (after["total"], after["subtotal"]) == (order["total"], order["subtotal"])
 
 
-async def test_a_parcel_that_holds_something_else(api: Client, ordered: Ordered) -> None:
+async def test_something_else_is_received(api: Client, ordered: Ordered) -> None:
     order = await ordered()
     made = await request_return(api, order, (1000, 2))
     got = await receive(api, order, made, (1000, 1), (1500, 1), refund=1700)
@@ -485,7 +485,7 @@ async def test_a_receipt_that_was_cut_off_is_finished_once(
     order = await sold(warehouse)
     made = await request_return(api, order, (1000, 2), location_id=warehouse.location)
     saga = await begun(stack, made, asked(order, (1000, 2)))
-    for step in (restock, give_back)[:steps]:
+    for step in (restock, refund_payments)[:steps]:
         await step(stack.apps["orders"], saga)
     for path, body in (
         (f"/admin/returns/{made['id']}/receive", asked(order, (1000, 2))),

@@ -1,4 +1,4 @@
-"""What staff do with a confirmed swap: settle the difference, pack and ship the new goods, cancel it."""
+"""What staff do with a confirmed swap: settle the difference, fulfill and ship the new goods, cancel it."""
 
 import asyncio
 from typing import Any
@@ -217,19 +217,23 @@ async def test_what_cannot_be_processed(api: Client, stack: Stack, shop: Shop, o
 # The new goods
 
 
-async def test_packed_and_shipped(api: Client, stack: Stack, owed: Swapping, heard: list[Row]) -> None:
+async def test_fulfilled_and_shipped(api: Client, stack: Stack, owed: Swapping, heard: list[Row]) -> None:
     after = await owed.ok("fulfillments", {"metadata": {"box": 7}, "no_notification": True})
-    parcel = after["fulfillments"][0]
-    assert (after["fulfillment_status"], parcel["metadata"], parcel["no_notification"]) == (
+    fulfillment = after["fulfillments"][0]
+    assert (after["fulfillment_status"], fulfillment["metadata"], fulfillment["no_notification"]) == (
         "fulfilled",
         {"box": 7},
         None,
     )
-    assert (parcel["swap_id"], parcel["order_id"], [i["quantity"] for i in parcel["items"]]) == (owed.id, None, [2])
+    assert (fulfillment["swap_id"], fulfillment["order_id"], [i["quantity"] for i in fulfillment["items"]]) == (
+        owed.id,
+        None,
+        [2],
+    )
     assert [line["fulfilled_quantity"] for line in after["additional_items"]] == [2]
     status, answer = await owed.post("fulfillments", {})
     assert (status, answer["type"]) == (400, "not_allowed")
-    body = {"fulfillment_id": parcel["id"], "tracking_numbers": ["UPS-1", "UPS-2"]}
+    body = {"fulfillment_id": fulfillment["id"], "tracking_numbers": ["UPS-1", "UPS-2"]}
     shipped = await owed.ok("shipments", body)
     sent = shipped["fulfillments"][0]
     assert (shipped["fulfillment_status"], [t["tracking_number"] for t in sent["tracking_links"]]) == (
@@ -238,14 +242,14 @@ async def test_packed_and_shipped(api: Client, stack: Stack, owed: Swapping, hea
     )
     assert ([line["shipped_quantity"] for line in shipped["additional_items"]], sent["tracking_numbers"]) == ([2], [])
     assert (await owed.order_now())["fulfillment_status"] == "fulfilled"
-    for action, wanted in (("shipments", body), (f"fulfillments/{parcel['id']}/cancel", None)):
+    for action, wanted in (("shipments", body), (f"fulfillments/{fulfillment['id']}/cancel", None)):
         status, answer = await owed.post(action, wanted)
         assert (status, answer["type"]) == (400, "not_allowed"), action
 
     async def heard_of_it() -> Any:
         return told(heard, "swap.shipment_created")
 
-    about = {"id": owed.id, "order_id": owed.order["id"], "fulfillment_id": parcel["id"]}
+    about = {"id": owed.id, "order_id": owed.order["id"], "fulfillment_id": fulfillment["id"]}
     shipment = about | {"tracking_numbers": ["UPS-1", "UPS-2"], "no_notification": None}
     assert await until(heard_of_it) == [shipment]
     line = after["additional_items"][0]["id"]
@@ -263,13 +267,13 @@ async def test_the_swap_says_who_is_not_notified(api: Client, stack: Stack, shop
     wanted = {"back": {shop.small: 1}, "new": {shop.large: 1}, "shipping": 0, "no_notification": True}
     swap = await swap_of(api, stack, shop, order, **wanted)
     await swap.confirm()
-    parcel = (await swap.ok("fulfillments", {}))["fulfillments"][0]
-    shipped = (await swap.ok("shipments", {"fulfillment_id": parcel["id"]}))["fulfillments"][0]
-    assert (parcel["no_notification"], parcel["metadata"]) == (None, None)
+    fulfillment = (await swap.ok("fulfillments", {}))["fulfillments"][0]
+    shipped = (await swap.ok("shipments", {"fulfillment_id": fulfillment["id"]}))["fulfillments"][0]
+    assert (fulfillment["no_notification"], fulfillment["metadata"]) == (None, None)
     assert (shipped["no_notification"], shipped["metadata"]) == (True, {})
 
 
-async def test_unpacked_and_packed_again(owed: Swapping) -> None:
+async def test_canceled_and_fulfilled_again(owed: Swapping) -> None:
     first = (await owed.ok("fulfillments", {}))["fulfillments"][0]["id"]
     after = await owed.ok(f"fulfillments/{first}/cancel")
     assert (after["fulfillment_status"], [f["canceled_at"] is None for f in after["fulfillments"]]) == (
@@ -284,7 +288,7 @@ async def test_unpacked_and_packed_again(owed: Swapping) -> None:
     assert again["fulfillments"][0]["id"] != first
 
 
-async def test_what_cannot_be_packed_or_shipped(api: Client, stack: Stack, shop: Shop, owed: Swapping) -> None:
+async def test_what_cannot_be_fulfilled_or_shipped(api: Client, stack: Stack, shop: Shop, owed: Swapping) -> None:
     order = await owed.order_now()
     open_ = await swap_of(api, stack, shop, order, back={shop.small: 1}, new={shop.large: 1})
     empty = await swap_of(api, stack, shop, await open_.order_now(), back={shop.small: 1}, new={}, shipping=0)
@@ -310,7 +314,7 @@ async def test_what_cannot_be_packed_or_shipped(api: Client, stack: Stack, shop:
     assert (await owed.shown(), await open_.shown(), await empty.shown()) == before
 
 
-async def test_packing_at_once(owed: Swapping) -> None:
+async def test_fulfilling_at_once(owed: Swapping) -> None:
     answers = await asyncio.gather(*(owed.post("fulfillments", {}) for _ in range(5)))
     assert sorted(status for status, _ in answers) == [200] + [400] * 4
     assert len((await owed.shown())["fulfillments"]) == 1
@@ -340,9 +344,9 @@ async def test_from_a_location(api: Client, stack: Stack, uid: str) -> None:
     assert sorted(status for status, _ in answers)[0] == 200
     assert {status for status, _ in answers} <= {200, 400, 409}
     assert await stock() == (2, 0)
-    parcel = (await swap.shown())["fulfillments"][0]
-    assert parcel["location_id"] == location
-    await swap.ok(f"fulfillments/{parcel['id']}/cancel")
+    fulfillment = (await swap.shown())["fulfillments"][0]
+    assert fulfillment["location_id"] == location
+    await swap.ok(f"fulfillments/{fulfillment['id']}/cancel")
     assert await stock() == (5, 0)
 
 
@@ -354,17 +358,21 @@ async def test_canceled(stack: Stack, owed: Swapping, heard: list[Row]) -> None:
     status, answer = await owed.post("cancel")
     assert (status, answer["type"], await owed.shown()) == (400, "not_allowed", before), "the return stands"
     await owed.cancel_return()
-    parcel = (await owed.ok("fulfillments", {}))["fulfillments"][0]["id"]
+    fulfillment = (await owed.ok("fulfillments", {}))["fulfillments"][0]["id"]
     before = await owed.shown()
     status, answer = await owed.post("cancel")
     assert (status, answer["type"], await owed.shown()) == (400, "not_allowed", before), "the fulfillment stands"
-    await owed.ok(f"fulfillments/{parcel}/cancel")
+    await owed.ok(f"fulfillments/{fulfillment}/cancel")
     after = await owed.ok("cancel")
     assert (after["payment_status"], after["fulfillment_status"]) == ("canceled", "canceled")
     assert (after["canceled_at"] is not None, after["payment"]["canceled_at"] is not None) == (True, True)
     assert await books(stack, owed) == [(4000, 0, True, False), (2250, 0, False, True)]
     assert (await owed.ok("cancel"))["canceled_at"] == after["canceled_at"]
-    for action, body in (("fulfillments", {}), ("process-payment", None), ("shipments", {"fulfillment_id": parcel})):
+    for action, body in (
+        ("fulfillments", {}),
+        ("process-payment", None),
+        ("shipments", {"fulfillment_id": fulfillment}),
+    ):
         assert (await owed.post(action, body))[0] == 400, action
 
     async def heard_of_it() -> Any:
@@ -425,18 +433,18 @@ async def test_an_open_swap_is_canceled(api: Client, stack: Stack, shop: Shop) -
     assert line_of(await swap.order_now(), shop.small)
 
 
-async def test_canceling_and_packing_at_once(stack: Stack, api: Client, shop: Shop) -> None:
+async def test_canceling_and_fulfilling_at_once(stack: Stack, api: Client, shop: Shop) -> None:
     order = await sent_order(api, shop)
     for _ in range(3):
         now = (await api.ok("GET", f"/admin/orders/{order['id']}"))["order"]
         swap = await swap_of(api, stack, shop, now, back={shop.small: 1}, new={shop.large: 1}, shipping=0)
         await swap.confirm()
         await swap.cancel_return()
-        (packed, _), (canceled, _) = await asyncio.gather(swap.post("fulfillments", {}), swap.post("cancel"))
+        (fulfilled, _), (canceled, _) = await asyncio.gather(swap.post("fulfillments", {}), swap.post("cancel"))
         shown = await swap.shown()
-        assert (packed, canceled) in ((200, 400), (400, 200), (409, 200))
+        assert (fulfilled, canceled) in ((200, 400), (400, 200), (409, 200))
         assert (len(shown["fulfillments"]), shown["fulfillment_status"]) == (
-            (1, "fulfilled") if packed == 200 else (0, "canceled")
+            (1, "fulfilled") if fulfilled == 200 else (0, "canceled")
         )
 
 

@@ -366,8 +366,8 @@ async def test_its_return_is_received(api: Client, stack: Stack, shop: Shop, hea
 async def test_an_order_with_a_swap_is_not_canceled(api: Client, stack: Stack, shop: Shop) -> None:
     order = await sent_order(api, shop)
     swap = await swap_of(api, stack, shop, order, back={shop.small: 1}, new={})
-    parcel = order["fulfillments"][0]["id"]
-    await api.ok("POST", f"/admin/orders/{order['id']}/fulfillments/{parcel}/cancel")
+    fulfillment = order["fulfillments"][0]["id"]
+    await api.ok("POST", f"/admin/orders/{order['id']}/fulfillments/{fulfillment}/cancel")
     assert (await api.post(f"/admin/orders/{order['id']}/cancel"))[0] == 400
     await swap.cancel_return()
     await swap.ok("cancel")

@@ -32,16 +32,16 @@ async def installed_carrier(stack: Stack, folder: Path, monkeypatch: pytest.Monk
             patch.syspath_prepend(folder)
             fulfillment_providers.providers.cache_clear()
             assert sorted(fulfillment_providers.providers()) == ["courier", "manual"]
-            await tell(stack)
+            await offer_providers(stack)
             yield found
         fulfillment_providers.providers.cache_clear()
-        await tell(stack)
+        await offer_providers(stack)
 
 
-async def tell(stack: Stack) -> None:
-    """The catalog hears which providers there are."""
+async def offer_providers(stack: Stack) -> None:
+    """Have the catalog hear which providers there are."""
     async with stack.pool("orders").acquire() as db, db.transaction():
-        await fulfillment_providers.announce(db)
+        await fulfillment_providers.emit_providers(db)
     offers, bus = fulfillment_providers.offers(), stack.apps["orders"][BUS]
 
     async def known() -> bool:

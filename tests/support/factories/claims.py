@@ -49,8 +49,8 @@ def replacement(shop: Shop, order: Row, *items: tuple[int, int], quantity: int =
 async def ship(api: Client, order: Row) -> Row:
     """The order with all of its lines shipped."""
     lines = [{"item_id": line["id"], "quantity": line["quantity"]} for line in order["items"]]
-    packed = (await api.ok("POST", f"{path_of(order)}/fulfillment", {"items": lines}))["order"]
-    shipment = {"fulfillment_id": packed["fulfillments"][0]["id"]}
+    fulfilled = (await api.ok("POST", f"{path_of(order)}/fulfillment", {"items": lines}))["order"]
+    shipment = {"fulfillment_id": fulfilled["fulfillments"][0]["id"]}
     found: Row = (await api.ok("POST", f"{path_of(order)}/shipment", shipment))["order"]
     return found
 

@@ -17,11 +17,11 @@ def customer(stack: Stack) -> Client:
 
 
 async def sent_order(api: Client, shop: Shop, **more: Any) -> Row:
-    """An order of 2 of the small variant (and 1 of the large), 40.00 with shipping, all of it packed."""
+    """An order of 2 of the small variant (and 1 of the large), 40.00 with shipping, all of it fulfilled."""
     items = [{"variant_id": shop.small, "quantity": 2}, {"variant_id": shop.large, "quantity": 1}]
     order = await place(api, shop, **{"items": items} | more)
-    packed = [{"item_id": line["id"], "quantity": line["quantity"]} for line in order["items"]]
-    found: Row = (await api.ok("POST", f"/admin/orders/{order['id']}/fulfillment", {"items": packed}))["order"]
+    fulfilled = [{"item_id": line["id"], "quantity": line["quantity"]} for line in order["items"]]
+    found: Row = (await api.ok("POST", f"/admin/orders/{order['id']}/fulfillment", {"items": fulfilled}))["order"]
     return found
 
 
@@ -127,8 +127,8 @@ class SwapShop:
         chosen, nothing confirmed."""
         shop = self.house.shop
         order = await place(self.api, shop, items=[{"variant_id": shop.small, "quantity": bought}])
-        packed = {"items": [{"item_id": order["items"][0]["id"], "quantity": bought}]}
-        order = (await self.api.ok("POST", f"/admin/orders/{order['id']}/fulfillment", packed))["order"]
+        fulfilled = {"items": [{"item_id": order["items"][0]["id"], "quantity": bought}]}
+        order = (await self.api.ok("POST", f"/admin/orders/{order['id']}/fulfillment", fulfilled))["order"]
         wanted = {"back": {shop.small: back}, "new": {shop.large: new}, "shipping": 0}
         made = await swap_of(self.api, self.stack, shop, order, **wanted, **more)
         await made.choose(paying)
