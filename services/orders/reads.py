@@ -329,17 +329,6 @@ async def order_json(db: Db, order_id: str, view: OrderView) -> str:
     return f'{{"order":{text}}}'
 
 
-# TODO: these two go when every operation about an order declares its query.
-
-
-def check_order_query(query: Query, *, returnable: bool = False) -> None:
-    written_view(query, returnable=returnable)
-
-
-async def written_order_json(db: Db, order_id: str, query: Query, *, returnable: bool = False) -> str:
-    return await order_json(db, order_id, written_view(query, returnable=returnable))
-
-
 async def placed_order_json(db: Db, order_id: str) -> str:
     """The answer to paying a draft order: that of a write, without the sales channel."""
     fields = in_order((*(f for f in DEFAULT_FIELDS if f != "sales_channel_id"), *TOTALS, "object"))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from services.chassis.errors import InvalidData
 
 MAX_QUANTITY = 2**31 - 1  # what a column of quantities holds
-LARGEST = 2**53 - 1  # beyond it doubles, and the clients' numbers, no longer hold every integer
+MAX_AMOUNT = 2**53 - 1  # beyond it doubles, and the clients' numbers, no longer hold every integer
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def whole(amount: float) -> float:
 
 def checked(amount: int) -> int:
     """The amount. Raises InvalidData for one that nobody can have meant."""
-    if amount > LARGEST:
+    if amount > MAX_AMOUNT:
         raise InvalidData("The amounts add up to more than can be handled; lower a price or a quantity.")
     return amount
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from services.chassis.errors import InvalidData
 from services.orders.totals import (
-    LARGEST,
+    MAX_AMOUNT,
     Line,
     LineTotals,
     Method,
@@ -88,8 +88,8 @@ def test_nothing_costs_nothing() -> None:
 
 def test_too_much_is_refused() -> None:
     with pytest.raises(InvalidData):
-        line_totals(Line(LARGEST, 2))
-    line = line_totals(Line(LARGEST, 1))
+        line_totals(Line(MAX_AMOUNT, 2))
+    line = line_totals(Line(MAX_AMOUNT, 1))
     with pytest.raises(InvalidData):
         totals([line, line], [])
 

@@ -45,7 +45,7 @@ from services.orders.returns.receipts import lines_by_id
 from services.orders.returns.refund_amounts import check_left, once_each, return_refund
 from services.orders.returns.returns import LABEL, ReturnShipping, labelled, method_of, write_return
 from services.orders.settings import orders_settings
-from services.orders.totals import LARGEST, MAX_QUANTITY
+from services.orders.totals import MAX_AMOUNT, MAX_QUANTITY
 
 
 class AdditionalItem(Body):
@@ -65,7 +65,7 @@ class ClaimBody(Body):
     """How the additional items are sent."""
     shipping_address: AddressBody | None = None
     """Where the additional items go. Left out, to the order's address."""
-    refund_amount: Annotated[int, Field(ge=0, le=LARGEST)] | None = None
+    refund_amount: Annotated[int, Field(ge=0, le=MAX_AMOUNT)] | None = None
     """In minor units, for `refund` only. Left out, what the claimed lines cost, as far as they were shipped."""
     no_notification: bool | None = None
     """Whether the customer gets no notification. Left out, the order's own holds."""

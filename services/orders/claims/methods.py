@@ -15,7 +15,7 @@ from services.orders import remote
 from services.orders.fulfillment_providers import validated
 from services.orders.pricing.lines import METHODS, method_row, store_rows
 from services.orders.pricing.quotes import Basket, Row, option_data, question
-from services.orders.totals import LARGEST
+from services.orders.totals import MAX_AMOUNT
 
 
 class ClaimMethod(Body):
@@ -25,7 +25,7 @@ class ClaimMethod(Body):
     """A shipping method of the order, or of one of its claims."""
     option_id: str | None = None
     """The shipping option for a new method."""
-    price: Annotated[int, Field(ge=0, le=LARGEST)] | None = None
+    price: Annotated[int, Field(ge=0, le=MAX_AMOUNT)] | None = None
     """In minor units; left out, that of the option."""
     data: dict[str, Any] | None = None
     """What the fulfillment provider has to know, such as a pick-up point."""

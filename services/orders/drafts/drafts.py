@@ -45,13 +45,13 @@ from services.orders.pricing import quotes
 from services.orders.pricing.quotes import Basket, Quote, Row, priced
 from services.orders.pricing.rounds import StaleError, change_priced
 from services.orders.reads import DRAFT_ANSWER, LISTED_DRAFT, LISTED_DRAFT_EXPAND, draft_json
-from services.orders.totals import LARGEST, MAX_QUANTITY
+from services.orders.totals import MAX_AMOUNT, MAX_QUANTITY
 
 log = structlog.get_logger()
 
 REFRESH_SECONDS = 1.0  # a read does not wait for the catalog any longer
 Quantity = Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
-Price = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
+Price = Annotated[int, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT)]
 
 
 class ItemBody(Body):
@@ -75,7 +75,7 @@ class MethodBody(Body):
     """A shipping option of the draft's region."""
     data: dict[str, Any] | None = None
     """What the option's fulfillment provider is given, and checks."""
-    price: Annotated[int, Field(ge=0, le=LARGEST)] | None = None
+    price: Annotated[int, Field(ge=0, le=MAX_AMOUNT)] | None = None
     """In minor units; what the option costs, by default."""
 
 

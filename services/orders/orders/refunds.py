@@ -15,11 +15,11 @@ from services.orders import remote, status
 from services.orders.orders.orders import access_order
 from services.orders.orders.payment_copies import apply_payments
 from services.orders.reads import ORDER_ANSWER, WRITTEN, OrderView, order_json
-from services.orders.totals import LARGEST
+from services.orders.totals import MAX_AMOUNT
 
 
 class RefundBody(Body):
-    amount: Annotated[int, Field(ge=1, le=LARGEST)]
+    amount: Annotated[int, Field(ge=1, le=MAX_AMOUNT)]
     """In minor units; no more than the order's `refundable_amount`."""
     reason: Literal["discount", "return", "swap", "claim", "other"]
     note: str | None = None

@@ -21,13 +21,13 @@ from services.orders.pricing.amounts import recompute_order
 from services.orders.pricing.lines import METHODS, method_row, store_rows, store_taxes
 from services.orders.pricing.quotes import Basket, option_data, question, store_copies
 from services.orders.reads import ORDER_ANSWER, WRITTEN, OrderView, order_json
-from services.orders.totals import LARGEST
+from services.orders.totals import MAX_AMOUNT
 
 
 class ShippingMethodBody(Body):
     option_id: Annotated[str, Field(min_length=1)]
     """The shipping option to ship by. It has to be one of the order's region."""
-    price: Annotated[int, Field(ge=0, le=LARGEST)]
+    price: Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
     """What the customer pays for it, in minor units, whatever the option costs."""
     data: dict[str, Any] | None = None
     """What the option's fulfillment provider is given, and checks."""

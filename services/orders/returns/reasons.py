@@ -15,7 +15,7 @@ from services.chassis.errors import Duplicate, InvalidData, NotFound
 from services.chassis.http import ABSENT, Body
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_or_null
-from services.chassis.operations import deletion, get, post
+from services.chassis.operations import deletion, get, post, showing
 from services.chassis.outbox import emit
 from services.chassis.schemas import Rows
 from services.orders.resources import RETURN_REASON
@@ -33,7 +33,7 @@ REASON = Resource(
 )
 SHOWN = Selection(tuple(REASON.columns), tree(["parent_return_reason", "return_reason_children"]))
 ANSWER = {"return_reason": Rows((REASON,), SHOWN.tree)}
-ALIVE = "{t}.deleted_at is null"
+LIVE = "{t}.id = $1 and {t}.deleted_at is null"
 
 
 class ReasonBody(Body):
@@ -162,7 +162,7 @@ def one_per_value() -> Iterator[None]:
 
 async def reason_json(db: Db, reason_id: str) -> str:
     """`{"return_reason": {...}}` as JSON text. Raises NotFound."""
-    text = await one_json(db, REASON, SHOWN, "{t}.id = $1 and " + ALIVE, reason_id)
+    text = await one_json(db, REASON, SHOWN, LIVE, reason_id)
     if text is None:
         raise NotFound(f"There is no return reason {reason_id}.")
     return f'{{"return_reason":{text}}}'
@@ -170,16 +170,19 @@ async def reason_json(db: Db, reason_id: str) -> str:
 
 # Handlers
 
-TOP = page_sql(REASON, SHOWN, ALIVE + " and {t}.parent_return_reason_id is null", "{t}.created_at, {t}.id", "null", "0")
+TOP = page_sql(
+    REASON,
+    SHOWN,
+    "{t}.deleted_at is null and {t}.parent_return_reason_id is null",
+    "{t}.created_at, {t}.id",
+    "null",
+    "0",
+)
 
 
 async def get_reasons(db: Db) -> str:
     reasons, _ = await db.fetchrow(TOP)
     return f'{{"return_reasons":{reasons}}}'
-
-
-async def get_reason(db: Db, reason_id: str) -> str:
-    return await reason_json(db, reason_id)
 
 
 async def post_reasons(db: Db, body: ReasonBody) -> str:
@@ -209,7 +212,9 @@ OPERATIONS = [
         answer=ANSWER,
         errors=(NotFound, InvalidData, Duplicate),
     ),
-    get("/admin/return-reasons/{id}", get_reason, "Get a return reason", answer=ANSWER, errors=(NotFound,)),
+    showing(
+        "/admin/return-reasons/{id}", "return_reason", REASON, "Get a return reason", expand=SHOWN.tree, where=LIVE
+    ),
     post(
         "/admin/return-reasons/{id}",
         post_reason,

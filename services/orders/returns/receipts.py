@@ -30,7 +30,7 @@ from services.orders.orders.refunds import REFUNDABLE
 from services.orders.reads import RETURNED_ORDER_ANSWER, returned_order_json
 from services.orders.resources import RETURN
 from services.orders.returns.refund_amounts import Received, after_return, once_each, received_lines
-from services.orders.totals import LARGEST, MAX_QUANTITY, Line, refundable
+from services.orders.totals import MAX_AMOUNT, MAX_QUANTITY, Line, refundable
 
 
 class ReceivedItem(Body):
@@ -41,7 +41,7 @@ class ReceivedItem(Body):
 class ReceiveBody(Body):
     items: list[ReceivedItem]
     """What came back, each line once; also what nobody had requested."""
-    refund: Annotated[int, Field(ge=-LARGEST, le=LARGEST)] | None = None
+    refund: Annotated[int, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT)] | None = None
     """What is given back, in minor units; less than 0 counts as 0. Left out, what the return says."""
     location_id: str | None = None
     """The stock location that takes the goods. Left out, that of the return."""

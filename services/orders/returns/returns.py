@@ -37,7 +37,7 @@ from services.orders.returns.receipts import (
     unstock,
 )
 from services.orders.returns.refund_amounts import check_left, once_each, return_refund
-from services.orders.totals import LARGEST, MAX_QUANTITY, Method
+from services.orders.totals import MAX_AMOUNT, MAX_QUANTITY, Method
 
 
 class ReturnItem(Body):
@@ -51,7 +51,7 @@ class ReturnItem(Body):
 class ReturnShipping(Body):
     option_id: str | None = None
     """A shipping option for returns. Left out, there is no label."""
-    price: Annotated[int, Field(ge=0, le=LARGEST)] | None = None
+    price: Annotated[int, Field(ge=0, le=MAX_AMOUNT)] | None = None
     """In minor units; left out, that of the option."""
 
 
@@ -60,7 +60,7 @@ class ReturnBody(Body):
     """Each line once."""
     return_shipping: ReturnShipping | None = None
     """The label, whose price is taken off what is given back."""
-    refund: Annotated[int, Field(ge=-LARGEST, le=LARGEST)] | None = None
+    refund: Annotated[int, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT)] | None = None
     """What will be given back, in minor units; 0 counts as left out, less as 0. Left out, what the items were sold for,
     less the label."""
     receive_now: bool | None = None

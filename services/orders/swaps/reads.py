@@ -2,7 +2,6 @@
 
 from services.chassis.db import Db
 from services.chassis.embed import Many, One, Resource, Selection, Tree, cols, one_json, tree
-from services.chassis.errors import NotFound
 from services.chassis.queries import page
 from services.chassis.schemas import Rows
 from services.orders.reads import CART
@@ -62,27 +61,23 @@ SHOWN_SWAP = Resource(
         "shipping_methods": SWAP.relations["shipping_methods"],
     },
 )
-SHOWN = Selection(
-    tuple(SHOWN_SWAP.columns),
-    tree(
-        [
-            "additional_items",
-            "cart.discounts.rule",
-            "cart.gift_cards",
-            "cart.items",
-            "cart.region.tax_rates",
-            "cart.shipping_address",
-            "cart.shipping_methods",
-            "fulfillments",
-            "order",
-            "payment",
-            "return_order",
-            "shipping_address",
-            "shipping_methods.shipping_option",
-        ]
-    ),
+SWAP_EXPAND = tree(
+    [
+        "additional_items",
+        "cart.discounts.rule",
+        "cart.gift_cards",
+        "cart.items",
+        "cart.region.tax_rates",
+        "cart.shipping_address",
+        "cart.shipping_methods",
+        "fulfillments",
+        "order",
+        "payment",
+        "return_order",
+        "shipping_address",
+        "shipping_methods.shipping_option",
+    ]
 )
-SWAP_ANSWER = {"swap": Rows((SHOWN_SWAP,), SHOWN.tree)}
 SWAPS = page(PLAIN_SWAP, {}, limit=50, where="{t}.deleted_at is null", knows=("limit", "offset"))
 CONFIRMED_SWAP = Resource("swaps", SWAP.columns, {"shipping_address": SHOWN_SWAP.relations["shipping_address"]})
 CONFIRMED = Selection(tuple(CONFIRMED_SWAP.columns), tree(["shipping_address"]))
@@ -108,14 +103,6 @@ STORE_CART = Selection(
     ),
 )
 STORE_CART_ANSWER = {"cart": Rows((CART,), STORE_CART.tree)}
-
-
-async def swap_json(db: Db, swap_id: str) -> str:
-    """The answer of GET one, `{"swap": ...}`. Raises NotFound."""
-    text = await one_json(db, SHOWN_SWAP, SHOWN, "{t}.id = $1 and {t}.deleted_at is null", swap_id)
-    if text is None:
-        raise NotFound(f"There is no swap {swap_id}.")
-    return f'{{"swap":{text}}}'
 
 
 async def store_cart_json(db: Db, cart_id: str) -> str:

@@ -18,7 +18,7 @@ from services.chassis.http import Body, json_bytes
 from services.chassis.idempotency import HEADER
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_text
-from services.chassis.operations import get, listing, post
+from services.chassis.operations import listing, post, showing
 from services.chassis.outbox import emit
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote
@@ -39,11 +39,11 @@ from services.orders.returns.returns import (
     write_return,
 )
 from services.orders.swaps.carts import add_lines, label_line, new_line, returned_line, store_cart, totalled
-from services.orders.swaps.reads import SWAP_ANSWER, SWAPS, swap_json
-from services.orders.totals import LARGEST, MAX_QUANTITY, Totals
+from services.orders.swaps.reads import SHOWN_SWAP, SWAP_EXPAND, SWAPS
+from services.orders.totals import MAX_AMOUNT, MAX_QUANTITY, Totals
 
 Id = Annotated[str, Field(min_length=1)]
-Price = Annotated[int, Field(ge=0, le=LARGEST)]
+Price = Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
 
 
 class AdditionalItem(Body):
@@ -289,10 +289,6 @@ async def post_swap(request: web.Request, order_id: str, view: OrderView, body: 
         return json_bytes(request, await order_json(db, order_id, view))
 
 
-async def get_swap(db: Db, swap_id: str) -> str:
-    return await swap_json(db, swap_id)
-
-
 OPERATIONS = [
     post(
         "/admin/orders/{id}/swaps",
@@ -314,13 +310,14 @@ OPERATIONS = [
         retry_key=True,
     ),
     listing("/admin/swaps", "swaps", SWAPS, "List swaps", description="The newest come first."),
-    get(
+    showing(
         "/admin/swaps/{id}",
-        get_swap,
+        "swap",
+        SHOWN_SWAP,
         "Get a swap",
         description="With its cart, its return and its order. Until the customer has confirmed it, `difference_due` is "
         "null and the cart's total is the difference.",
-        answer=SWAP_ANSWER,
-        errors=(NotFound,),
+        expand=SWAP_EXPAND,
+        where="{t}.id = $1 and {t}.deleted_at is null",
     ),
 ]
