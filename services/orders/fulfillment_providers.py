@@ -139,7 +139,7 @@ async def validated(provider_id: str, option: Data, data: Data, cart: Row) -> Da
 
 # Which there are
 
-STORE_OFFERS = """
+STORE_PROVIDERS = """
 insert into emitted_fulfillment_providers as e (providers) values ($1::text::jsonb)
 on conflict (sole) do update set providers = excluded.providers where e.providers is distinct from excluded.providers
 returning true
@@ -153,7 +153,7 @@ def offers() -> dict[str, list[Data]]:
 
 async def emit_providers(db: Db) -> None:
     """Emit which providers there are, and what they offer, if that has changed."""
-    if await db.fetchval(STORE_OFFERS, json_text(offers())):
+    if await db.fetchval(STORE_PROVIDERS, json_text(offers())):
         await emit(db, "fulfillment_providers.changed", "fulfillment_providers", {"providers": offers()})
 
 

@@ -81,9 +81,9 @@ def provider(provider_id: str) -> Provider:
     return providers()[provider_id]
 
 
-ANNOUNCE_PROVIDERS = """
-insert into announced_providers as a (ids) values ($1) on conflict (sole) do update set ids = excluded.ids
-where a.ids is distinct from excluded.ids
+STORE_PROVIDERS = """
+insert into emitted_providers as e (ids) values ($1) on conflict (sole) do update set ids = excluded.ids
+where e.ids is distinct from excluded.ids
 returning true
 """
 
@@ -96,7 +96,7 @@ def offered() -> list[str]:
 async def emit_providers(db: Db) -> None:
     """Emit which providers there are, if that has changed."""
     ids = offered()
-    if await db.fetchval(ANNOUNCE_PROVIDERS, ids):
+    if await db.fetchval(STORE_PROVIDERS, ids):
         await emit(db, "payment_providers.changed", "payment_providers", {"ids": ids})
 
 

@@ -54,7 +54,7 @@ async def test_fulfill_and_cancel(shop: Shop, ask: Ask) -> None:
 
 
 async def test_canceled_for_the_same_lines(shop: Shop, ask: Ask) -> None:
-    """What comes back is reserved for them where it comes back, whichever reservations it was packed of."""
+    """What comes back is reserved for them where it comes back, whichever reservations it was taken of."""
     shelf = await shop.shelf(10, 4)
     order = shelf.order(5)
     line = order["items"][0]["line_item_id"]

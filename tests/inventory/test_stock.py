@@ -251,15 +251,15 @@ async def test_reservations_of_lines(shop: Shop, ask: Ask) -> None:
 
 
 async def test_what_others_have_to_get_from_elsewhere(shop: Shop, ask: Ask, inventory: Client) -> None:
-    """A parcel is packed of what was reserved for another order: nobody can order what is left for that one."""
+    """What was reserved for another order is fulfilled: nobody can order what is left for that one."""
     shelf = await shop.shelf(5, 5)
     first, second = shelf.order(5), shelf.order(5)
     await ask("reserve", first, key=new_id("key"))
     await ask("reserve", second, key=new_id("key"))
-    packed = {"fulfillment_id": new_id("ful"), "location_id": shelf.locations[0], "items": first["items"]}
+    fulfillment = {"fulfillment_id": new_id("ful"), "location_id": shelf.locations[0], "items": first["items"]}
     held = (await ask("reservations", {"line_item_ids": [first["items"][0]["line_item_id"]]}))["reservations"]
     elsewhere = shelf.locations[1 - shelf.locations.index(held[0]["location_id"])]
-    await ask("fulfill", packed | {"location_id": elsewhere}, key=new_id("key"))
+    await ask("fulfill", fulfillment | {"location_id": elsewhere}, key=new_id("key"))
     assert sorted(await shop.levels(shelf)) == [(0, 5), (5, 0)]
     assert await outcome(ask("reserve", shelf.order(1), key=new_id("key"))) == "insufficient_inventory"
     assert sorted(await shop.levels(shelf)) == [(0, 5), (5, 0)]

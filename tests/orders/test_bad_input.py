@@ -15,7 +15,7 @@ SERVICES = ("orders", "catalog", "payments", "inventory")
 # What is not the business of a shop: what a service has heard, was asked and has begun.
 BOOKS = (
     "inbox", "outbox", "idempotency_keys", "schema_migrations", "sagas", "command_replies", "order_counts",
-    "announced_providers", "emitted_fulfillment_providers",
+    "emitted_providers", "emitted_fulfillment_providers",
 )  # fmt: skip
 TABLES = """
 select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace

@@ -246,7 +246,7 @@ async def test_regions_offer_the_providers_there_are(stack: Stack, api: Client, 
         async def heard() -> bool:
             # Again, for what was said before, at a start or by a process of another test, may come after it.
             async with stack.pool("payments").acquire() as db, db.transaction():
-                await db.execute("delete from announced_providers")
+                await db.execute("delete from emitted_providers")
                 await providers.emit_providers(db)
             listed = await api.ok("GET", "/admin/store/payment-providers")
             return {provider["id"] for provider in listed["payment_providers"]} == {*expected}

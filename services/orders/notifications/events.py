@@ -52,7 +52,7 @@ from unnest($7::text[], $8::text[]) as n(id, provider_id)
 
 
 async def on_notice(db: Db, event: Event) -> None:
-    """Write what the customer is to be told, unless he is not to be."""
+    """Write the notifications of the customer, unless the event says that there are none."""
     telling = [id_ for id_, provider in providers().items() if event.name in provider.events]
     if not telling or event.data.get("no_notification"):
         return
@@ -68,7 +68,7 @@ async def on_notice(db: Db, event: Event) -> None:
 
 
 async def collected(db: Db, event: Event, notice: Notice) -> dict[str, Any] | None:
-    """What the notification is about; None where there is nobody to tell, or he is not to be told.
+    """What the notification is about; None where there is nobody to notify, or nobody is to be.
 
     What an event says about `no_notification` counts; where it says nothing, the order does."""
     resource, said = event.name.partition(".")[0], event.data

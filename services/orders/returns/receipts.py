@@ -215,11 +215,11 @@ async def plan_receipt(db: Db, return_id: str, body: ReceiveBody) -> dict[str, A
         "payment_ids": payment_ids,
         "reason": "return",
         "note": None,
-        "no_notification": silent(return_, order),
+        "no_notification": no_notification_of(return_, order),
     }
 
 
-def silent(return_: Mapping[str, Any], order: Mapping[str, Any]) -> bool | None:
+def no_notification_of(return_: Mapping[str, Any], order: Mapping[str, Any]) -> bool | None:
     """The return's no_notification, or else the order's."""
     no_notification: bool | None = return_["no_notification"]
     return order["no_notification"] if no_notification is None else no_notification
@@ -286,7 +286,7 @@ async def cancel_return(db: Db, return_id: str) -> str:
     if return_["status"] == "received":
         raise NotAllowed("A return that was received cannot be canceled.")
     if await db.fetchval(CANCEL_RETURN, return_id):
-        event = return_event(order["id"], return_id, silent(return_, order))
+        event = return_event(order["id"], return_id, no_notification_of(return_, order))
         await emit(db, "order.return_canceled", order["id"], event)
     order_id: str = order["id"]
     return order_id
