@@ -26,9 +26,11 @@ from services.chassis.migrate import check_migrated, migrate
 from services.chassis.outbox import run_relay
 from services.chassis.sagas import Step, run_resumer
 from services.chassis.settings import Settings, settings_for
+from services.chassis.tasks import end
 
 log = structlog.get_logger()
 CleanupContext = Callable[[web.Application], AsyncIterator[None]]
+STOP_SECONDS = 30.0  # more than any background task takes to finish what it has begun
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ async def task(name: str, work: Any) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        running.cancel()
+        await end(running, STOP_SECONDS)
         with suppress(asyncio.CancelledError):
             await running
 
