@@ -24,6 +24,7 @@ from tests.support.answers import Answers, kept_document
 from tests.support.client import Client
 from tests.support.servers import template, url_of_server, with_database
 from tests.support.stack import EMAIL, PASSWORD, SECRET, SERVICES, Stack, drop_queues, make_gateway, serve
+from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 SERVERS = {"postgres_url", "rabbitmq_url", "s3_url"}  # the fixtures that stand for them
@@ -90,8 +91,7 @@ async def stack(databases: dict[str, str], rabbitmq_url: str) -> AsyncIterator[S
                     secret=SecretStr(SECRET),
                     namespace=namespace,
                     reserve_stock="manual",
-                    # All services share this process: on a busy machine an answer takes its time.
-                    command_deadline=20.0,
+                    command_deadline=PATIENCE,
                 )
                 apps[name] = make_app(importlib.import_module(f"services.{name}.service").SERVICE, settings[name])
                 runner, urls[name] = await serve(apps[name])

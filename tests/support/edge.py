@@ -18,6 +18,7 @@ from gateway.app import make_app, prepare
 from gateway.settings import GatewaySettings
 from services.chassis.keys import POOL
 from tests.support.stack import EMAIL, PASSWORD, SECRET
+from tests.support.waiting import in_time
 
 SESSION_SECRET = "another secret of the tests, also long enough"
 Behaviour = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -179,7 +180,7 @@ async def raw(url: str, sent: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     writer.write(sent)
     try:
-        async with asyncio.timeout(5):
+        async with in_time():
             return await reader.read()
     finally:
         writer.close()
