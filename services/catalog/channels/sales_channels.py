@@ -9,7 +9,7 @@ from pydantic import StringConstraints
 
 from services.catalog import remote
 from services.catalog.answers import LIVE, chosen, listed, one
-from services.catalog.products.references import UnknownReferences
+from services.catalog.products.references import UNKNOWN_REFERENCES, UnknownReferences
 from services.catalog.products.stock import store_availability
 from services.catalog.resources import LOCATED_CHANNEL, SALES_CHANNEL
 from services.chassis import copies
@@ -42,7 +42,7 @@ FILTERS = {
     ),
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),
-    "deleted_at": described(dates("{t}.deleted_at"), "Lists deleted channels in place of the others"),
+    "deleted_at": described(dates("{t}.deleted_at"), "deleted_at (deleted channels are listed instead of live ones)"),
 }
 
 
@@ -256,7 +256,7 @@ OPERATIONS = [
         example=SOME_PRODUCTS,
         answer=ANSWER,
         errors=(NotFound, UnknownReferences),
-        refusal={"errors": [str], "message": str},
+        refusal=UNKNOWN_REFERENCES,
     ),
     delete(
         "/admin/sales-channels/{id}/products/batch",

@@ -9,7 +9,7 @@ from aiohttp import web
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from services.catalog.answers import LIVE
-from services.catalog.bodies import Metadata, sent
+from services.catalog.bodies import MAX_QUANTITY, Metadata, sent
 from services.catalog.discounts.conditions import RuleCondition, groups_of, put_conditions
 from services.catalog.discounts.customer_groups import keep_groups, known_groups
 from services.catalog.discounts.regions import add_regions, check_number, replace_regions
@@ -45,7 +45,6 @@ DURATION = re.compile(
     r"P(?=\d|T\d)(\d{1,4}Y)?(\d{1,4}M)?(\d{1,4}W)?(\d{1,6}D)?"
     r"(T(?=\d)(\d{1,6}H)?(\d{1,6}M)?(\d{1,8}([.,]\d{1,6})?S)?)?"
 )
-MAX_QUANTITY = 2**31 - 1
 
 
 def code_of(value: str) -> str:

@@ -39,7 +39,7 @@ FILTERS = {
     "q": described(search("lower({t}.name) like {q}"), "A part of the name, in any case."),
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),
-    "deleted_at": described(dates("null::timestamptz"), "Finds nothing, for deleted rates are gone"),
+    "deleted_at": described(dates("null::timestamptz"), "deleted_at (nothing is found, for deleted rates are gone)"),
 }
 ALL_RATES = page(RATE, FILTERS, limit=50, fields=FIELDS, knows=("limit", "offset", "order"))
 

@@ -72,7 +72,7 @@ async def test_a_wrong_channel_is_refused(catalog: Client, body: dict[str, Any])
 async def test_lists_are_filtered(stack: Stack, catalog: Client, uid: str) -> None:
     zulu = await make_channel(catalog, name=f"Zulu {uid}", description=f"Far {uid}")
     alfa = await make_channel(catalog, name=f"Alfa {uid}", description=f"Near {uid}")
-    for query, wanted in [
+    for query, channels in [
         ({"id": zulu["id"]}, [zulu]),
         ({"name": f"Alfa {uid}"}, [alfa]),
         ({"description": f"Far {uid}"}, [zulu]),
@@ -85,13 +85,13 @@ async def test_lists_are_filtered(stack: Stack, catalog: Client, uid: str) -> No
         ({"name": f"Zulu {uid}", "deleted_at[gt]": "2020-01-01"}, []),
     ]:
         with stack.statements("catalog") as statements:
-            found = await catalog.ok("GET", "/admin/sales-channels", query=query)
-        assert found == {"sales_channels": wanted, "count": len(wanted), "offset": 0, "limit": 20}, query
+            answer = await catalog.ok("GET", "/admin/sales-channels", query=query)
+        assert answer == {"sales_channels": channels, "count": len(channels), "offset": 0, "limit": 20}, query
         assert len(reads(statements)) == 1
     await catalog.ok("DELETE", f"/admin/sales-channels/{alfa['id']}")
     assert (await catalog.ok("GET", "/admin/sales-channels", query={"q": uid}))["sales_channels"] == [zulu]
-    found = await catalog.ok("GET", "/admin/sales-channels", query={"q": uid, "deleted_at[gt]": "2020-01-01"})
-    assert [(c["id"], c["deleted_at"] is None) for c in found["sales_channels"]] == [(alfa["id"], False)]
+    answer = await catalog.ok("GET", "/admin/sales-channels", query={"q": uid, "deleted_at[gt]": "2020-01-01"})
+    assert [(c["id"], c["deleted_at"] is None) for c in answer["sales_channels"]] == [(alfa["id"], False)]
 
 
 @pytest.mark.parametrize("query", [{"colour": "red"}, {"limit": "x"}, {"expand": "products"}, {"id[]": "a"}])
@@ -152,22 +152,22 @@ async def test_the_same_product_added_at_once(stack: Stack, catalog: Client) -> 
     assert await products_of(stack, channel["id"]) == [product["id"]]
 
 
-async def test_locations_are_what_the_inventory_tells(stack: Stack, catalog: Client) -> None:
+async def test_locations_are_what_the_inventory_sends(stack: Stack, catalog: Client) -> None:
     channel = await make_channel(catalog)
     link = {"id": f"scloc_{channel['id']}", "sales_channel_id": channel["id"], "location_id": "sloc_1"}
 
-    async def told(sequence: int, deleted_at: str | None) -> list[dict[str, Any]]:
+    async def locations_after(sequence: int, deleted_at: str | None) -> list[dict[str, Any]]:
         doc = {"id": link["id"], "sequence": sequence, "body": link | {"deleted_at": deleted_at}, "related": {}}
         async with stack.pool("catalog").acquire() as db:
             await sales_channels.keep_locations(db, {"copies": {"sales_channel_location": [doc]}})
         query = {"id": channel["id"], "expand": "locations"}
-        found = (await catalog.ok("GET", "/admin/sales-channels", query=query))["sales_channels"][0]
-        locations: list[dict[str, Any]] = found["locations"]
+        shown = (await catalog.ok("GET", "/admin/sales-channels", query=query))["sales_channels"][0]
+        locations: list[dict[str, Any]] = shown["locations"]
         return locations
 
-    assert await told(1, None) == [link | {"deleted_at": None}]
-    assert await told(2, "2026-11-22T00:00:00.000Z") == []
-    assert await told(1, None) == []
+    assert await locations_after(1, None) == [link | {"deleted_at": None}]
+    assert await locations_after(2, "2026-11-22T00:00:00.000Z") == []
+    assert await locations_after(1, None) == []
 
 
 async def test_changes_are_announced(stack: Stack, catalog: Client) -> None:

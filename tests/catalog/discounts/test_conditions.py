@@ -30,8 +30,8 @@ def conditions(discount: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 async def products_named(catalog: Client, discount: dict[str, Any]) -> set[str]:
-    found = await one(catalog, discount, expand=RESOURCES)
-    return {product["id"] for each in found["rule"]["conditions"] for product in each["products"]}
+    shown = await one(catalog, discount, expand=RESOURCES)
+    return {product["id"] for each in shown["rule"]["conditions"] for product in each["products"]}
 
 
 async def test_a_condition_of_every_kind(stack: Stack, catalog: Client, orders: Client, uid: str) -> None:
@@ -232,8 +232,8 @@ async def test_a_deleted_group_is_not_shown(stack: Stack, catalog: Client, order
     await orders.ok("DELETE", f"/admin/customer-groups/{group}")
 
     async def shown() -> list[Any]:
-        found = await one(catalog, discount, expand=RESOURCES)
-        groups: list[Any] = found["rule"]["conditions"][0]["customer_groups"]
+        shown = await one(catalog, discount, expand=RESOURCES)
+        groups: list[Any] = shown["rule"]["conditions"][0]["customer_groups"]
         return groups
 
     await until(lambda: is_(shown, []))
@@ -247,9 +247,9 @@ async def test_a_change_is_told_to_all_that_share_the_rule(stack: Stack, catalog
     async with rolled_back(stack) as db:
         body = ConditionBody(operator="not_in", customer_groups=[group])
         await discount_conditions.add_condition(db, code["id"], body)
-        told = {id_: data["copies"] for name, id_, data in await events(db) if name == "discount.updated"}
-    assert told.keys() >= {discount["id"], code["id"]}
-    assert "discount_condition" not in told[code["id"]]
-    docs = [doc["body"] for doc in told[discount["id"]]["discount_condition"]]
+        copies = {id_: data["copies"] for name, id_, data in await events(db) if name == "discount.updated"}
+    assert copies.keys() >= {discount["id"], code["id"]}
+    assert "discount_condition" not in copies[code["id"]]
+    docs = [doc["body"] for doc in copies[discount["id"]]["discount_condition"]]
     assert sorted(body["operator"] for body in docs) == ["in", "not_in"]
     assert {tuple(body["customer_groups"]) for body in docs} == {(group,)}

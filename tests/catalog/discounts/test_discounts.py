@@ -225,7 +225,7 @@ async def test_list(stack: Stack, catalog: Client, uid: str) -> None:
     )
     third = await make_discount(catalog, region, code=f"{uid}-c", rule={"type": "free_shipping"}, is_dynamic=True)
 
-    async def found(**query: str) -> list[str]:
+    async def codes(**query: str) -> list[str]:
         answer = await catalog.ok("GET", DISCOUNTS, query={"q": uid, "fields": "code", "expand": ""} | query)
         return [each["code"][-1] for each in answer["discounts"]]
 
@@ -233,14 +233,14 @@ async def test_list(stack: Stack, catalog: Client, uid: str) -> None:
         answer = await catalog.get(DISCOUNTS, {"q": uid.upper()})
     assert len(reads(statements)) == 1
     assert answer == (200, {"discounts": [third, second, first], "count": 3, "offset": 0, "limit": 20})
-    assert await found(order="code", limit="2") == ["A", "B"]
-    assert await found(order="-code", limit="2", offset="1") == ["B", "A"]
-    assert await found(**{"rule[type]": "fixed"}) == ["B"]
-    assert await found(**{"rule[allocation]": "total"}) == ["C", "A"]
-    assert await found(**{"rule[allocation]": "total", "rule[type]": "percentage"}) == ["A"]
-    assert (await found(is_dynamic="true"), await found(is_disabled="false")) == (["C"], ["C", "A"])
-    assert await found(**{"created_at[lt]": "2020-01-01"}) == []
-    assert await found(**{"created_at[gt]": "2020-01-01", "updated_at[gt]": "2020-01-01"}) == ["C", "B", "A"]
+    assert await codes(order="code", limit="2") == ["A", "B"]
+    assert await codes(order="-code", limit="2", offset="1") == ["B", "A"]
+    assert await codes(**{"rule[type]": "fixed"}) == ["B"]
+    assert await codes(**{"rule[allocation]": "total"}) == ["C", "A"]
+    assert await codes(**{"rule[allocation]": "total", "rule[type]": "percentage"}) == ["A"]
+    assert (await codes(is_dynamic="true"), await codes(is_disabled="false")) == (["C"], ["C", "A"])
+    assert await codes(**{"created_at[lt]": "2020-01-01"}) == []
+    assert await codes(**{"created_at[gt]": "2020-01-01", "updated_at[gt]": "2020-01-01"}) == ["C", "B", "A"]
     for query in (
         {"rule[type]": "half"}, {"rule[colour]": "red"}, {"rule": "fixed"}, {"order": "bogus"}, {"expand": "bogus"},
         {"is_dynamic": "maybe"}, {"colour": "red"},
@@ -258,11 +258,11 @@ async def test_every_change_is_told_with_the_discount_as_it_is(stack: Stack, cat
         await regions.remove_region(db, discount_id, region["id"])
         await discounts.remove_discount(db, discount_id)
         await discounts.remove_discount(db, discount_id)
-        told = [event for event in await events(db) if event[1] == discount_id]
-    assert [name for name, _, _ in told] == [
+        emitted = [event for event in await events(db) if event[1] == discount_id]
+    assert [name for name, _, _ in emitted] == [
         "discount.created", "discount.updated", "discount.updated", "discount.deleted"
     ]  # fmt: skip
-    docs = [data["copies"]["discount"][0] for _, _, data in told]
+    docs = [data["copies"]["discount"][0] for _, _, data in emitted]
     assert [doc["body"]["is_disabled"] for doc in docs] == [False, True, True, True]
     assert [[each["id"] for each in doc["related"]["regions"]] for doc in docs] == [
         [region["id"]], [region["id"]], [], []

@@ -23,8 +23,8 @@ async def test_a_code_shares_the_rule_and_runs_out(catalog: Client, uid: str) ->
     parent = await make_discount(catalog, region, is_dynamic=True, valid_duration="P1DT12H", usage_limit=2)
     body = {"code": f" for-ada-{uid}", "usage_limit": 7, "metadata": {"who": "ada"}}
     code = (await catalog.ok("POST", codes(parent), body))["discount"]
-    made = datetime.fromisoformat(code["created_at"])
-    assert datetime.fromisoformat(code["ends_at"]) - made == timedelta(days=1, hours=12)
+    created_at = datetime.fromisoformat(code["created_at"])
+    assert datetime.fromisoformat(code["ends_at"]) - created_at == timedelta(days=1, hours=12)
     own = {name: value for name, value in parent.items() if name not in ("rule", "regions", "parent_discount")}
     assert code == {
         **parent,
@@ -41,9 +41,9 @@ async def test_a_code_shares_the_rule_and_runs_out(catalog: Client, uid: str) ->
         "metadata": {"who": "ada"},
     }
     assert await catalog.get(f"/admin/discounts/code/for-ada-{uid}") == (200, {"discount": code})
-    found = await one(catalog, code, expand="parent_discount.rule,parent_discount.regions")
-    assert found["parent_discount"]["rule"] == {k: v for k, v in parent["rule"].items() if k != "conditions"}
-    assert [each["id"] for each in found["parent_discount"]["regions"]] == [region["id"]]
+    shown = await one(catalog, code, expand="parent_discount.rule,parent_discount.regions")
+    assert shown["parent_discount"]["rule"] == {k: v for k, v in parent["rule"].items() if k != "conditions"}
+    assert [each["id"] for each in shown["parent_discount"]["regions"]] == [region["id"]]
     forever = await make_discount(catalog, region, is_dynamic=True)
     limits: list[Any] = [0, -1, 1.5, None]
     for n, limit in enumerate(limits):
@@ -94,9 +94,9 @@ async def test_codes_of_one_discount_are_made_at_once(catalog: Client, uid: str)
         catalog.post(f"/admin/discounts/{parent['id']}", {"rule": {"id": parent["rule_id"], "value": 20}}),
     )
     assert sorted(status for status, _ in answers) == [200, 200, 200, 200, 422]
-    found = await catalog.ok("GET", "/admin/discounts", query={"q": f"-{uid}", "order": "code"})
-    assert [each["code"][0] for each in found["discounts"]] == ["1", "2", "3"]
-    assert {each["rule"]["value"] for each in found["discounts"]} == {20}
+    answer = await catalog.ok("GET", "/admin/discounts", query={"q": f"-{uid}", "order": "code"})
+    assert [each["code"][0] for each in answer["discounts"]] == ["1", "2", "3"]
+    assert {each["rule"]["value"] for each in answer["discounts"]} == {20}
 
 
 async def test_a_change_of_the_discount_is_told_for_its_codes_too(stack: Stack, catalog: Client, uid: str) -> None:
@@ -106,10 +106,10 @@ async def test_a_change_of_the_discount_is_told_for_its_codes_too(stack: Stack, 
         code = await dynamic_codes.create_code(db, parent, DynamicCodeBody(code=uid))
         await discounts.update_discount(db, parent, DiscountUpdate(is_disabled=True))
         await dynamic_codes.remove_code(db, parent, uid.upper())
-        told = [(name, id_, data) for name, id_, data in await events(db) if id_ in (parent, code)]
-    assert [(name, id_ == parent) for name, id_, _ in told] == [
+        emitted = [(name, id_, data) for name, id_, data in await events(db) if id_ in (parent, code)]
+    assert [(name, id_ == parent) for name, id_, _ in emitted] == [
         ("discount.created", True), ("discount.created", False), ("discount.updated", True),
         ("discount.updated", False), ("discount.deleted", False),
     ]  # fmt: skip
-    doc = told[3][2]["copies"]["discount"][0]
+    doc = emitted[3][2]["copies"]["discount"][0]
     assert (doc["id"], doc["related"]["parent_discount"]["is_disabled"]) == (code, True)

@@ -25,8 +25,8 @@ def use(order_id: str, *discounts: dict[str, Any]) -> dict[str, Any]:
 
 
 async def count(catalog: Client, discount: dict[str, Any]) -> int:
-    found: int = (await one(catalog, discount))["usage_count"]
-    return found
+    count: int = (await one(catalog, discount))["usage_count"]
+    return count
 
 
 async def test_an_order_uses_a_discount_once(stack: Stack, catalog: Client) -> None:
@@ -36,12 +36,12 @@ async def test_an_order_uses_a_discount_once(stack: Stack, catalog: Client) -> N
         for _ in range(2):
             assert await use_discounts(db, use("order_1", limited, free)) == {}
         assert await use_discounts(db, use("order_2", free) | {"discount_ids": [free["id"], "disc_missing"]}) == {}
-        told = [
+        emitted = [
             (data["id"], data["copies"]["discount"][0]["body"]["usage_count"])
             for name, id_, data in await events(db)
             if name == "discount.updated" and id_ in (limited["id"], free["id"])
         ]
-        assert sorted(told) == sorted([(limited["id"], 1), (free["id"], 1), (free["id"], 2)])
+        assert sorted(emitted) == sorted([(limited["id"], 1), (free["id"], 1), (free["id"], 2)])
         assert await unuse_discounts(db, use("order_1", limited, free) | {"compensates": None}) == {}
         assert await unuse_discounts(db, use("order_1", limited, free) | {"compensates": None}) == {}
         rows = await db.fetch("select id, usage_count from discounts where id in ($1, $2)", limited["id"], free["id"])
@@ -108,8 +108,8 @@ async def test_a_placed_order_is_counted(api: Client) -> None:
     assert (order["discount_total"], await count(api, discount)) == (200, 1)
 
     async def shown() -> bool:
-        found = (await api.ok("GET", f"/admin/orders/{order['id']}"))["order"]
-        return bool(found["discounts"][0]["usage_count"] == 1)
+        shown = (await api.ok("GET", f"/admin/orders/{order['id']}"))["order"]
+        return bool(shown["discounts"][0]["usage_count"] == 1)
 
     await until(shown)
     status, refusal = await api.post("/admin/draft-orders", shop.draft(discounts=[{"code": discount["code"]}]))
@@ -161,8 +161,8 @@ async def test_changes_and_uses_of_one_family_do_not_block_each_other(stack: Sta
     region = await make_region(catalog)
     parent = await make_discount(catalog, region, is_dynamic=True)
     path, bus = f"/admin/discounts/{parent['id']}", stack.apps["orders"][BUS]
-    made = [(await catalog.ok("POST", path + "/dynamic-codes", {"code": f"{n}-{uid}"}))["discount"] for n in range(3)]
-    family = [parent, *made]
+    codes = [(await catalog.ok("POST", path + "/dynamic-codes", {"code": f"{n}-{uid}"}))["discount"] for n in range(3)]
+    family = [parent, *codes]
     rule = {"id": parent["rule_id"]}
     await asyncio.gather(
         *(

@@ -18,8 +18,8 @@ from tests.support.waiting import until
 @pytest.fixture
 async def variant(catalog: Client) -> Json:
     """Of 10.00."""
-    found: Json = (await make_product(catalog, [{"currency_code": "eur", "amount": 1000}]))["variants"][0]
-    return found
+    variant: Json = (await make_product(catalog, [{"currency_code": "eur", "amount": 1000}]))["variants"][0]
+    return variant
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ async def vip(stack: Stack, orders: Client) -> AsyncIterator[Json]:
     yield await make_group(stack, orders)
 
 
-async def found(catalog: Client, uid: str, **query: Any) -> list[str]:
+async def names_of(catalog: Client, uid: str, **query: Any) -> list[str]:
     """Names of the lists that a query finds among those of the test."""
     answer = await catalog.ok("GET", "/admin/price-lists", query={"q": uid} | query)
     assert answer["count"] == len(answer["price_lists"])
@@ -59,22 +59,22 @@ async def test_a_list_as_created(stack: Stack, catalog: Client, variant: Json, v
             {"variant_id": variant["id"], "region_id": region["id"], "amount": 899, "max_quantity": 5},
         ],
     }
-    made = (await catalog.ok("POST", "/admin/price-lists", body))["price_list"]
-    shown = {key: value for key, value in variant.items() if key in made["prices"][0]["variant"]}
+    price_list = (await catalog.ok("POST", "/admin/price-lists", body))["price_list"]
+    shown = {key: value for key, value in variant.items() if key in price_list["prices"][0]["variant"]}
     price = {
-        "created_at": made["created_at"],
-        "updated_at": made["created_at"],
+        "created_at": price_list["created_at"],
+        "updated_at": price_list["created_at"],
         "deleted_at": None,
         "currency_code": "eur",
-        "price_list_id": made["id"],
+        "price_list_id": price_list["id"],
         "variant_id": variant["id"],
         "variant": shown,
         "variants": [shown],
     }
-    assert made == {
-        "id": made["id"],
-        "created_at": made["created_at"],
-        "updated_at": made["created_at"],
+    assert price_list == {
+        "id": price_list["id"],
+        "created_at": price_list["created_at"],
+        "updated_at": price_list["created_at"],
         "deleted_at": None,
         "name": f"Black Friday {uid}",
         "description": "Everything cheaper",
@@ -87,7 +87,7 @@ async def test_a_list_as_created(stack: Stack, catalog: Client, variant: Json, v
         "prices": [
             price
             | {
-                "id": made["prices"][0]["id"],
+                "id": price_list["prices"][0]["id"],
                 "amount": 799,
                 "region_id": None,
                 "min_quantity": 10,
@@ -95,7 +95,7 @@ async def test_a_list_as_created(stack: Stack, catalog: Client, variant: Json, v
             },
             price
             | {
-                "id": made["prices"][1]["id"],
+                "id": price_list["prices"][1]["id"],
                 "amount": 899,
                 "region_id": region["id"],
                 "min_quantity": None,
@@ -104,22 +104,22 @@ async def test_a_list_as_created(stack: Stack, catalog: Client, variant: Json, v
         ],
     }
     with stack.statements("catalog") as statements:
-        assert await catalog.get(f"/admin/price-lists/{made['id']}") == (200, {"price_list": made})
+        assert await catalog.get(f"/admin/price-lists/{price_list['id']}") == (200, {"price_list": price_list})
     assert len(reads(statements)) == 1
-    assert made["id"].startswith("pl_")
+    assert price_list["id"].startswith("pl_")
 
 
 async def test_an_update_changes_what_it_names(catalog: Client, variant: Json, vip: Json, uid: str) -> None:
-    made = await make_list(
+    price_list = await make_list(
         catalog,
         euros(variant["id"], 900, min_quantity=2),
         euros(variant["id"], 800),
         starts_at="2022-01-01",
         customer_groups=[{"id": vip["id"]}],
     )
-    path, first = f"/admin/price-lists/{made['id']}", made["prices"][0]["id"]
+    path, first = f"/admin/price-lists/{price_list['id']}", price_list["prices"][0]["id"]
     renamed = (await catalog.ok("POST", path, {"name": uid}))["price_list"]
-    assert renamed == made | {"name": uid, "updated_at": renamed["updated_at"]}
+    assert renamed == price_list | {"name": uid, "updated_at": renamed["updated_at"]}
     body = {
         "description": "d2",
         "type": "override",
@@ -160,10 +160,10 @@ async def test_an_update_changes_what_it_names(catalog: Client, variant: Json, v
 
 async def test_deleting_a_list_deletes_its_prices(stack: Stack, catalog: Client, variant: Json) -> None:
     before = await count(stack)
-    made = await make_list(catalog, euros(variant["id"], 900))
-    path = f"/admin/price-lists/{made['id']}"
+    price_list = await make_list(catalog, euros(variant["id"], 900))
+    path = f"/admin/price-lists/{price_list['id']}"
     for _ in range(2):
-        assert await catalog.delete(path) == (200, {"id": made["id"], "object": "price-list", "deleted": True})
+        assert await catalog.delete(path) == (200, {"id": price_list["id"], "object": "price-list", "deleted": True})
         assert await count(stack) == before
     for answer in (await catalog.get(path), await catalog.post(path, {"name": "x"})):
         assert (answer[0], answer[1]["type"]) == (404, "not_found")
@@ -177,16 +177,16 @@ async def test_finding_lists(catalog: Client, variant: Json, vip: Json, uid: str
         catalog, name="Beta", description=f"Is {uid}", type="override", customer_groups=[{"id": vip["id"]}]
     )
     await make_list(catalog, name=f"Gamma {uid}", status="draft")
-    assert await found(catalog, uid) == ["Gamma", "Beta", "Alpha"]
-    assert await found(catalog, uid.upper(), order="name") == ["Alpha", "Beta", "Gamma"]
-    assert await found(catalog, uid, order="-name", status="draft") == ["Gamma"]
-    assert await found(catalog, uid, **{"status[]": ["active", "draft"], "type[]": "sale"}) == ["Gamma", "Alpha"]
-    assert await found(catalog, uid, **{"customer_groups[]": vip["id"]}) == ["Beta"]
-    assert await found(catalog, vip["name"]) == ["Beta"]
-    assert await found(catalog, uid, id=alpha["id"]) == ["Alpha"]
-    assert await found(catalog, uid, name=f"Gamma {uid}") == ["Gamma"]
-    assert await found(catalog, uid, **{"created_at[gt]": "2020-01-01", "updated_at[lt]": "2020-01-01"}) == []
-    assert await found(catalog, uid, **{"deleted_at[gt]": "2020-01-01"}) == []
+    assert await names_of(catalog, uid) == ["Gamma", "Beta", "Alpha"]
+    assert await names_of(catalog, uid.upper(), order="name") == ["Alpha", "Beta", "Gamma"]
+    assert await names_of(catalog, uid, order="-name", status="draft") == ["Gamma"]
+    assert await names_of(catalog, uid, **{"status[]": ["active", "draft"], "type[]": "sale"}) == ["Gamma", "Alpha"]
+    assert await names_of(catalog, uid, **{"customer_groups[]": vip["id"]}) == ["Beta"]
+    assert await names_of(catalog, vip["name"]) == ["Beta"]
+    assert await names_of(catalog, uid, id=alpha["id"]) == ["Alpha"]
+    assert await names_of(catalog, uid, name=f"Gamma {uid}") == ["Gamma"]
+    assert await names_of(catalog, uid, **{"created_at[gt]": "2020-01-01", "updated_at[lt]": "2020-01-01"}) == []
+    assert await names_of(catalog, uid, **{"deleted_at[gt]": "2020-01-01"}) == []
     page = await catalog.ok("GET", "/admin/price-lists", query={"q": uid, "limit": 1, "offset": 1, "order": "name"})
     bare = {key: value for key, value in beta.items() if key != "prices"}
     assert page == {"price_lists": [bare], "count": 3, "offset": 1, "limit": 1}
@@ -243,7 +243,7 @@ PRICE = {"variant_id": "", "currency_code": "eur", "amount": 5}
 )
 async def test_refusals_change_nothing(stack: Stack, catalog: Client, variant: Json, change: Json, status: int) -> None:
     await connected(stack)
-    made = await make_list(catalog, euros(variant["id"], 900))
+    price_list = await make_list(catalog, euros(variant["id"], 900))
     before = await count(stack)
     prices = [
         p | {"variant_id": p["variant_id"] or variant["id"]} if "variant_id" in p else p
@@ -254,10 +254,10 @@ async def test_refusals_change_nothing(stack: Stack, catalog: Client, variant: J
     refused, answer = await catalog.post("/admin/price-lists", body)
     assert (refused, answer["type"]) == (status, "not_found" if status == 404 else "invalid_data")
     if change != {"prices": None}:
-        refused, answer = await catalog.post(f"/admin/price-lists/{made['id']}", {"description": "no"} | change)
+        refused, answer = await catalog.post(f"/admin/price-lists/{price_list['id']}", {"description": "no"} | change)
         assert (refused, answer["type"]) == (status, "not_found" if status == 404 else "invalid_data")
     assert await count(stack) == before
-    assert await the_list(catalog, made["id"]) == made
+    assert await the_list(catalog, price_list["id"]) == price_list
 
 
 async def test_groups_that_cannot_be_asked_for(stack: Stack, catalog: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,38 +265,38 @@ async def test_groups_that_cannot_be_asked_for(stack: Stack, catalog: Client, mo
         raise Unavailable("no broker")
 
     before = await count(stack)
-    monkeypatch.setattr("services.catalog.discounts.customer_groups.call", unreachable)
+    monkeypatch.setattr("services.catalog.remote.send", unreachable)
     body = {"name": "n", "description": "d", "type": "sale", "prices": []}
     assert (await catalog.post("/admin/price-lists", body | {"customer_groups": [{"id": "cgrp_x"}]}))[0] == 503
     assert await count(stack) == before
-    made = (await catalog.ok("POST", "/admin/price-lists", body))["price_list"]
-    assert (await catalog.get(f"/admin/price-lists/{made['id']}"))[0] == 200
+    price_list = (await catalog.ok("POST", "/admin/price-lists", body))["price_list"]
+    assert (await catalog.get(f"/admin/price-lists/{price_list['id']}"))[0] == 200
 
 
 async def test_a_group_that_is_deleted_is_not_shown(stack: Stack, catalog: Client, orders: Client, vip: Json) -> None:
-    made = await make_list(catalog, customer_groups=[{"id": vip["id"]}])
-    assert made["customer_groups"] == [vip]
+    price_list = await make_list(catalog, customer_groups=[{"id": vip["id"]}])
+    assert price_list["customer_groups"] == [vip]
     await orders.ok("DELETE", f"/admin/customer-groups/{vip['id']}")
 
     async def gone() -> bool:
-        return not (await the_list(catalog, made["id"]))["customer_groups"]
+        return not (await the_list(catalog, price_list["id"]))["customer_groups"]
 
     await until(gone)
 
 
 async def test_updates_at_once_all_count(catalog: Client, variant: Json) -> None:
-    made = await make_list(catalog)
-    path = f"/admin/price-lists/{made['id']}"
+    price_list = await make_list(catalog)
+    path = f"/admin/price-lists/{price_list['id']}"
     bodies = [{"prices": [euros(variant["id"], n)]} for n in range(8)]
     answers = await asyncio.gather(*(catalog.post(path, body) for body in bodies))
     assert [status for status, _ in answers] == [200] * 8
-    assert sorted(amounts(await the_list(catalog, made["id"]))) == list(range(8))
+    assert sorted(amounts(await the_list(catalog, price_list["id"]))) == list(range(8))
 
 
 async def test_a_list_and_its_deletion_at_once(stack: Stack, catalog: Client, variant: Json) -> None:
     before = await count(stack)
-    made = await make_list(catalog, euros(variant["id"], 1))
-    path = f"/admin/price-lists/{made['id']}"
+    price_list = await make_list(catalog, euros(variant["id"], 1))
+    path = f"/admin/price-lists/{price_list['id']}"
     answers = await asyncio.gather(
         *(catalog.post(path, {"prices": [euros(variant["id"], n)]}) for n in range(4)),
         catalog.delete(path),
@@ -311,10 +311,10 @@ async def test_a_renamed_group_is_shown_with_its_new_name(
     catalog: Client, orders: Client, stack: Stack, uid: str
 ) -> None:
     group = await make_group(stack, orders)
-    made = await make_list(catalog, customer_groups=[{"id": group["id"]}])
+    price_list = await make_list(catalog, customer_groups=[{"id": group["id"]}])
     await orders.ok("POST", f"/admin/customer-groups/{group['id']}", {"name": f"Gold {uid}"})
 
     async def renamed() -> bool:
-        return [g["name"] for g in (await the_list(catalog, made["id"]))["customer_groups"]] == [f"Gold {uid}"]
+        return [g["name"] for g in (await the_list(catalog, price_list["id"]))["customer_groups"]] == [f"Gold {uid}"]
 
     await until(renamed)

@@ -60,31 +60,34 @@ async def test_what_is_shown(stack: Stack, catalog: Client, products: list[Json]
 async def test_finding(catalog: Client, products: list[Json], sale: Json, uid: str) -> None:
     mug, poster, _ = products
 
-    async def found(**query: str) -> list[str]:
+    async def titles_of(**query: str) -> list[str]:
         answer = await catalog.ok(
             "GET", f"/admin/price-lists/{sale['id']}/products", query={"fields": "title", "expand": ""} | query
         )
         return [product["title"].split()[0] for product in answer["products"]]
 
-    assert await found() == ["Poster", "Mug"]
-    assert await found(order="title") == ["Mug", "Poster"]
-    assert await found(order="title", limit="1", offset="1") == ["Poster"]
-    assert await found(q="MUG") == ["Mug"]
-    assert await found(**{"id[]": poster["id"]}) == ["Poster"]
-    assert await found(**{"tags[]": mug["tags"][0]["id"]}) == ["Mug"]
-    assert await found(**{"status[]": "published"}) == ["Mug"]
-    assert await found(type=mug["type_id"]) == ["Mug"]
-    assert await found(title=f"Poster {uid}") == ["Poster"]
-    assert await found(description=f"For tea {uid}") == ["Mug"]
-    assert await found(handle=mug["handle"]) == ["Mug"]
-    assert await found(is_giftcard="true") == []
-    assert await found(is_giftcard="false", order="title") == ["Mug", "Poster"]
-    assert await found(**{"created_at[lt]": "2020-01-01"}) == []
-    assert await found(**{"collection_id[]": "pcol_missing"}) == []
-    assert (await found(status="rejected"), await found(status="draft")) == ([], await found(**{"status[]": "draft"}))
+    assert await titles_of() == ["Poster", "Mug"]
+    assert await titles_of(order="title") == ["Mug", "Poster"]
+    assert await titles_of(order="title", limit="1", offset="1") == ["Poster"]
+    assert await titles_of(q="MUG") == ["Mug"]
+    assert await titles_of(**{"id[]": poster["id"]}) == ["Poster"]
+    assert await titles_of(**{"tags[]": mug["tags"][0]["id"]}) == ["Mug"]
+    assert await titles_of(**{"status[]": "published"}) == ["Mug"]
+    assert await titles_of(type=mug["type_id"]) == ["Mug"]
+    assert await titles_of(title=f"Poster {uid}") == ["Poster"]
+    assert await titles_of(description=f"For tea {uid}") == ["Mug"]
+    assert await titles_of(handle=mug["handle"]) == ["Mug"]
+    assert await titles_of(is_giftcard="true") == []
+    assert await titles_of(is_giftcard="false", order="title") == ["Mug", "Poster"]
+    assert await titles_of(**{"created_at[lt]": "2020-01-01"}) == []
+    assert await titles_of(**{"collection_id[]": "pcol_missing"}) == []
+    assert (await titles_of(status="rejected"), await titles_of(status="draft")) == (
+        [],
+        await titles_of(**{"status[]": "draft"}),
+    )
     await catalog.ok("DELETE", f"/admin/products/{mug['id']}")
-    assert await found() == ["Poster"]
-    assert await found(**{"deleted_at[gt]": "2020-01-01"}) == []
+    assert await titles_of() == ["Poster"]
+    assert await titles_of(**{"deleted_at[gt]": "2020-01-01"}) == []
     assert await catalog.get("/admin/price-lists/pl_missing/products") == (
         200,
         {"products": [], "count": 0, "offset": 0, "limit": 50},

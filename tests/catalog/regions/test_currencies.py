@@ -24,8 +24,8 @@ async def test_a_list_is_one_statement(stack: Stack, catalog: Client) -> None:
 
 
 async def test_search_looks_at_code_and_name(catalog: Client) -> None:
-    found = await catalog.ok("GET", "/admin/currencies", query={"q": "Kron"})
-    assert {c["code"] for c in found["currencies"]} == {"dkk", "nok", "sek"}
+    answer = await catalog.ok("GET", "/admin/currencies", query={"q": "Kron"})
+    assert {c["code"] for c in answer["currencies"]} == {"dkk", "nok", "sek"}
     assert "zar" in {
         c["code"] for c in (await catalog.ok("GET", "/admin/currencies", query={"q": "ZAR"}))["currencies"]
     }
@@ -39,11 +39,11 @@ async def test_all_120_are_there_in_order(catalog: Client) -> None:
 async def test_the_tax_flag_is_set_and_filtered(catalog: Client) -> None:
     status, body = await catalog.post("/admin/currencies/JPY", {"includes_tax": True})
     assert (status, body["currency"]["code"], body["currency"]["includes_tax"]) == (200, "jpy", True)
-    found = await catalog.ok("GET", "/admin/currencies", query={"includes_tax": "true", "code": "jpy"})
-    assert found["count"] == 1
+    answer = await catalog.ok("GET", "/admin/currencies", query={"includes_tax": "true", "code": "jpy"})
+    assert answer["count"] == 1
     await catalog.ok("POST", "/admin/currencies/jpy", {"includes_tax": False})
-    found = await catalog.ok("GET", "/admin/currencies", query={"includes_tax": "true", "code": "jpy"})
-    assert found["count"] == 0
+    answer = await catalog.ok("GET", "/admin/currencies", query={"includes_tax": "true", "code": "jpy"})
+    assert answer["count"] == 0
 
 
 async def test_an_empty_body_changes_nothing(catalog: Client) -> None:

@@ -22,8 +22,8 @@ def countries(region: dict[str, Any]) -> list[str]:
 
 
 async def regions_of(catalog: Client) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = (await catalog.ok("GET", "/admin/regions", query={"limit": "200"}))["regions"]
-    return found
+    regions: list[dict[str, Any]] = (await catalog.ok("GET", "/admin/regions", query={"limit": "200"}))["regions"]
+    return regions
 
 
 async def test_a_region_as_created(catalog: Client) -> None:
@@ -82,9 +82,9 @@ async def test_a_region_as_created(catalog: Client) -> None:
 async def test_countries_have_the_ids_that_clients_know(
     catalog: Client, code: str, country: tuple[int, str, int, str]
 ) -> None:
-    found = (await make_region(catalog, countries=[code]))["countries"][0]
-    assert (found["id"], found["iso_3"].upper(), found["num_code"], found["display_name"]) == country
-    assert found["name"] == country[3].upper()
+    shown = (await make_region(catalog, countries=[code]))["countries"][0]
+    assert (shown["id"], shown["iso_3"].upper(), shown["num_code"], shown["display_name"]) == country
+    assert shown["name"] == country[3].upper()
 
 
 async def test_reads_are_one_statement(stack: Stack, catalog: Client) -> None:
@@ -119,7 +119,7 @@ async def test_a_wrong_query_is_refused(catalog: Client, query: dict[str, str]) 
 async def test_lists_are_filtered_and_ordered(catalog: Client, uid: str) -> None:
     a = await make_region(catalog, name=f"B {uid}")
     b = await another_region(catalog, name=f"A {uid}", countries=["fr"])
-    for query, wanted in [
+    for query, shown in [
         ({}, [b, a]),
         ({"order": "name"}, [b, a]),
         ({"order": "-name"}, [a, b]),
@@ -128,7 +128,7 @@ async def test_lists_are_filtered_and_ordered(catalog: Client, uid: str) -> None
         ({"created_at[gt]": "2020-01-01"}, [b, a]),
         ({"created_at[lt]": "2020-01-01"}, []),
     ]:
-        assert (await catalog.ok("GET", "/admin/regions", query=query))["regions"] == wanted, query
+        assert (await catalog.ok("GET", "/admin/regions", query=query))["regions"] == shown, query
 
 
 async def test_an_update_replaces_lists_and_merges_metadata(catalog: Client) -> None:

@@ -23,8 +23,8 @@ async def make_rate(catalog: Client, region: dict[str, Any], query: Any = None, 
 
 
 async def counts(catalog: Client, rate: dict[str, Any]) -> list[int]:
-    found = (await catalog.ok("GET", f"/admin/tax-rates/{rate['id']}", query=COUNTS))["tax_rate"]
-    return [found[name] for _, name in COUNTS]
+    shown = (await catalog.ok("GET", f"/admin/tax-rates/{rate['id']}", query=COUNTS))["tax_rate"]
+    return [shown[name] for _, name in COUNTS]
 
 
 async def test_a_rate_as_created(stack: Stack, catalog: Client) -> None:
@@ -88,8 +88,8 @@ async def test_what_is_gone_is_not_counted(catalog: Client) -> None:
     await catalog.ok("DELETE", f"/admin/shipping-options/{option['id']}")
     await catalog.ok("DELETE", f"/admin/regions/{region['id']}")
     assert await counts(catalog, rate) == [0, 0, 0]
-    found = (await catalog.ok("GET", f"/admin/tax-rates/{rate['id']}", query=Everything))["tax_rate"]
-    assert (found["products"], found["shipping_options"], found["region"]) == ([], [], None)
+    shown = (await catalog.ok("GET", f"/admin/tax-rates/{rate['id']}", query=Everything))["tax_rate"]
+    assert (shown["products"], shown["shipping_options"], shown["region"]) == ([], [], None)
 
 
 async def test_an_update_replaces_the_lists_it_names(catalog: Client, uid: str) -> None:
@@ -204,7 +204,7 @@ async def test_lists_are_filtered_and_ordered(stack: Stack, catalog: Client, uid
     b = await make_rate(catalog, region, code=f"b-{uid}", name=f"Bbb {uid}", rate=10)
     c = await make_rate(catalog, other, code=f"c-{uid}", name=f"Ccc {uid}", rate=None)
     both = [("region_id[]", region["id"]), ("region_id[]", other["id"])]
-    for query, wanted in [
+    for query, rates in [
         ([("region_id", region["id"])], [b, a]),
         ([*both, ("order", "name")], [a, b, c]),
         ([("region_id", region["id"]), ("order", "-rate")], [b, a]),
@@ -219,11 +219,11 @@ async def test_lists_are_filtered_and_ordered(stack: Stack, catalog: Client, uid
         ([("q", uid), ("deleted_at[gt]", "2020-01-01")], []),
     ]:
         with stack.statements("catalog") as statements:
-            found = await catalog.ok("GET", "/admin/tax-rates", query=query)
-        assert found == {"tax_rates": wanted, "count": len(wanted), "offset": 0, "limit": 50}, query
+            answer = await catalog.ok("GET", "/admin/tax-rates", query=query)
+        assert answer == {"tax_rates": rates, "count": len(rates), "offset": 0, "limit": 50}, query
         assert len(reads(statements)) == 1
-    found = await catalog.ok("GET", "/admin/tax-rates", query=[("q", f"aaa {uid}"), ("fields[]", "product_count")])
-    assert found["tax_rates"] == [{"id": a["id"], "created_at": a["created_at"], "product_count": 0}]
+    answer = await catalog.ok("GET", "/admin/tax-rates", query=[("q", f"aaa {uid}"), ("fields[]", "product_count")])
+    assert answer["tax_rates"] == [{"id": a["id"], "created_at": a["created_at"], "product_count": 0}]
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ async def test_regions_show_their_rates_and_are_announced(stack: Stack, catalog:
         await tax_rates.update_rate(db, rate_id, TaxRateUpdate(region_id=other["id"]))
         await tax_rates.remove_rate(db, rate_id)
         sent = await events(db)
-    told = [(name, id_, len(data["copies"]["region"][0]["related"]["tax_rates"])) for name, id_, data in sent]
-    assert told[0] == ("region.updated", region["id"], 1)
-    assert sorted(told[1:3]) == sorted([("region.updated", region["id"], 0), ("region.updated", other["id"], 1)])
-    assert told[3:] == [("region.updated", other["id"], 0)]
+    emitted = [(name, id_, len(data["copies"]["region"][0]["related"]["tax_rates"])) for name, id_, data in sent]
+    assert emitted[0] == ("region.updated", region["id"], 1)
+    assert sorted(emitted[1:3]) == sorted([("region.updated", region["id"], 0), ("region.updated", other["id"], 1)])
+    assert emitted[3:] == [("region.updated", other["id"], 0)]

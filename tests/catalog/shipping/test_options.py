@@ -16,8 +16,10 @@ MIN, MAX = {"type": "min_subtotal", "amount": 1000}, {"type": "max_subtotal", "a
 
 
 async def options_of(catalog: Client, **query: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = (await catalog.ok("GET", "/admin/shipping-options", query=query))["shipping_options"]
-    return found
+    options: list[dict[str, Any]] = (await catalog.ok("GET", "/admin/shipping-options", query=query))[
+        "shipping_options"
+    ]
+    return options
 
 
 async def test_an_option_as_created(stack: Stack, catalog: Client) -> None:
@@ -68,10 +70,10 @@ async def test_a_list_shows_prices_with_tax(stack: Stack, catalog: Client) -> No
     net = await make_option(catalog, region, amount=500)
     gross = await make_option(catalog, region, amount=1190, includes_tax=True)
     with stack.statements("catalog") as statements:
-        found = await catalog.ok("GET", "/admin/shipping-options", query={"region_id": region["id"]})
+        answer = await catalog.ok("GET", "/admin/shipping-options", query={"region_id": region["id"]})
     assert len(reads(statements)) == 1
     rates = [{"rate": 19, "name": "default", "code": "default"}]
-    assert found == {
+    assert answer == {
         "shipping_options": [
             gross | {"price_incl_tax": 1190, "tax_amount": 190, "tax_rates": rates},
             net | {"price_incl_tax": 595, "tax_amount": 95, "tax_rates": rates},
@@ -91,8 +93,8 @@ async def test_taxes_are_rounded_half_up(
 ) -> None:
     region = await make_region(catalog, tax_rate=rate)
     await make_option(catalog, region, amount=amount, includes_tax=includes_tax)
-    (found,) = await options_of(catalog, region_id=region["id"])
-    assert (found["tax_amount"], found["price_incl_tax"]) == (tax, amount if includes_tax else amount + tax)
+    (shown,) = await options_of(catalog, region_id=region["id"])
+    assert (shown["tax_amount"], shown["price_incl_tax"]) == (tax, amount if includes_tax else amount + tax)
 
 
 async def test_rates_of_the_option_replace_that_of_the_region(catalog: Client) -> None:
@@ -101,17 +103,17 @@ async def test_rates_of_the_option_replace_that_of_the_region(catalog: Client) -
     for code, rate in (("a", 7), ("b", 2.5)):
         body = {"code": code, "name": code, "region_id": region["id"], "rate": rate, "shipping_options": [option["id"]]}
         await catalog.ok("POST", "/admin/tax-rates", body)
-    (found,) = await options_of(catalog, region_id=region["id"])
-    assert (found["tax_amount"], found["price_incl_tax"]) == (48, 548)
-    assert found["tax_rates"] == [{"rate": 7, "name": "a", "code": "a"}, {"rate": 2.5, "name": "b", "code": "b"}]
+    (shown,) = await options_of(catalog, region_id=region["id"])
+    assert (shown["tax_amount"], shown["price_incl_tax"]) == (48, 548)
+    assert shown["tax_rates"] == [{"rate": 7, "name": "a", "code": "a"}, {"rate": 2.5, "name": "b", "code": "b"}]
 
 
 async def test_without_automatic_taxes_there_are_none(catalog: Client) -> None:
     region = await make_region(catalog)
     await make_option(catalog, region)
     await catalog.ok("POST", f"/admin/regions/{region['id']}", {"automatic_taxes": False})
-    (found,) = await options_of(catalog, region_id=region["id"])
-    assert (found["tax_amount"], found["price_incl_tax"], found["tax_rates"]) == (0, 500, [])
+    (shown,) = await options_of(catalog, region_id=region["id"])
+    assert (shown["tax_amount"], shown["price_incl_tax"], shown["tax_rates"]) == (0, 500, [])
 
 
 async def test_lists_are_filtered_and_ordered(catalog: Client, uid: str) -> None:
@@ -119,7 +121,7 @@ async def test_lists_are_filtered_and_ordered(catalog: Client, uid: str) -> None
     a = (await make_option(catalog, region, name=f"A {uid}", amount=3))["id"]
     b = (await make_option(catalog, region, name=f"B {uid}", amount=2, is_return=True))["id"]
     c = (await make_option(catalog, region, name=f"C {uid}", amount=1, admin_only=True))["id"]
-    for query, wanted in [
+    for query, ids in [
         ({"q": uid}, [c, b, a]),
         ({"q": f"a {uid}".upper()}, [a]),
         ({"name": f"B {uid}"}, [b]),
@@ -132,11 +134,11 @@ async def test_lists_are_filtered_and_ordered(catalog: Client, uid: str) -> None
         ({"q": uid, "created_at[lt]": "2020-01-01"}, []),
         ({"q": uid, "updated_at[gt]": "2020-01-01", "deleted_at[gt]": "2020-01-01"}, []),
     ]:
-        assert [option["id"] for option in await options_of(catalog, **query)] == wanted, query
+        assert [option["id"] for option in await options_of(catalog, **query)] == ids, query
     status, answer = await catalog.get("/admin/shipping-options", {"is_return": "maybe"})
     assert (status, answer["type"]) == (400, "invalid_data")
-    (found,) = await options_of(catalog, id=a, fields="name", expand="requirements")
-    assert found.keys() == {"id", "created_at", "name", "requirements", "price_incl_tax", "tax_amount", "tax_rates"}
+    (shown,) = await options_of(catalog, id=a, fields="name", expand="requirements")
+    assert shown.keys() == {"id", "created_at", "name", "requirements", "price_incl_tax", "tax_amount", "tax_rates"}
 
 
 async def test_every_relation_can_be_expanded(stack: Stack, catalog: Client) -> None:
@@ -148,24 +150,24 @@ async def test_every_relation_can_be_expanded(stack: Stack, catalog: Client) -> 
     plain = {key: value for key, value in option.items() if key not in ("region", "profile", "requirements")}
 
     async def shown(expand: str) -> dict[str, Any]:
-        (found,) = await options_of(catalog, id=option["id"], expand=expand)
-        return found
+        (row,) = await options_of(catalog, id=option["id"], expand=expand)
+        return row
 
     provider = {"id": "manual", "is_installed": True}
     assert (await shown("provider"))["provider"] == provider
     with stack.statements("catalog") as statements:
-        found = await shown("requirements.shipping_option.provider")
+        row = await shown("requirements.shipping_option.provider")
     assert len(reads(statements)) == 1
-    assert [each.pop("shipping_option") for each in found["requirements"]] == [plain | {"provider": provider}] * 2
-    assert found["requirements"] == option["requirements"]
-    found = await shown("region.tax_rates,region.countries.region,region.tax_provider")
-    assert [each["id"] for each in found["region"]["tax_rates"]] == [rate["id"]]
-    assert found["region"]["tax_provider"] is None
-    assert [each["region"]["id"] for each in found["region"]["countries"]] == [region["id"]]
-    found = await shown("profile.products,profile.shipping_options.requirements")
-    assert {key: found["profile"][key] for key in option["profile"]} == option["profile"]
-    assert product["id"] in [each["id"] for each in found["profile"]["products"]]
-    (again,) = [each for each in found["profile"]["shipping_options"] if each["id"] == option["id"]]
+    assert [each.pop("shipping_option") for each in row["requirements"]] == [plain | {"provider": provider}] * 2
+    assert row["requirements"] == option["requirements"]
+    row = await shown("region.tax_rates,region.countries.region,region.tax_provider")
+    assert [each["id"] for each in row["region"]["tax_rates"]] == [rate["id"]]
+    assert row["region"]["tax_provider"] is None
+    assert [each["region"]["id"] for each in row["region"]["countries"]] == [region["id"]]
+    row = await shown("profile.products,profile.shipping_options.requirements")
+    assert {key: row["profile"][key] for key in option["profile"]} == option["profile"]
+    assert product["id"] in [each["id"] for each in row["profile"]["products"]]
+    (again,) = [each for each in row["profile"]["shipping_options"] if each["id"] == option["id"]]
     assert again == plain | {"requirements": option["requirements"]}
 
 

@@ -20,13 +20,13 @@ async def make_profile(catalog: Client, **more: Any) -> dict[str, Any]:
 
 
 async def profile_of(catalog: Client, id_: str) -> dict[str, Any]:
-    found: dict[str, Any] = (await catalog.ok("GET", f"/admin/shipping-profiles/{id_}"))["shipping_profile"]
-    return found
+    profile: dict[str, Any] = (await catalog.ok("GET", f"/admin/shipping-profiles/{id_}"))["shipping_profile"]
+    return profile
 
 
 async def seeded(catalog: Client, type_: str) -> dict[str, Any]:
-    found = (await catalog.ok("GET", "/admin/shipping-profiles"))["shipping_profiles"]
-    return next(profile for profile in found if profile["type"] == type_)
+    profiles = (await catalog.ok("GET", "/admin/shipping-profiles"))["shipping_profiles"]
+    return next(profile for profile in profiles if profile["type"] == type_)
 
 
 async def test_two_are_there_from_the_start(stack: Stack, catalog: Client) -> None:

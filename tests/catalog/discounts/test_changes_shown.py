@@ -1,4 +1,4 @@
-"""What happens to a region is told of its discounts, too; what happens to a profile shows with every product."""
+"""What happens to a region is emitted of its discounts, too; what happens to a profile shows with every product."""
 
 from typing import Any
 
@@ -49,9 +49,9 @@ async def test_an_order_shows_the_profile_of_a_product_as_it_is_called(api: Clie
     await api.ok("POST", path, {"name": f"Heavy {uid}"})
 
     async def renamed() -> bool:
-        found = (await api.ok("GET", f"/admin/orders/{order['id']}"))["order"]["items"][0]["variant"]["product"]
-        assert [found["profile"]] == found["profiles"]
-        assert found["profile_id"] == profile_id
-        return bool(found["profile"]["name"] == f"Heavy {uid}")
+        product = (await api.ok("GET", f"/admin/orders/{order['id']}"))["order"]["items"][0]["variant"]["product"]
+        assert [product["profile"]] == product["profiles"]
+        assert product["profile_id"] == profile_id
+        return bool(product["profile"]["name"] == f"Heavy {uid}")
 
     await until(renamed)
