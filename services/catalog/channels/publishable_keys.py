@@ -198,7 +198,13 @@ OPERATIONS = [
         answer=ANSWER,
         asks_others=True,
     ),
-    showing("/admin/publishable-api-keys/{id}", "publishable_api_key", KEY, "Get a publishable API key"),
+    showing(
+        "/admin/publishable-api-keys/{id}",
+        "publishable_api_key",
+        KEY,
+        "Get a publishable API key",
+        description="Its sales channels have a list of their own.",
+    ),
     post(
         "/admin/publishable-api-keys/{id}",
         post_key,

@@ -224,6 +224,7 @@ OPERATIONS = [
         "sales_channel",
         SALES_CHANNEL,
         "Get a sales channel",
+        description="Without its stock locations, which the list shows with `expand=locations`.",
         where=LIVE,
     ),
     post(

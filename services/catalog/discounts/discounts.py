@@ -287,7 +287,15 @@ OPERATIONS = [
         answer=SHOWN_ANSWER,
         errors=(NotFound,),
     ),
-    showing("/admin/discounts/{id}", "discount", DISCOUNT, "Get a discount", query=SHOWN, where=LIVE),
+    showing(
+        "/admin/discounts/{id}",
+        "discount",
+        DISCOUNT,
+        "Get a discount",
+        description="With its rule, its conditions and its regions, unless `expand` says otherwise.",
+        query=SHOWN,
+        where=LIVE,
+    ),
     post(
         "/admin/discounts/{id}",
         post_discount,

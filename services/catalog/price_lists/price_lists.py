@@ -237,7 +237,14 @@ OPERATIONS = [
         errors=(NotFound, Unavailable),
         asks_others=True,
     ),
-    showing("/admin/price-lists/{id}", "price_list", PRICE_LIST, "Get a price list", expand=EXPAND),
+    showing(
+        "/admin/price-lists/{id}",
+        "price_list",
+        PRICE_LIST,
+        "Get a price list",
+        description="With all its prices and customer groups.",
+        expand=EXPAND,
+    ),
     post(
         "/admin/price-lists/{id}",
         post_price_list,

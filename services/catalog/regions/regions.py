@@ -205,6 +205,7 @@ OPERATIONS = [
         "region",
         REGION,
         "Get a region",
+        description="With its countries, its currency and its providers, unless `expand` says otherwise.",
         query=one(REGION, expand=EXPAND),
         where=LIVE,
     ),

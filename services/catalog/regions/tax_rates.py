@@ -182,7 +182,14 @@ OPERATIONS = [
         answer=ANSWER,
         errors=(NotFound, NotAllowed),
     ),
-    showing("/admin/tax-rates/{id}", "tax_rate", RATE, "Get a tax rate", query=SHOWN),
+    showing(
+        "/admin/tax-rates/{id}",
+        "tax_rate",
+        RATE,
+        "Get a tax rate",
+        description="What it is for has to be asked for in `expand`.",
+        query=SHOWN,
+    ),
     post(
         "/admin/tax-rates/{id}",
         post_tax_rate,
