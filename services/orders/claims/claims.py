@@ -48,7 +48,7 @@ from services.orders.settings import orders_settings
 from services.orders.totals import MAX_AMOUNT, MAX_QUANTITY
 
 
-class AdditionalItem(Body):
+class ClaimAdditionalItem(Body):
     variant_id: Id
     quantity: Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
 
@@ -59,7 +59,7 @@ class ClaimBody(Body):
     claim_items: Annotated[list[ClaimItem], Field(min_length=1)]
     return_shipping: ReturnShipping | None = None
     """With it, also an empty one, what is claimed comes back; without it nothing does."""
-    additional_items: list[AdditionalItem] | None = None
+    additional_items: list[ClaimAdditionalItem] | None = None
     """What the customer gets, at no cost. Needed for `replace`."""
     shipping_methods: list[ClaimMethod] | None = None
     """How the additional items are sent."""
@@ -113,7 +113,7 @@ async def ask_catalog(app: web.Application, order: Any, body: ClaimBody) -> Row:
 
 
 async def quote_lines(
-    app: web.Application, order: Any, items: list[AdditionalItem]
+    app: web.Application, order: Any, items: list[ClaimAdditionalItem]
 ) -> tuple[list[Row], dict[str, list[Row]]]:
     """(lines, documents). They cost what anybody would pay in the order's region, and are taxed, but not discounted."""
     if not items:

@@ -110,6 +110,7 @@ OPERATIONS = [
         "shipping method, and for one that was fulfilled.",
         query=WRITTEN,
         body=SwapFulfillmentBody,
+        example={"location_id": "sloc_01JD0000000000000000000000", "no_notification": True},
         answer=ORDER_ANSWER,
         errors=(NotFound, NotAllowed, InvalidData, Conflict, Unavailable),
         asks_others=True,

@@ -46,7 +46,7 @@ Id = Annotated[str, Field(min_length=1)]
 Price = Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
 
 
-class AdditionalItem(Body):
+class SwapAdditionalItem(Body):
     variant_id: Id
     quantity: Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
 
@@ -67,7 +67,7 @@ class OfferedOption(Body):
 class SwapBody(Body):
     return_items: Annotated[list[ReturnItem], Field(min_length=1)]
     """What the customer sends back, each line once."""
-    additional_items: list[AdditionalItem] | None = None
+    additional_items: list[SwapAdditionalItem] | None = None
     """What the customer gets, at the prices that are in force now."""
     return_shipping: Label | None = None
     """The label for what comes back; its price is a line of the swap's cart."""
