@@ -109,7 +109,8 @@ class BadFile(InvalidData):
 
 @dataclass
 class Job:
-    """A job that this process has the lease of. `result` is what was known when it was prepared."""
+    """A job that this process has the lease of. `result` is what was known when it was prepared. One that is
+    `completed` has no lease any more, and something left to tidy up."""
 
     app: web.Application
     id: str
@@ -121,6 +122,7 @@ class Job:
     dry_run: bool
     created_by: str
     lease: str
+    completed: bool = False
 
 
 @asynccontextmanager
@@ -215,6 +217,7 @@ async def complete(db: Db, job: Job, result: dict[str, Any]) -> None:
     """The job is done; in the transaction that did it."""
     if not await db.fetchval(COMPLETE, job.id, job.lease, json_text(result)):
         raise Stopped
+    job.completed = True
     await db.execute(FORGET, job.id)
     await emit(db, "batch.completed", job.id, {"id": job.id})
 

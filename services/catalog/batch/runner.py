@@ -134,7 +134,7 @@ async def _watch(job: Job) -> None:
     while missed < LEASE_SECONDS:
         await asyncio.sleep(RENEW_SECONDS)
         try:
-            if not await renew(job):
+            if not await renew(job) and not job.completed:
                 return
             missed = 0.0
         except DATABASE_ERRORS:
