@@ -19,6 +19,7 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS, PublishError
 from yarl import URL
 
 from services.chassis.errors import Unavailable
+from services.chassis.tasks import end
 
 log = structlog.get_logger()
 
@@ -97,8 +98,7 @@ class Bus:
 
     async def close(self) -> None:
         if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.wait({self._keeper})
+            await end(self._keeper, STOP_SECONDS)
 
     async def subscribe(self, declare: Declare, receive: Receive, prefetch: int) -> Subscription:
         """Consume the queue that `declare` makes, now or as soon as there is a connection, until `unsubscribe`."""

@@ -28,10 +28,12 @@ from services.chassis.operations import Operation
 from services.chassis.outbox import run_relay
 from services.chassis.sagas import Step, run_resumer
 from services.chassis.settings import Settings
+from services.chassis.tasks import end
 
 log = structlog.get_logger()
 MAX_LINE = 16 * 1024  # lists of ids stand in the query string
 CleanupContext = Callable[[web.Application], AsyncIterator[None]]
+STOP_SECONDS = 30.0  # more than any background task takes to finish what it has begun
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ async def task(name: str, work: Any) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        running.cancel()
+        await end(running, STOP_SECONDS)
         with suppress(asyncio.CancelledError):
             await running
 
