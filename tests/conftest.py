@@ -33,6 +33,7 @@ from tests.support.stack import (
     only_declared,
     serve,
 )
+from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 SERVERS = {"postgres_url", "rabbitmq_url", "s3_url"}  # the fixtures that stand for them
@@ -100,8 +101,7 @@ async def stack(databases: dict[str, str], rabbitmq_url: str) -> AsyncIterator[S
                     secret=SecretStr(SECRET),
                     namespace=namespace,
                     reserve_stock="manual",
-                    # All services share this process: on a busy machine an answer takes its time.
-                    command_deadline=20.0,
+                    command_deadline=PATIENCE,
                 )
                 apps[name] = make_app(service, settings[name])
                 runner, urls[name] = await serve(apps[name])

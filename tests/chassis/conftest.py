@@ -18,6 +18,7 @@ from services.chassis.db import create_pool
 from services.chassis.migrate import migrate
 from tests.support.broker import MakeBus, Start, Wire, connected
 from tests.support.servers import new_database
+from tests.support.waiting import in_time
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +39,8 @@ async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
     )
     await pool.execute(f"truncate {tables} restart identity; drop table if exists effects, remote")
     yield pool
-    await asyncio.wait_for(pool.close(), 10)
+    async with in_time():
+        await pool.close()
 
 
 @pytest.fixture

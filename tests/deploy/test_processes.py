@@ -15,6 +15,7 @@ import pytest
 
 from deploy import processes
 from deploy.processes import Child, Failed, Ports
+from tests.support.waiting import PATIENCE
 
 SLEEP = [sys.executable, "-c", "import time; print('here', flush=True); time.sleep(60)"]
 STUBBORN = [
@@ -112,7 +113,7 @@ def test_a_child_that_ended_is_started_again(tmp_path: Path, children: list[Chil
     child.start()
     first = pid_of(child)
     os.kill(first, signal.SIGKILL)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     processes.watch([child], until=lambda: pid_of(child) != first or time.monotonic() > deadline)
     assert pid_of(child) != first
     assert child.failures == 1

@@ -52,7 +52,7 @@ async def test_orders_dies_while_it_places_orders(api: Client, stack: Stack, sho
     async def done() -> bool:
         return await settled(stack)
 
-    await until(done, seconds=60, every=0.5)
+    await until(done, every=0.5)
     orders = {
         row["draft_order_id"]: dict(row)
         for row in await stack.pool("orders").fetch(

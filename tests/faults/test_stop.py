@@ -12,7 +12,7 @@ from tests.support.factories.shops import set_up
 from tests.support.locks import stalled, waits
 from tests.support.processes import another
 from tests.support.stack import Stack
-from tests.support.waiting import until
+from tests.support.waiting import in_time, until
 
 
 async def test_a_stopping_service_answers_what_it_has_begun(api: Client, stack: Stack) -> None:
@@ -34,7 +34,8 @@ async def test_a_stopping_service_answers_what_it_has_begun(api: Client, stack: 
             assert not asked.done()
         status, answer = await asked
         assert (status, answer["draft_order"]["status"]) == (200, "open")
-        assert await asyncio.wait_for(process.wait(), 20) == 0
+        async with in_time():
+            assert await process.wait() == 0
     assert await stack.pool("orders").fetchval("select count(*) from outbox") == 0
 
 
@@ -42,4 +43,5 @@ async def test_a_stopping_service_answers_what_it_has_begun(api: Client, stack: 
 async def test_a_service_stops_at_once_when_it_has_nothing_to_do(stack: Stack, service: str) -> None:
     async with another(stack, service) as (_, process):
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 10) == 0
+        async with in_time():
+            assert await process.wait() == 0

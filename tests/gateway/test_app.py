@@ -15,7 +15,9 @@ from gateway.settings import GatewaySettings
 from services.chassis.keys import POOL
 from services.chassis.service import prepare
 from tests.support.edge import SESSION_SECRET, Edge, FakeService, Start
+from tests.support.processes import free_port
 from tests.support.stack import SECRET
+from tests.support.waiting import in_time, until
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -33,24 +35,25 @@ async def test_health_when_a_service_is_not_ready(start: Start, services: dict[s
     async def not_ready(request: web.Request) -> web.Response:
         return web.Response(status=503)
 
+    awake = asyncio.Event()
+
     async def asleep(request: web.Request) -> web.Response:
-        await asyncio.sleep(5)
+        await awake.wait()
         return web.Response()
 
     edge = await start(payments_url="http://127.0.0.1:1")
     services["orders"].behaviours["/health"], services["catalog"].behaviours["/health"] = not_ready, asleep
+    states = {"orders": "unavailable", "catalog": "down", "payments": "down", "inventory": "ok"}
+
+    async def as_it_is() -> bool:
+        answer = await edge.get("/health", anonymous=True)
+        return (answer.status, answer.body["services"]) == (503, states)
+
     try:
-        async with asyncio.timeout(3):
-            answer = await edge.get("/health", anonymous=True)
+        await until(as_it_is)
     finally:
+        awake.set()
         del services["orders"].behaviours["/health"], services["catalog"].behaviours["/health"]
-    assert answer.status == 503
-    assert answer.body["services"] == {
-        "orders": "unavailable",
-        "catalog": "down",
-        "payments": "down",
-        "inventory": "ok",
-    }
 
 
 async def test_a_slash_at_the_end_means_nothing(edge: Edge, uid: str) -> None:
@@ -151,15 +154,15 @@ async def test_the_process_finishes_what_it_began(
     """`python -m gateway` answers a request that is under way when it is told to stop, and then ends."""
     from aiohttp import web
 
-    asked = asyncio.Event()
+    asked, go_on = asyncio.Event(), asyncio.Event()
 
     async def slow(request: web.Request) -> web.Response:
         asked.set()
-        await asyncio.sleep(0.5)
+        await go_on.wait()
         return web.json_response({"done": True})
 
     services["orders"].behaviours[f"/admin/orders/{uid}"] = slow
-    port = 22400 + os.getpid() % 90
+    port = free_port()
     env = {
         **os.environ,
         "MERCER_PORT": str(port),
@@ -174,19 +177,26 @@ async def test_the_process_finishes_what_it_began(
     )
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(15):
+        async with in_time():
             while b'"started"' not in await process.stdout.readline():
                 pass
             other = Edge(edge.app, f"http://127.0.0.1:{port}", edge.session, edge.token)
-            for _ in range(50):
+
+            async def listens() -> bool:
                 try:
-                    assert (await other.get("/health", anonymous=True)).status == 200
-                    break
+                    return (await other.get("/health", anonymous=True)).status == 200
                 except OSError:
-                    await asyncio.sleep(0.1)
+                    return False
+
+            async def does_not() -> bool:
+                return not await listens()
+
+            await until(listens)
             request = asyncio.create_task(other.get(f"/admin/orders/{uid}"))
             await asked.wait()
             process.send_signal(signal.SIGTERM)
+            await until(does_not)
+            go_on.set()
             answer = await request
             assert (answer.status, answer.body) == (200, {"done": True})
             assert await process.wait() == 0

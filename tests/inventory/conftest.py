@@ -11,7 +11,7 @@ from tests.support.client import Client
 from tests.support.commands import Ask
 from tests.support.factories.stock import Shop
 from tests.support.stack import Stack
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 UNBALANCED = """
 select coalesce(l.inventory_item_id, b.inventory_item_id) as item, coalesce(l.location_id, b.location_id) as location,
@@ -49,7 +49,7 @@ async def ask(stack: Stack) -> Ask:
     await until(connected)
 
     async def ask(name: str, body: dict[str, Any], key: str | None = None) -> dict[str, Any]:
-        return await call(bus, "inventory", name, body, key=key, deadline=20)
+        return await call(bus, "inventory", name, body, key=key, deadline=PATIENCE)
 
     return ask
 

@@ -68,7 +68,7 @@ async def idle(stack: Stack, kind: str, ended: str) -> None:
         query = "select status from sagas where kind = $1 order by created_at desc limit 1"
         return bool(await pool.fetchval(query, kind) == ended)
 
-    await until(over, seconds=20)
+    await until(over)
 
 
 # What it offers

@@ -12,7 +12,7 @@ from services.payments.providers import providers
 from tests.support.commands import Ask
 from tests.support.far_provider import Far
 from tests.support.stack import Stack, listening
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ async def ask(stack: Stack) -> Ask:
     await until(connected)
 
     async def ask(name: str, body: dict[str, Any], key: str | None = None) -> dict[str, Any]:
-        return await call(bus, "payments", name, body, key=key, deadline=20)
+        return await call(bus, "payments", name, body, key=key, deadline=PATIENCE)
 
     return ask
 

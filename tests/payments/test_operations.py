@@ -76,7 +76,7 @@ async def test_silent_provider_is_asked_again_under_the_same_key(
         shown = await payments.ok("GET", f"/admin/payments/{payment['id']}")
         return shown["payment"]["captured_at"] is not None
 
-    await until(captured, seconds=15)
+    await until(captured)
     keys = [key for name, _, key in far.asked if name == "capture"]
     assert len(keys) == 2
     assert len(set(keys)) == 1

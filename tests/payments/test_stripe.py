@@ -163,7 +163,7 @@ async def test_lost_answers(stack: Stack, payments: Client, authorized: Authoriz
     async def settled() -> bool:
         return bool((await shown(payments, payment))["amount_refunded"] == 100)
 
-    await until(settled, seconds=15)
+    await until(settled)
     assert len(stripe.refunds) == 1
     assert await work(stack) == 0
 
@@ -178,7 +178,7 @@ async def test_stripe_is_down(payments: Client, authorized: Authorized, stripe: 
     async def captured() -> bool:
         return (await shown(payments, payment))["captured_at"] is not None
 
-    await until(captured, seconds=15)
+    await until(captured)
     assert stripe.held(payment["data"]["id"]) == 4000
 
 

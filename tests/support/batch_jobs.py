@@ -68,14 +68,14 @@ async def get(client: Client, job_id: str) -> dict[str, Any]:
     return job
 
 
-async def reached(client: Client, job_id: str, *statuses: str, seconds: float = 30) -> dict[str, Any]:
+async def reached(client: Client, job_id: str, *statuses: str) -> dict[str, Any]:
     """The job, as soon as it has one of the statuses."""
 
     async def there() -> dict[str, Any] | None:
         job = await get(client, job_id)
         return job if job["status"] in statuses else None
 
-    job: dict[str, Any] = await until(there, seconds=seconds)
+    job: dict[str, Any] = await until(there)
     return job
 
 

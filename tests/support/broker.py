@@ -26,7 +26,7 @@ class Wire:
         self._server: asyncio.Server | None = None
         self.port = 0
         self.up = True
-        self.bytes_left: int | None = None  # from the broker, before the wire breaks
+        self._bytes_left: dict[str, int] = {}  # by direction ("to" the broker, "from" it), before the wire breaks
 
     @property
     def url(self) -> str:
@@ -39,9 +39,13 @@ class Wire:
 
     def cut(self, *, up: bool = True) -> None:
         """Break what is connected; with `up=False` refuse new connections until it is True."""
-        self.up, self.bytes_left = up, None
+        self.up, self._bytes_left = up, {}
         for writer in self._writers:
             writer.transport.abort()
+
+    def break_after(self, direction: str, count: int) -> None:
+        """Break what is connected when more than so many bytes have gone `to` the broker, or come `from` it."""
+        self._bytes_left[direction] = count
 
     async def close(self) -> None:
         self.cut(up=False)
@@ -56,15 +60,15 @@ class Wire:
         there, back = await asyncio.open_connection(self._target.hostname, self._target.port)
         pair = {writer, back}
         self._writers |= pair
-        await asyncio.gather(self._pass(reader, back, counted=False), self._pass(there, writer, counted=True))
+        await asyncio.gather(self._pass(reader, back, "to"), self._pass(there, writer, "from"))
         self._writers -= pair
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counted: bool) -> None:
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: str) -> None:
         with contextlib.suppress(OSError):
             while chunk := await reader.read(1024):
-                if counted and self.bytes_left is not None:
-                    self.bytes_left -= len(chunk)
-                    if self.bytes_left < 0:
+                if direction in self._bytes_left:
+                    self._bytes_left[direction] -= len(chunk)
+                    if self._bytes_left[direction] < 0:
                         self.cut()
                         break
                 writer.write(chunk)

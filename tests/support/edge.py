@@ -19,6 +19,7 @@ from gateway.settings import GatewaySettings
 from services.chassis.keys import POOL
 from services.chassis.service import make_app, prepare
 from tests.support.stack import EMAIL, PASSWORD, SECRET
+from tests.support.waiting import in_time
 
 SESSION_SECRET = "another secret of the tests, also long enough"
 Behaviour = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -180,7 +181,7 @@ async def raw(url: str, sent: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     writer.write(sent)
     try:
-        async with asyncio.timeout(5):
+        async with in_time():
             return await reader.read()
     finally:
         writer.close()

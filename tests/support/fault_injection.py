@@ -32,6 +32,7 @@ from services.chassis.sagas import Step
 from tests.support.client import Client
 from tests.support.processes import ROOT, environment, free_port, until_ready
 from tests.support.stack import Stack
+from tests.support.waiting import PATIENCE, in_time
 
 EXPIRE = """
 update sagas set leased_until = clock_timestamp() - interval '1 second'
@@ -75,7 +76,7 @@ class Nursery:
     def close(self) -> None:
         for pipe in self._pipes:
             pipe.close()
-        self._process.wait(10)
+        self._process.wait(PATIENCE)
 
     @property
     def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
@@ -111,11 +112,10 @@ class Kill:
         """Start it again, and wait until it has finished or compensated what the dead one left."""
         pool = self.stack.pool(service)
         await pool.execute(EXPIRE, True)  # as time would
-        async with self.process(service):
-            async with asyncio.timeout(30):
-                while await pool.fetchval(RUNNING):
-                    await asyncio.sleep(0.02)
-                    await pool.execute(EXPIRE, False)
+        async with self.process(service), in_time():
+            while await pool.fetchval(RUNNING):
+                await asyncio.sleep(0.02)
+                await pool.execute(EXPIRE, False)
 
     @asynccontextmanager
     async def process(
@@ -145,7 +145,7 @@ class Kill:
 
 async def gone(pid: int) -> None:
     """Wait until the process is no more."""
-    async with asyncio.timeout(10):
+    async with in_time():
         with suppress(ProcessLookupError):
             while True:
                 os.kill(pid, 0)

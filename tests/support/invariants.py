@@ -42,7 +42,7 @@ async def news_heard(stack: Stack) -> None:
         sent = await stack.pool("payments").fetchval(SENT)
         return bool(sent == await stack.pool("orders").fetchval(HEARD))
 
-    await until(heard, seconds=20)
+    await until(heard)
 
 
 async def check_books(stack: Stack, order_id: str, *, at_rest: bool = True) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,17 +9,17 @@ from pathlib import Path
 
 import aiohttp
 
+from deploy.processes import Ports
 from tests.support.client import Client
 from tests.support.stack import SECRET, Stack
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 ROOT = Path(__file__).parent.parent.parent
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port below those that the system gives to outgoing connections, which could take it before the process does."""
+    return Ports("20000-32767").take()
 
 
 def environment(stack: Stack, service: str, port: int) -> dict[str, str]:
@@ -32,6 +31,7 @@ def environment(stack: Stack, service: str, port: int) -> dict[str, str]:
         "MERCER_SECRET": SECRET,
         "MERCER_NAMESPACE": stack.namespace,
         "MERCER_RESERVE_STOCK": "manual",
+        "MERCER_COMMAND_DEADLINE": str(PATIENCE),
         "MERCER_LOG_LEVEL": "error",
     }
 
@@ -46,7 +46,7 @@ async def until_ready(client: Client) -> None:
             return False
         return bool(body["broker"] == "ok")
 
-    await until(ready, seconds=30)
+    await until(ready)
 
 
 @asynccontextmanager

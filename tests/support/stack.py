@@ -16,6 +16,7 @@ from services.chassis.http import ACTOR_HEADER, sign_actor
 from services.chassis.keys import POOL
 from services.chassis.settings import Settings
 from tests.support.client import Client
+from tests.support.waiting import PATIENCE
 
 SERVICES = ("orders", "catalog", "payments", "inventory")
 SECRET = "a secret of the tests, 32 characters or more"
@@ -93,6 +94,7 @@ async def make_gateway(database: str, rabbitmq_url: str, namespace: str, urls: d
         namespace=namespace,
         admin_email=EMAIL,
         admin_password=SecretStr(PASSWORD),
+        upstream_seconds=2 * PATIENCE,
         **{f"{name}_url": url for name, url in urls.items()},  # type: ignore[arg-type]
     )
     await prepare(SERVICE, settings)

@@ -189,7 +189,7 @@ async def cards(api: Client, order: Row, number: int) -> list[Row]:
         mine = [card for card in page["gift_cards"] if (card["order"] or {}).get("id") == order["id"]]
         return mine if len(mine) == number else []
 
-    made = await until(found, seconds=20)
+    made = await until(found)
     return [{name: card[name] for name in ("value", "balance", "tax_rate")} for card in made]
 
 

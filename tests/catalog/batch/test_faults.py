@@ -26,7 +26,7 @@ from tests.support.factories.products import make, shirt
 from tests.support.locks import stalled, waits
 from tests.support.processes import another
 from tests.support.stack import Stack
-from tests.support.waiting import until
+from tests.support.waiting import in_time, until
 
 LINES = 30
 
@@ -129,7 +129,8 @@ async def test_a_process_that_stops_lets_go(
         job_id = await create_import(catalog, uid)
         await until(partial(waits, stack, "catalog"))
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 20) == 0
+        async with in_time():
+            assert await process.wait() == 0
     row = await stack.pool("catalog").fetchrow("select attempts, leased_by from batch_jobs where id = $1", job_id)
     assert (row["attempts"], row["leased_by"]) == (0, None)
     here()

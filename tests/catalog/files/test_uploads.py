@@ -20,6 +20,7 @@ from services.catalog.settings import file_settings
 from services.chassis.errors import Unavailable
 from tests.support.client import Client
 from tests.support.stack import Stack
+from tests.support.waiting import in_time
 
 MEBIBYTE = 1024 * 1024
 FORM = {"Content-Type": "multipart/form-data; boundary=BOUND"}
@@ -172,7 +173,7 @@ async def test_a_client_that_goes_away(catalog: Client, folder: Path, monkeypatc
     monkeypatch.setattr(Disk, "store", noted)
     with pytest.raises((ConnectionError, aiohttp.ClientError)):
         await upload(catalog, ("a.txt", half()))
-    async with asyncio.timeout(5):
+    async with in_time():
         await ended.wait()
     assert names(folder) == []
 
@@ -183,7 +184,7 @@ async def test_a_file_passes_block_by_block(api: Client, folder: Path) -> None:
     async def slow() -> AsyncIterator[bytes]:
         for size in range(1, 4):
             yield b"x" * MEBIBYTE
-            async with asyncio.timeout(10):
+            async with in_time():
                 while largest(folder) <= (size - 0.5) * MEBIBYTE:
                     await asyncio.sleep(0.01)
 

@@ -215,13 +215,13 @@ async def test_nothing_changes_while_it_is_paid(api: Client, stack: Stack, shop:
     async def placed() -> list[str]:
         return await orders_of(stack, draft)
 
-    order_id = (await until(placed, seconds=30))[0]
+    order_id = (await until(placed))[0]
     await expire(stack, "capture_placed", order_id)
 
     async def captured() -> bool:
         return (await payments_of(stack, draft)) == [(2500, True, False)]
 
-    await until(captured, seconds=30)
+    await until(captured)
     assert (await shown(api, draft))["status"] == "completed"
 
 
@@ -242,7 +242,7 @@ async def test_finished_after_a_crash(api: Client, stack: Stack, shop: Shop, don
     async def placed() -> bool:
         return bool(await orders_of(stack, draft))
 
-    await until(placed, seconds=15, every=0.2)
+    await until(placed, every=0.2)
     (order_id,) = await orders_of(stack, draft)
     assert order_id == saga.state["order_id"]
     assert len(await payments_of(stack, draft)) == 1
@@ -265,7 +265,7 @@ async def test_captured_after_a_crash(api: Client, stack: Stack, shop: Shop, mon
         now = (await api.ok("GET", f"/admin/orders/{order['id']}"))["order"]
         return bool(now["payment_status"] == "captured" and now["payments"][0]["captured_at"])
 
-    await until(captured, seconds=15, every=0.2)
+    await until(captured, every=0.2)
     assert await payments_of(stack, draft) == [(2500, True, False)]
 
 
