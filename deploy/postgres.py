@@ -62,7 +62,6 @@ def private_cluster(home: Home, programs: Path, port: int, *, throw_away: bool) 
         user=user,
         cwd=folder,
         ask=signal.SIGINT,
-        patience=60,
     )
     child.ready = lambda: _postgres_ready(child, data)
     _remove_stale_lock(data)

@@ -24,6 +24,9 @@ from types import FrameType
 from deploy import say
 
 Argv = Sequence[str | Path] | Sequence[Path]
+# For what is bound to come, on a machine that is busy with other work: a start or an end, and one answer.
+PATIENCE = 300.0
+ANSWER_SECONDS = 20.0
 LOG_LIMIT = 10_000_000
 STEADY_AFTER = 60.0
 LONGEST_DELAY = 30.0
@@ -92,7 +95,7 @@ def run(
     return text
 
 
-def succeeds(argv: Argv, *, timeout: float = 15) -> bool:
+def succeeds(argv: Argv, *, timeout: float = 3 * ANSWER_SECONDS) -> bool:
     try:
         run(argv, timeout=timeout)
     except (Failed, OSError):
@@ -206,7 +209,7 @@ class Child:
     user: str | None = None
     cwd: Path | None = None
     ask: signal.Signals = signal.SIGTERM
-    patience: float = 20
+    patience: float = 60  # for its end; then it is killed
     failures: int = 0
     started: float = 0
     start_again: float | None = None
@@ -227,7 +230,7 @@ class Child:
         """Its exit status once it has ended, None while it runs (or was never started)."""
         return None if self.process is None else self.process.poll()
 
-    def wait_ready(self, timeout: float = 90) -> None:
+    def wait_ready(self, timeout: float = PATIENCE) -> None:
         deadline = time.monotonic() + timeout
         while not self.ready():
             if self.status is not None:
@@ -378,7 +381,7 @@ class Ports:
 
 
 def answers_200(host: str, port: int, path: str) -> bool:
-    connection = http.client.HTTPConnection(host, port, timeout=2)
+    connection = http.client.HTTPConnection(host, port, timeout=ANSWER_SECONDS)
     try:
         connection.request("GET", path)
         return connection.getresponse().status == http.client.OK

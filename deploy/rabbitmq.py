@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from deploy import fetch
 from deploy.home import Home, make_folder, others_can_reach, server_user, write_private
-from deploy.processes import Child, Failed, Ports, Server, plain_env
+from deploy.processes import ANSWER_SECONDS, Child, Failed, Ports, Server, plain_env
 
 CONFIG = """\
 listeners.tcp.1 = 127.0.0.1:{port}
@@ -56,7 +56,6 @@ def private_node(home: Home, root: Path, ports: Ports) -> Server:
         ready=lambda: speaks_amqp("127.0.0.1", port),
         user=user,
         cwd=folder,
-        patience=60,
     )
     return Server(f"amqp://mercer:{password}@127.0.0.1:{port}/", f"port {port}", [mapper, node])
 
@@ -99,7 +98,7 @@ def _rabbitmq_env(folder: Path, root: Path, port: int, mapper_port: int, node_po
 
 def _listens(port: int) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS).close()
     except OSError:
         return False
     return True
@@ -108,7 +107,7 @@ def _listens(port: int) -> bool:
 def speaks_amqp(host: str, port: int) -> bool:
     """Greet it as a client does; a broker that is up answers with a method frame."""
     try:
-        with socket.create_connection((host, port), timeout=2) as connection:
+        with socket.create_connection((host, port), timeout=ANSWER_SECONDS) as connection:
             connection.sendall(b"AMQP\x00\x00\x09\x01")
             return connection.recv(1) == b"\x01"
     except OSError:
@@ -122,7 +121,7 @@ def reachable(url: str) -> bool:
     if parts.scheme == "amqp":
         return speaks_amqp(host, parts.port or 5672)
     try:
-        socket.create_connection((host, parts.port or 5671), timeout=2).close()
+        socket.create_connection((host, parts.port or 5671), timeout=ANSWER_SECONDS).close()
     except OSError:
         return False
     return True

@@ -92,7 +92,7 @@ class Stack:
         for child in server.children:
             self._start(child)
             if child is not server.children[-1]:
-                child.wait_ready(10)
+                child.wait_ready()
 
     def _start(self, child: Child) -> None:
         self.children.append(child)

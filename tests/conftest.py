@@ -33,7 +33,7 @@ from tests.support.stack import (
     only_declared,
     serve,
 )
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, patient_product
 
 ROOT = Path(__file__).parent.parent
 SERVERS = {"postgres_url", "rabbitmq_url", "s3_url"}  # the fixtures that stand for them
@@ -84,7 +84,14 @@ async def databases(postgres_url: str) -> AsyncIterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
-async def stack(databases: dict[str, str], rabbitmq_url: str) -> AsyncIterator[Stack]:
+def patient() -> Iterator[None]:
+    """The product waits as long as the tests do."""
+    with patient_product():
+        yield
+
+
+@pytest.fixture(scope="session")
+async def stack(databases: dict[str, str], rabbitmq_url: str, patient: None) -> AsyncIterator[Stack]:
     """Four services and the gateway, started once per worker."""
     from services.chassis.service import make_app
 

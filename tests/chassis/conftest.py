@@ -76,7 +76,7 @@ async def probe(rabbitmq_url: str) -> AsyncIterator[AbstractChannel]:
 
 
 @pytest.fixture
-async def make_bus(rabbitmq_url: str, probe: AbstractChannel) -> AsyncIterator[MakeBus]:
+async def make_bus(rabbitmq_url: str, probe: AbstractChannel, patient: None) -> AsyncIterator[MakeBus]:
     """`await make_bus("orders")`: a connected bus; all of a test share a namespace, removed at its end."""
     namespace = f"t{secrets.token_hex(4)}"
     buses: list[Bus] = []

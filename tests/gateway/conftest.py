@@ -37,7 +37,7 @@ async def namespace(rabbitmq_url: str) -> AsyncIterator[str]:
 
 
 @pytest.fixture(scope="session")
-async def services() -> AsyncIterator[dict[str, FakeService]]:
+async def services(patient: None) -> AsyncIterator[dict[str, FakeService]]:
     """The four of them, by name."""
     made = {}
     async with AsyncExitStack() as stack:

@@ -29,7 +29,9 @@ async def test_health(edge: Edge) -> None:
     assert answer.body["services"] == dict.fromkeys(("orders", "catalog", "payments", "inventory"), "ok")
 
 
-async def test_health_when_a_service_is_not_ready(start: Start, services: dict[str, FakeService]) -> None:
+async def test_health_when_a_service_is_not_ready(
+    start: Start, services: dict[str, FakeService], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from aiohttp import web
 
     async def not_ready(request: web.Request) -> web.Response:
@@ -41,6 +43,7 @@ async def test_health_when_a_service_is_not_ready(start: Start, services: dict[s
         await awake.wait()
         return web.Response()
 
+    monkeypatch.setattr("gateway.health.HEALTH_SECONDS", 1.0)
     edge = await start(payments_url="http://127.0.0.1:1")
     services["orders"].behaviours["/health"], services["catalog"].behaviours["/health"] = not_ready, asleep
     states = {"orders": "unavailable", "catalog": "down", "payments": "down", "inventory": "ok"}

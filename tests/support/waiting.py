@@ -5,10 +5,38 @@ only a test that fails waits for all of it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
+from services.chassis import commands
+
 PATIENCE = 120.0
+# How long the product waits before it goes on without an answer. A busy machine lets that happen while nothing is wrong,
+# and all services of a test share one process.
+LIMITS = (
+    "services.chassis.bus.CONFIRM_SECONDS",
+    "services.chassis.saga_rows.WAIT_SECONDS",
+    "services.orders.drafts.drafts.REFRESH_SECONDS",
+    "services.orders.fulfillment_providers.SECONDS",
+    "services.payments.remote.FETCH_SECONDS",
+    "gateway.health.HEALTH_SECONDS",
+    "gateway.upstream.CONNECT_SECONDS",
+    "gateway.upstream.QUEUE_SECONDS",
+)
+
+
+@contextmanager
+def patient_product() -> Iterator[None]:
+    """The product waits as long as the tests do; a test that is about a limit sets it anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        for limit in LIMITS:
+            patch.setattr(limit, PATIENCE)
+        for function in (commands.call, commands.notify):
+            patch.setitem(function.__kwdefaults__, "deadline", PATIENCE)
+        yield
 
 
 def in_time() -> asyncio.Timeout:
