@@ -99,10 +99,15 @@ def decode(body: bytes) -> Event:
     )
 
 
+async def receive(db: Db, message_id: str, name: str) -> bool:
+    """Whether the message comes for the first time; this transaction has taken it then."""
+    return bool(await db.fetchval(RECEIVE, message_id, name))
+
+
 async def apply(pool: asyncpg.Pool, listeners: Mapping[str, Listener], event: Event) -> bool:
     """Run the event's listener, unless it ran before. Returns whether it ran now."""
     async with pool.acquire() as db, db.transaction():
-        if not await db.fetchval(RECEIVE, event.id, event.name):
+        if not await receive(db, event.id, event.name):
             return False
         await listeners[event.name](db, event)
         return True

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from services.chassis.consumers import RECEIVE
+from services.chassis.consumers import receive
 from services.chassis.db import Db, transaction
 from services.chassis.errors import InvalidData, NotFound, Unavailable
 from services.chassis.http import NUL, json_bytes
@@ -126,7 +126,7 @@ async def post_stripe(request: web.Request) -> web.Response:
     at_work: list[str] = []
     try:
         async with transaction(request) as db:
-            if (change := CHANGES.get(event["type"])) and await db.fetchval(RECEIVE, event["id"], event["type"]):
+            if (change := CHANGES.get(event["type"])) and await receive(db, event["id"], event["type"]):
                 thing = event["data"]["object"]
                 payment = await access_intent(db, thing, at_work)
                 replies = await change(db, payment, thing) if payment else []
