@@ -19,7 +19,7 @@ PATIENCE = 120.0
 LIMITS = (
     "services.chassis.bus.CONFIRM_SECONDS",
     "services.chassis.saga_rows.WAIT_SECONDS",
-    "services.orders.drafts.drafts.REFRESH_SECONDS",
+    "services.orders.drafts.pricing.REFRESH_SECONDS",
     "services.orders.fulfillment_providers.SECONDS",
     "services.payments.remote.FETCH_SECONDS",
     "gateway.health.HEALTH_SECONDS",

@@ -4,21 +4,16 @@ Every change asks the catalog what the cart costs before it opens a transaction,
 that it asked about: when another request changed the cart meanwhile, it asks again.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Annotated, Any, Literal
 
-import structlog
 from aiohttp import web
 from pydantic import AfterValidator, Field
 
 from services.chassis.db import Db, reading, transaction
-from services.chassis.errors import ApiError, Conflict, NotAllowed, NotFound, Unavailable
+from services.chassis.errors import Conflict, NotAllowed, NotFound, Unavailable
 from services.chassis.http import ABSENT, Body, json_bytes
 from services.chassis.ids import new_id
 from services.chassis.jsons import json_or_null
-from services.chassis.keys import BUS, POOL, SETTINGS
 from services.chassis.operations import deletion, get, listing, post
 from services.chassis.outbox import emit
 from services.chassis.params import TEXT, Bind, Filter, choices, dates, described, search
@@ -36,20 +31,16 @@ from services.orders.drafts.parts import (
     Draft,
     access_draft,
     check_open,
-    check_unchanged,
     customer_for,
     group_ids,
     load_draft,
 )
+from services.orders.drafts.pricing import change_draft, emit_updated, refresh
 from services.orders.pricing import quotes
-from services.orders.pricing.quotes import Basket, Quote, Row, priced
-from services.orders.pricing.rounds import StaleError, change_priced
+from services.orders.pricing.quotes import Basket, Quote, Row
 from services.orders.reads import DRAFT_ANSWER, LISTED_DRAFT, LISTED_DRAFT_EXPAND, draft_json
 from services.orders.totals import MAX_AMOUNT, MAX_QUANTITY
 
-log = structlog.get_logger()
-
-REFRESH_SECONDS = 1.0  # a read does not wait for the catalog any longer
 Quantity = Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
 Price = Annotated[int, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT)]
 
@@ -217,19 +208,6 @@ async def create_draft(db: Db, body: DraftBody, quote: Quote) -> str:
     return draft_id
 
 
-def basket_as_it_is(draft: Draft) -> Basket:
-    """What the draft's cart holds, to be priced."""
-    return Basket(
-        region_id=draft.region_id,
-        lines=draft.lines,
-        methods=draft.methods,
-        codes=[],
-        customer_id=draft.customer_id,
-        group_ids=draft.group_ids,
-        discount_ids=draft.discount_ids,
-    )
-
-
 def is_moved(draft: Draft, body: DraftUpdate) -> bool:
     """Whether the update brings the draft into another region."""
     return body.region_id is not None and body.region_id != draft.region_id
@@ -301,56 +279,6 @@ async def delete_draft(db: Db, draft_id: str) -> None:
 
 
 # Handlers
-
-Plan = Callable[[Db, Draft], Awaitable[Basket | None]]
-Change = Callable[[Db, Draft, Quote], Awaitable[str]]
-
-
-async def change_draft(request: web.Request, draft_id: str, plan: Plan, change: Change) -> web.Response:
-    """Quote what `plan` makes of the draft, and let `change` store it and answer. Without a plan nothing changes."""
-
-    async def planned(db: Db) -> tuple[Draft, Basket] | str:
-        draft = await load_draft(db, draft_id)
-        check_open(draft.status)
-        basket = await plan(db, draft)
-        return (draft, basket) if basket is not None else await draft_json(db, draft_id)
-
-    async def quoted(planned: tuple[Draft, Basket]) -> Quote:
-        return await quotes.ask(request.app, planned[1])
-
-    async def store(db: Db, planned: tuple[Draft, Basket], quote: Quote) -> str:
-        await check_unchanged(db, planned[0])
-        return await change(db, planned[0], quote)
-
-    busy = "This draft order is being changed by others all the time; try again later."
-    return await change_priced(request, plan=planned, quote=quoted, store=store, busy=busy)
-
-
-async def emit_updated(db: Db, draft: Draft) -> None:
-    """Emit that the draft has changed."""
-    await emit(db, "draft_order.updated", draft.id, {"id": draft.id, "cart_id": draft.cart_id})
-
-
-async def refresh(request: web.Request, draft: Draft) -> None:
-    """Bring the taxes and discounts of an open draft up to date, if the catalog has anything new to say about them.
-
-    Best effort: without the catalog a draft shows what it would have cost when it was last asked.
-    """
-    bus, settings = request.app[BUS], request.app[SETTINGS]
-    if draft.status != "open" or not bus.connected:
-        return
-    try:
-        async with asyncio.timeout(min(REFRESH_SECONDS, settings.command_deadline)):
-            quote = await quotes.ask(request.app, basket_as_it_is(draft))
-    except (ApiError, TimeoutError) as error:
-        log.info("draft shown as it was", draft=draft.id, reason=repr(error))
-        return
-    if (priced(quote.lines), priced(quote.methods)) == (priced(draft.lines), priced(draft.methods)):
-        return
-    with suppress(StaleError, ApiError):
-        async with request.app[POOL].acquire() as db, db.transaction():
-            await check_unchanged(db, draft)
-            await quotes.store_quote(db, draft.cart_id, quote, touch=False)
 
 
 async def get_draft_order(request: web.Request, draft_id: str) -> web.Response:

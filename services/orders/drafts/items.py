@@ -9,8 +9,9 @@ from services.chassis.db import Db
 from services.chassis.errors import Conflict, InvalidData, NotAllowed, NotFound, Unavailable
 from services.chassis.http import Body
 from services.chassis.operations import delete, post
-from services.orders.drafts.drafts import ItemBody, Price, change_draft, emit_updated, new_line
+from services.orders.drafts.drafts import ItemBody, Price, new_line
 from services.orders.drafts.parts import Draft, merged_metadata
+from services.orders.drafts.pricing import change_draft, emit_updated
 from services.orders.pricing import quotes
 from services.orders.pricing.quotes import Basket, Quote, Row
 from services.orders.reads import DRAFT_ANSWER, draft_json

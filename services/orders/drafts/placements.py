@@ -25,8 +25,8 @@ from services.chassis.outbox import emit
 from services.chassis.saga_rows import let_go
 from services.chassis.sagas import Saga, Step, begin, intention, run
 from services.orders import remote
-from services.orders.drafts.drafts import basket_as_it_is
 from services.orders.drafts.parts import LOCK_DRAFT, Draft, access_draft, load_draft
+from services.orders.drafts.pricing import basket_as_it_is
 from services.orders.orders.payment_copies import apply_payments, store_payments
 from services.orders.pricing import quotes
 from services.orders.pricing.quotes import Basket, Quote, Row

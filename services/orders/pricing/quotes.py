@@ -1,7 +1,7 @@
 """What a cart costs: asking the catalog, and the cart's lines and methods with the answer worked in.
 
 A quote is worked out without a transaction, from what the cart was at that moment. It is stored only on a cart whose
-version is still the same (drafts/drafts.py), or that nothing can change meanwhile (drafts/placements.py).
+version is still the same (drafts/pricing.py), or that nothing can change meanwhile (drafts/placements.py).
 """
 
 from collections.abc import Sequence
