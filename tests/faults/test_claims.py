@@ -33,19 +33,19 @@ async def order(api: Client, house: Warehouse) -> Row:
 
 
 @pytest.fixture
-async def made(api: Client, house: Warehouse, order: Row) -> Row:
+async def created(api: Client, house: Warehouse, order: Row) -> Row:
     """A claim that sends 3 of the small variant, for which they are reserved."""
     body = replacement(house.shop, order, (1000, 1), quantity=3)
-    found: Row = (await api.ok("POST", f"{path_of(order)}/claims", body))["order"]["claims"][0]
-    return found
+    claim: Row = (await api.ok("POST", f"{path_of(order)}/claims", body))["order"]["claims"][0]
+    return claim
 
 
 async def again(orders: Client, key: str, path: str, body: Any = None) -> Row:
     """The claim in the answer to the same request, sent once more."""
     status, answer = await orders.post(path, body, headers={"Idempotency-Key": key})
     assert status == 200, answer
-    (found,) = answer["order"]["claims"]
-    claim: Row = found
+    (created,) = answer["order"]["claims"]
+    claim: Row = created
     return claim
 
 
@@ -68,8 +68,8 @@ async def test_create(
     key = await kill("orders", "create_claim", point, path, body)
     if compensated(point):
         assert await agreed(stack, house, order) == (0, (10, 0))
-        found = await shown(api, order)
-        assert (found["claims"], found["returns"]) == ([], [])
+        after = await shown(api, order)
+        assert (after["claims"], after["returns"]) == ([], [])
     for _ in range(2):
         claim = await again(orders, key, path, body)
         assert (claim["payment_status"], claim["refund_amount"]) == ("refunded", 700)
@@ -82,9 +82,9 @@ async def test_create(
 
 @pytest.mark.parametrize("point", points(CANCEL_CLAIM))
 async def test_cancel(
-    stack: Stack, orders: Client, kill: Kill, house: Warehouse, order: Row, made: Row, point: str
+    stack: Stack, orders: Client, kill: Kill, house: Warehouse, order: Row, created: Row, point: str
 ) -> None:
-    path = f"{path_of(order)}/claims/{made['id']}/cancel"
+    path = f"{path_of(order)}/claims/{created['id']}/cancel"
     key = await kill("orders", "cancel_claim", point, path)
     for _ in range(2):
         claim = await again(orders, key, path)
@@ -94,9 +94,9 @@ async def test_cancel(
 
 @pytest.mark.parametrize("point", points(FULFILL))
 async def test_fulfill(
-    api: Client, stack: Stack, orders: Client, kill: Kill, house: Warehouse, order: Row, made: Row, point: str
+    api: Client, stack: Stack, orders: Client, kill: Kill, house: Warehouse, order: Row, created: Row, point: str
 ) -> None:
-    path, body = f"{path_of(order)}/claims/{made['id']}/fulfillments", {"location_id": house.location}
+    path, body = f"{path_of(order)}/claims/{created['id']}/fulfillments", {"location_id": house.location}
     key = await kill("orders", "fulfill", point, path, body)
     if compensated(point):
         assert await agreed(stack, house, order) == (0, (10, 3))
@@ -111,9 +111,9 @@ async def test_fulfill(
 
 @pytest.mark.parametrize("point", points(CANCEL_FULFILLMENT))
 async def test_cancel_fulfillment(
-    api: Client, stack: Stack, orders: Client, kill: Kill, house: Warehouse, order: Row, made: Row, point: str
+    api: Client, stack: Stack, orders: Client, kill: Kill, house: Warehouse, order: Row, created: Row, point: str
 ) -> None:
-    path = f"{path_of(order)}/claims/{made['id']}/fulfillments"
+    path = f"{path_of(order)}/claims/{created['id']}/fulfillments"
     fulfilled = (await api.ok("POST", path, {"location_id": house.location}))["order"]["claims"][0]["fulfillments"][0]
     path = f"{path}/{fulfilled['id']}/cancel"
     key = await kill("orders", "cancel_fulfillment", point, path)

@@ -46,5 +46,5 @@ async def test_whole_or_not_at_all(api: Client, orders: Client, kill: Kill, poin
     assert (status, await books()) == (200, gone)
 
 
-async def equal(read: Any, wanted: Any) -> bool:
-    return bool(await read() == wanted)
+async def equal(read: Any, expected: Any) -> bool:
+    return bool(await read() == expected)

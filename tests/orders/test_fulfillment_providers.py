@@ -40,8 +40,8 @@ def fulfillment_body(order: Order, quantity: int = 1, **more: Any) -> dict[str, 
 
 
 async def shown(api: Client, order: Order) -> Order:
-    found: Order = (await api.ok("GET", path_of(order)))["order"]
-    return found
+    current: Order = (await api.ok("GET", path_of(order)))["order"]
+    return current
 
 
 async def stocked(api: Client, shop: Shop, uid: str) -> tuple[str, str]:
@@ -55,8 +55,8 @@ async def stocked(api: Client, shop: Shop, uid: str) -> tuple[str, str]:
 
 
 async def in_stock(api: Client, item: str) -> int:
-    found = await api.ok("GET", f"/admin/inventory-items/{item}/location-levels")
-    return int(found["inventory_item"]["location_levels"][0]["stocked_quantity"])
+    answer = await api.ok("GET", f"/admin/inventory-items/{item}/location-levels")
+    return int(answer["inventory_item"]["location_levels"][0]["stocked_quantity"])
 
 
 async def idle(stack: Stack, kind: str, ended: str) -> None:
@@ -88,14 +88,14 @@ async def test_regions_offer_it(api: Client, shop: Shop) -> None:
 async def test_the_data_of_a_method_is_the_providers(api: Client, shop: Shop, carrier: FakeCarrier) -> None:
     chosen = await option(api, shop)
     draft = shop.draft(shipping_methods=[{"option_id": chosen, "data": {"point": "B7"}}])
-    made = (await api.ok("POST", "/admin/draft-orders", draft))["draft_order"]
-    assert made["cart"]["shipping_methods"][0]["data"] == {"point": "B7", "service": "express"}
+    draft_order = (await api.ok("POST", "/admin/draft-orders", draft))["draft_order"]
+    assert draft_order["cart"]["shipping_methods"][0]["data"] == {"point": "B7", "service": "express"}
     assert carrier.bodies[-1]["cart"] == {
         "region_id": shop.region,
         "customer_id": None,
-        "items": [{"variant_id": shop.small, "title": made["cart"]["items"][0]["title"], "quantity": 2}],
+        "items": [{"variant_id": shop.small, "title": draft_order["cart"]["items"][0]["title"], "quantity": 2}],
     }
-    order = (await api.ok("POST", f"/admin/draft-orders/{made['id']}/pay"))["order"]
+    order = (await api.ok("POST", f"/admin/draft-orders/{draft_order['id']}/pay"))["order"]
     assert order["shipping_methods"][0]["data"] == {"point": "B7", "service": "express"}
     body = {"option_id": chosen, "price": 100, "data": {"point": "A1"}}
     written = (await api.ok("POST", f"{path_of(order)}/shipping-methods", body))["order"]
@@ -125,9 +125,9 @@ async def test_a_fulfillment(api: Client, order: Order, carrier: FakeCarrier) ->
     assert (fulfillment["provider_id"], fulfillment["data"]) == ("courier", {"number": "C-1", "documents": [label]})
     assert fulfilled["fulfillment_status"] == "partially_fulfilled"
     assert carrier.fulfillments == {fulfillment["id"]: "waiting"}
-    told, line = carrier.bodies[-1], order["items"][0]
-    assert told["order"].pop("shipping_address").items() >= {"city": "Berlin", "first_name": "Ada"}.items()
-    assert told == {
+    request, line = carrier.bodies[-1], order["items"][0]
+    assert request["order"].pop("shipping_address").items() >= {"city": "Berlin", "first_name": "Ada"}.items()
+    assert request == {
         "id": fulfillment["id"],
         "order": {name: order[name] for name in ("id", "display_id", "email", "currency_code")},
         "location_id": None,
@@ -230,10 +230,10 @@ async def test_the_later_of_two_is_canceled(api: Client, order: Order, carrier: 
 
 async def test_a_carrier_that_was_removed(api: Client, order: Order, carrier: FakeCarrier, stack: Stack) -> None:
     before = await shown(api, order)
-    found = fulfillment_providers.providers().pop("courier")
+    courier = fulfillment_providers.providers().pop("courier")
     status, answer = await api.post(f"{path_of(order)}/fulfillment", fulfillment_body(order))
     assert (status, answer["type"]) == (400, "not_allowed")
-    fulfillment_providers.providers()["courier"] = found
+    fulfillment_providers.providers()["courier"] = courier
     assert await shown(api, order) == before
     assert carrier.fulfillments == {}
 
@@ -254,11 +254,11 @@ async def test_a_label_for_a_return(api: Client, shop: Shop, order: Order, carri
     for more in ({}, {"receive_now": True, "location_id": location}):
         await api.ok("POST", f"{path_of(order)}/return", body | more)
     assert await in_stock(api, item) == 11
-    wanted, received = (await shown(api, order))["returns"]
-    assert (wanted["status"], received["status"]) == ("requested", "received")
-    assert wanted["shipping_data"]["number"] == "C-1"
+    requested, received = (await shown(api, order))["returns"]
+    assert (requested["status"], received["status"]) == ("requested", "received")
+    assert requested["shipping_data"]["number"] == "C-1"
     assert received["shipping_data"]["number"] == "C-2"
-    assert carrier.labels == {wanted["id"]: "waiting", received["id"]: "waiting"}
+    assert carrier.labels == {requested["id"]: "waiting", received["id"]: "waiting"}
     carrier.broken.add("labels")
     assert (await api.post(f"{path_of(order)}/return", body))[0] == 503
     assert sorted(carrier.labels.values()) == ["canceled", "waiting", "waiting"]

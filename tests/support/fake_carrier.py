@@ -99,11 +99,11 @@ class CarrierProvider:
             aiohttp.ClientSession() as session,
             session.post(f"{os.environ[URL]}/{path}", json=body, headers=headers) as answer,
         ):
-            found: Row = await answer.json()
+            reply: Row = await answer.json()
             if answer.status == 400:
-                raise error(found["message"])
+                raise error(reply["message"])
             answer.raise_for_status()
-            return found
+            return reply
 
     async def validate(self, option: Row, data: Row, cart: Row) -> Row:
         return await self.ask("validate", {"option": option, "data": data, "cart": cart}, error=InvalidData)

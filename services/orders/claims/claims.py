@@ -1,9 +1,9 @@
 """Claims: goods were missing, wrong or broken; the customer gets their money back, or other goods.
 
-Making one is a recorded saga: the inventory reserves what will be sent, the carrier makes the label for what comes
-back, the payments service gives the money back, then the rows say so. While it runs no other claim is made of the order
-and nothing comes back for it, so what was checked at the start still holds when the money has moved. A claim that is
-refused leaves nothing behind, in any service.
+Making one is a recorded saga: the inventory reserves what will be sent, the fulfillment provider makes the label for
+what comes back, the payments service gives the money back, then the rows say so. While it runs no other claim is made
+of the order and nothing comes back for it, so what was checked at the start still holds when the money has moved. A
+claim that is refused leaves nothing behind, in any service.
 """
 
 import asyncio
@@ -237,7 +237,7 @@ def plan_return(
 
 
 async def reserve(app: web.Application, saga: Saga) -> Row:
-    """Stock for what will be sent, all or nothing. In an installation that reserves by hand also what is not there."""
+    """Reserve what will be sent, all or nothing; in an installation that reserves by hand also what is not there."""
     state = saga.state
     if state["reserve"]:
         reservation = {
@@ -256,7 +256,7 @@ async def release(app: web.Application, saga: Saga) -> None:
 
 
 async def refund_payments(app: web.Application, saga: Saga) -> Row:
-    """Refused by the payments service when another refund was faster: then there is no claim."""
+    """Refund the amount. The payments service refuses when another refund was faster: then there is no claim."""
     if not saga.state["amount"]:
         return {}
     refund = {name: saga.state[name] for name in ("order_id", "payment_ids", "amount", "reason", "note")}

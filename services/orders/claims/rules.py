@@ -65,7 +65,7 @@ def check_refundable(amount: int, left: int, payments: int) -> None:
 
 
 def payment_status(type_: str, *, paid_back: bool) -> str:
-    """Replacing is not about money. A refund of nothing is a refund, too."""
+    """The payment status of a claim: `na` where goods are replaced. A refund of nothing is a refund, too."""
     if type_ == "replace":
         return "na"
     return "refunded" if paid_back else "not_refunded"

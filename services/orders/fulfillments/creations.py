@@ -301,7 +301,7 @@ FULFILL = (
 SAGAS = {"fulfill": FULFILL}
 
 VARIANTS = "select id, variant_id from line_items where id = any($1::text[])"
-# What a provider is told about a fulfillment besides its id and its quantities. $1 the order, $2 the owner.
+# What a provider gets to know of a fulfillment besides its id and its quantities. $1 the order, $2 the owner.
 REQUESTED = """
 select json_build_object(
     'order', (select json_build_object(

@@ -267,7 +267,7 @@ async def commit_receipt(db: Db, saga: Saga) -> dict[str, Any]:
 
 
 async def count_returned(db: Db, quantities: Mapping[str, int]) -> None:
-    """The quantities have come back; what is left of their lines can still be refunded."""
+    """Count these quantities as returned; what is left of their lines can still be refunded."""
     rows, lines = [], await lines_by_id(db, list(quantities))
     for item_id, quantity in quantities.items():
         line = lines[item_id].amounts

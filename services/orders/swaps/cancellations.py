@@ -59,7 +59,7 @@ async def plan_cancel(db: Db, order_id: str, swap_id: str) -> Row | None:
 
 
 async def void_payment(app: web.Application, saga: Saga) -> Row:
-    """Also a captured one, where the provider allows that; one that does not allows it once all was refunded."""
+    """Cancel the payment; a captured one where the provider allows that, else once all of it was refunded."""
     payment_id = saga.state["payment_id"]
     if payment_id is None:
         return {"payments": []}

@@ -25,7 +25,7 @@ SETTLED = ("captured", "difference_refunded")
 
 
 class NoBody(Body):
-    """No properties."""
+    """A body without properties."""
 
 
 async def plan_process(db: Db, order_id: str, swap_id: str) -> Row | None:
@@ -58,7 +58,7 @@ async def settle(db: Db, order_id: str, swap_id: str, status: str, event: str, n
 
 
 async def move_money(app: web.Application, saga: Saga) -> Row:
-    """Take or give back the difference; or why the payments service will not."""
+    """Capture or refund the difference; a refusal is a result, too."""
     state = saga.state
     try:
         if state["due"] > 0:

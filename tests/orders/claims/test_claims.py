@@ -82,29 +82,29 @@ async def test_a_replacement_with_every_field(api: Client, stack: Stack, shop: S
         "metadata": {"ticket": 4711},
     }
     async with listening(stack, "claim.#", "claim_item.#", "order.return_requested") as heard:
-        made = await claim(api, order, body)
+        created = await claim(api, order, body)
 
-        async def told() -> list[Row]:
+        async def emitted() -> list[Row]:
             return [event for event in heard if event["type"].startswith("claim")]
 
-        await until(told)
+        await until(emitted)
         names = ("id", "order_id", "type", "no_notification")
         assert [
             {name: event["data"][name] for name in names} for event in heard if event["type"] == "claim.created"
-        ] == [{"id": made["id"], "order_id": order["id"], "type": "replace", "no_notification": True}]
+        ] == [{"id": created["id"], "order_id": order["id"], "type": "replace", "no_notification": True}]
         assert not [event for event in heard if event["type"] in ("order.return_requested", "claim.refund_processed")]
-    first, second = made["claim_items"]
+    first, second = created["claim_items"]
     assert first == {
         "id": first["id"],
-        "claim_order_id": made["id"],
+        "claim_order_id": created["id"],
         "item_id": item(order, 1000),
         "variant_id": shop.small,
         "reason": "production_failure",
         "note": "Torn",
         "quantity": 2,
         "metadata": None,
-        "created_at": made["created_at"],
-        "updated_at": made["created_at"],
+        "created_at": created["created_at"],
+        "updated_at": created["created_at"],
         "deleted_at": None,
         "images": first["images"],
         "tags": first["tags"],
@@ -113,7 +113,7 @@ async def test_a_replacement_with_every_field(api: Client, stack: Stack, shop: S
     assert sorted(tag["value"] for tag in first["tags"]) == [f"seam {uid}", f"torn {uid}"]
     assert [tag["id"] for tag in second["tags"]] == [t["id"] for t in first["tags"] if t["value"] == f"seam {uid}"]
     assert (second["variant_id"], second["quantity"], second["note"], second["images"]) == (shop.large, 1, None, [])
-    (line,) = made["additional_items"]
+    (line,) = created["additional_items"]
     assert {name: line[name] for name in ("variant_id", "quantity", "unit_price", "refundable", "order_id")} == {
         "variant_id": shop.large,
         "quantity": 2,
@@ -122,11 +122,11 @@ async def test_a_replacement_with_every_field(api: Client, stack: Stack, shop: S
         "order_id": None,
     }
     assert [(tax["name"], tax["rate"]) for tax in line["tax_lines"]] == [("default", 0)]
-    assert [(m["price"], m["data"], m["order_id"]) for m in made["shipping_methods"]] == [
+    assert [(m["price"], m["data"], m["order_id"]) for m in created["shipping_methods"]] == [
         (120, {"locker": 12}, None),
         (500, {}, None),
     ]
-    back = made["return_order"]
+    back = created["return_order"]
     assert (back["order_id"], back["location_id"], back["refund_amount"]) == (order["id"], "sloc_somewhere", 3200)
     assert (back["status"], back["no_notification"], back["shipping_method"]["price"]) == ("requested", True, 300)
     assert [(each["item_id"], each["quantity"]) for each in back["items"]] == [
@@ -135,9 +135,9 @@ async def test_a_replacement_with_every_field(api: Client, stack: Stack, shop: S
     ]
     query = {"fields": "id", "expand": "returns.claim_order.claim_items,returns.items.return_order"}
     [whole] = (await api.ok("GET", f"/admin/orders/{order['id']}", query=query))["order"]["returns"]
-    assert (whole["claim_order"]["id"], len(whole["claim_order"]["claim_items"])) == (made["id"], 2)
+    assert (whole["claim_order"]["id"], len(whole["claim_order"]["claim_items"])) == (created["id"], 2)
     assert {each["return_order"]["id"] for each in whole["items"]} == {back["id"]}
-    address = made["shipping_address"]
+    address = created["shipping_address"]
     assert (address["first_name"], address["country_code"], address["metadata"]) == ("Arno", "us", {"car": "white"})
     left = (
         "type",
@@ -148,7 +148,7 @@ async def test_a_replacement_with_every_field(api: Client, stack: Stack, shop: S
         "metadata",
         "canceled_at",
     )
-    assert [made[name] for name in left] == ["replace", "na", "not_fulfilled", None, True, {"ticket": 4711}, None]
+    assert [created[name] for name in left] == ["replace", "na", "not_fulfilled", None, True, {"ticket": 4711}, None]
     assert await books(api, order) == (0, [])
     # What is sent instead costs nothing: the order is what it was.
     after = await shown(api, order)
@@ -156,11 +156,11 @@ async def test_a_replacement_with_every_field(api: Client, stack: Stack, shop: S
 
 
 async def test_what_is_not_said_is_the_order_s(api: Client, shop: Shop, order: Row) -> None:
-    made = await claim(api, order, replacement(shop, order, (1000, 1), shipping_methods=None))
-    quiet = await api.ok("POST", path_of(order), {"no_notification": True})
-    assert made["shipping_address_id"] == quiet["order"]["shipping_address"]["id"]
-    assert (made["no_notification"], made["metadata"], made["return_order"]) == (None, None, None)
-    assert made["shipping_methods"] == []
+    created = await claim(api, order, replacement(shop, order, (1000, 1), shipping_methods=None))
+    updated = await api.ok("POST", path_of(order), {"no_notification": True})
+    assert created["shipping_address_id"] == updated["order"]["shipping_address"]["id"]
+    assert (created["no_notification"], created["metadata"], created["return_order"]) == (None, None, None)
+    assert created["shipping_methods"] == []
     assert (await claim(api, order, refund_of(order, (1000, 1), refund_amount=0)))["no_notification"] is True
     loud = await claim(api, order, refund_of(order, (1000, 1), refund_amount=0, no_notification=False))
     assert loud["no_notification"] is False
@@ -168,12 +168,12 @@ async def test_what_is_not_said_is_the_order_s(api: Client, shop: Shop, order: R
 
 async def test_a_method_of_the_order_is_shared(api: Client, shop: Shop, order: Row) -> None:
     method = order["shipping_methods"][0]["id"]
-    made = await claim(api, order, replacement(shop, order, (1000, 1), shipping_methods=[{"id": method}]))
-    assert [(m["id"], m["order_id"]) for m in made["shipping_methods"]] == [(method, order["id"])]
+    created = await claim(api, order, replacement(shop, order, (1000, 1), shipping_methods=[{"id": method}]))
+    assert [(m["id"], m["order_id"]) for m in created["shipping_methods"]] == [(method, order["id"])]
     assert [m["id"] for m in (await shown(api, order))["shipping_methods"]] == [method]
     # It stays the claim's when the order is to be sent another way.
     await api.ok("POST", f"{path_of(order)}/shipping-methods", {"option_id": shop.shipping_option, "price": 1})
-    assert [m["id"] for m in (await again(api, order, made))["shipping_methods"]] == [method]
+    assert [m["id"] for m in (await again(api, order, created))["shipping_methods"]] == [method]
     assert [m["price"] for m in (await shown(api, order))["shipping_methods"]] == [1]
 
 
@@ -186,20 +186,20 @@ async def test_a_method_of_the_order_is_shared(api: Client, shop: Shop, order: R
 )
 async def test_money_is_given_back(api: Client, stack: Stack, order: Row, body: Row, amount: int) -> None:
     async with listening(stack, "claim.#", "order.refund_created") as heard:
-        made = await claim(api, order, refund_of(order, (1000, 1), (1500, 1), no_notification=True, **body))
+        created = await claim(api, order, refund_of(order, (1000, 1), (1500, 1), no_notification=True, **body))
 
-        async def told() -> list[Row]:
+        async def emitted() -> list[Row]:
             return [e["data"] for e in heard if e["type"] == "claim.refund_processed"]
 
-        said = {"id": made["id"], "order_id": order["id"], "amount": amount, "no_notification": True}
-        assert await until(told) == [said]
+        data = {"id": created["id"], "order_id": order["id"], "amount": amount, "no_notification": True}
+        assert await until(emitted) == [data]
         if amount:
 
             async def refunded() -> list[Any]:
                 return [e["data"]["no_notification"] for e in heard if e["type"] == "order.refund_created"]
 
             assert await until(refunded) == [True]
-    assert (made["payment_status"], made["refund_amount"], made["return_order"]) == ("refunded", amount, None)
+    assert (created["payment_status"], created["refund_amount"], created["return_order"]) == ("refunded", amount, None)
     assert await books(api, order) == (amount, [(amount, "claim")] if amount else [])
     after = await shown(api, order)
     assert (after["payment_status"], after["fulfillment_status"]) == ("captured", "shipped")
@@ -210,8 +210,8 @@ async def test_goods_that_were_not_shipped_are_worth_nothing(api: Client, shop: 
     order = await ordered()
     small = {"items": [{"item_id": item(order, 1000), "quantity": 2}]}
     fulfilled = (await api.ok("POST", f"{path_of(order)}/fulfillment", small))["order"]
-    made = await claim(api, order, refund_of(order, (1000, 2)))
-    assert (made["refund_amount"], made["payment_status"]) == (0, "refunded")
+    created = await claim(api, order, refund_of(order, (1000, 2)))
+    assert (created["refund_amount"], created["payment_status"]) == (0, "refunded")
     await api.ok("POST", f"{path_of(order)}/shipment", {"fulfillment_id": fulfilled["fulfillments"][0]["id"]})
     assert (await claim(api, order, refund_of(order, (1000, 2))))["refund_amount"] == 2000
 
@@ -219,10 +219,10 @@ async def test_goods_that_were_not_shipped_are_worth_nothing(api: Client, shop: 
 async def test_a_refund_that_waits_for_the_goods(api: Client, shop: Shop, order: Row) -> None:
     """The return is worth what the claim gave back, its label included; it is not paid for twice."""
     label = {"option_id": shop.shipping_option, "price": 120}
-    made = await claim(api, order, refund_of(order, (1500, 1), refund_amount=1000, return_shipping=label))
-    assert made["return_order"]["refund_amount"] == 1000
+    created = await claim(api, order, refund_of(order, (1500, 1), refund_amount=1000, return_shipping=label))
+    assert created["return_order"]["refund_amount"] == 1000
     receipt = {"items": [{"item_id": item(order, 1500), "quantity": 1}], "refund": 0}
-    await api.ok("POST", f"/admin/returns/{made['return_order']['id']}/receive", receipt)
+    await api.ok("POST", f"/admin/returns/{created['return_order']['id']}/receive", receipt)
     assert await books(api, order) == (1000, [(1000, "claim")])
     # What came back cannot come back again, but can still be complained about.
     again_ = refund_of(order, (1500, 1), refund_amount=1, return_shipping={})
@@ -371,18 +371,18 @@ async def test_an_order_that_is_not_to_be_claimed(
     custom = await shipped(api, shop, items=[{"title": "Wrapping", "unit_price": 300, "quantity": 1}])
     unpaid = await shipped(api, shop)
     await uncapture(stack, unpaid)
-    for found, body, type_ in (
+    for each, body, type_ in (
         (canceled, refund_of(canceled, (1000, 1)), "invalid_data"),
         (canceled, replacement(shop, canceled, (1000, 1)), "invalid_data"),
         (fulfilled, refund_of(fulfilled, (1000, 1), refund_amount=1), "not_allowed"),
         (custom, refund_of(custom, (300, 1)), "not_allowed"),
         (unpaid, refund_of(unpaid, (1000, 1)), "not_allowed"),
     ):
-        before = await shown(api, found)
-        status, answer = await api.post(f"{path_of(found)}/claims", body)
+        before = await shown(api, each)
+        status, answer = await api.post(f"{path_of(each)}/claims", body)
         assert (status, answer["type"]) == (400, type_)
-        assert await shown(api, found) == before
-        assert await books(api, found) == (0, [])
+        assert await shown(api, each) == before
+        assert await books(api, each) == (0, [])
     assert (await claim(api, unpaid, refund_of(unpaid, (1000, 1), refund_amount=0)))["refund_amount"] == 0
 
 
@@ -457,10 +457,10 @@ def back_item(order: Row) -> Row:
 async def test_what_will_be_sent_is_reserved(api: Client, stock: Warehouse) -> None:
     """Reserved by hand otherwise, claims reserve all the same, also what is not there."""
     order = await sold(stock)
-    made = await claim(api, order, replacement(stock.shop, order, (1000, 1), quantity=7))
+    created = await claim(api, order, replacement(stock.shop, order, (1000, 1), quantity=7))
     assert await stock.level() == (5, 7)
     (row,) = (await api.ok("GET", "/admin/reservations", query={"location_id[]": stock.location}))["reservations"]
-    assert (row["line_item_id"], row["quantity"]) == (made["additional_items"][0]["id"], 7)
+    assert (row["line_item_id"], row["quantity"]) == (created["additional_items"][0]["id"], 7)
 
 
 async def test_what_no_location_stocks(api: Client, stock: Warehouse) -> None:
@@ -527,9 +527,9 @@ async def test_replaced_goods_come_back_into_stock(api: Client, stock: Warehouse
     order = await sold(stock)
     label = {"option_id": stock.shop.shipping_option, "price": 0}
     body = replacement(stock.shop, order, (1000, 2), return_shipping=label, return_location_id=stock.location)
-    made = await claim(api, order, body)
+    created = await claim(api, order, body)
     receipt = {"items": [{"item_id": item(order, 1000), "quantity": 2}], "refund": 0}
-    await api.ok("POST", f"/admin/returns/{made['return_order']['id']}/receive", receipt)
+    await api.ok("POST", f"/admin/returns/{created['return_order']['id']}/receive", receipt)
     assert await stock.level() == (7, 1)
     assert await books(api, order) == (0, [])
     assert (await shown(api, order))["fulfillment_status"] == "returned"
@@ -568,8 +568,8 @@ async def test_while_a_claim_is_made(api: Client, stack: Stack, order: Row) -> N
     await die(stack, saga)
 
     async def done() -> list[Row]:
-        found: list[Row] = (await shown(api, order))["claims"]
-        return found
+        claims: list[Row] = (await shown(api, order))["claims"]
+        return claims
 
     assert [each["refund_amount"] for each in await until(done)] == [300]
     assert await books(api, order) == (300, [(300, "claim")])

@@ -40,26 +40,26 @@ async def stock(api: Client) -> Warehouse:
     return await make_warehouse(api, 5)
 
 
-def of(order: Row, made: Row) -> str:
-    return f"{path_of(order)}/claims/{made['id']}"
+def of(order: Row, created: Row) -> str:
+    return f"{path_of(order)}/claims/{created['id']}"
 
 
-def counters(made: Row) -> list[tuple[int | None, int | None]]:
+def counters(created: Row) -> list[tuple[int | None, int | None]]:
     """(fulfilled, shipped) of what it sends."""
-    return [(line["fulfilled_quantity"], line["shipped_quantity"]) for line in made["additional_items"]]
+    return [(line["fulfilled_quantity"], line["shipped_quantity"]) for line in created["additional_items"]]
 
 
 async def test_fulfilled_and_shipped(api: Client, stack: Stack, shop: Shop, order: Row) -> None:
-    made = await claim(api, order, replacement(shop, order, (1000, 1), quantity=2, no_notification=True))
+    created = await claim(api, order, replacement(shop, order, (1000, 1), quantity=2, no_notification=True))
     async with listening(stack, "claim.#") as heard:
-        await api.ok("POST", f"{of(order, made)}/fulfillments", {"no_notification": False})
-        now = await again(api, order, made)
+        await api.ok("POST", f"{of(order, created)}/fulfillments", {"no_notification": False})
+        now = await again(api, order, created)
         (fulfillment,) = now["fulfillments"]
         assert (now["fulfillment_status"], counters(now)) == ("fulfilled", [(2, None)])
-        line = made["additional_items"][0]["id"]
+        line = created["additional_items"][0]["id"]
         assert {**fulfillment, "created_at": 0, "updated_at": 0} == {
             "id": fulfillment["id"],
-            "claim_order_id": made["id"],
+            "claim_order_id": created["id"],
             "order_id": None,
             "swap_id": None,
             "provider_id": "manual",
@@ -77,19 +77,19 @@ async def test_fulfilled_and_shipped(api: Client, stack: Stack, shop: Shop, orde
             "updated_at": 0,
         }
         shipment = {"fulfillment_id": fulfillment["id"], "tracking_numbers": ["GLS-77", "GLS-78"]}
-        await api.ok("POST", f"{of(order, made)}/shipments", shipment)
+        await api.ok("POST", f"{of(order, created)}/shipments", shipment)
 
-        async def told() -> Any:
-            found = {event["type"]: event["data"] for event in heard if event["type"] != "claim.created"}
-            return found if len(found) == 2 else None
+        async def emitted() -> Any:
+            data = {event["type"]: event["data"] for event in heard if event["type"] != "claim.created"}
+            return data if len(data) == 2 else None
 
-        base = {"id": made["id"], "order_id": order["id"], "fulfillment_id": fulfillment["id"]}
-        assert await until(told) == {
+        base = {"id": created["id"], "order_id": order["id"], "fulfillment_id": fulfillment["id"]}
+        assert await until(emitted) == {
             "claim.fulfillment_created": base
             | {"location_id": None, "items": [{"item_id": line, "quantity": 2}], "no_notification": False},
             "claim.shipment_created": base | {"tracking_numbers": ["GLS-77", "GLS-78"], "no_notification": True},
         }
-    now = await again(api, order, made)
+    now = await again(api, order, created)
     (fulfillment,) = now["fulfillments"]
     assert (now["fulfillment_status"], counters(now)) == ("shipped", [(2, 2)])
     assert [link["tracking_number"] for link in fulfillment["tracking_links"]] == ["GLS-77", "GLS-78"]
@@ -104,15 +104,15 @@ async def test_fulfilled_and_shipped(api: Client, stack: Stack, shop: Shop, orde
 
 
 async def test_canceled_and_fulfilled_again(api: Client, shop: Shop, order: Row) -> None:
-    made = await claim(api, order, replacement(shop, order, (1000, 1)))
-    await api.ok("POST", f"{of(order, made)}/fulfillments", {"metadata": {"box": 3}})
-    fulfillment = (await again(api, order, made))["fulfillments"][0]["id"]
-    await api.ok("POST", f"{of(order, made)}/fulfillments/{fulfillment}/cancel")
-    now = await again(api, order, made)
+    created = await claim(api, order, replacement(shop, order, (1000, 1)))
+    await api.ok("POST", f"{of(order, created)}/fulfillments", {"metadata": {"box": 3}})
+    fulfillment = (await again(api, order, created))["fulfillments"][0]["id"]
+    await api.ok("POST", f"{of(order, created)}/fulfillments/{fulfillment}/cancel")
+    now = await again(api, order, created)
     assert (now["fulfillment_status"], counters(now)) == ("canceled", [(0, None)])
     assert [f["canceled_at"] is not None for f in now["fulfillments"]] == [True]
-    await api.ok("POST", f"{of(order, made)}/fulfillments", {})
-    now = await again(api, order, made)
+    await api.ok("POST", f"{of(order, created)}/fulfillments", {})
+    now = await again(api, order, created)
     assert (now["fulfillment_status"], counters(now)) == ("fulfilled", [(1, None)])
     assert [(f["metadata"], f["canceled_at"] is None) for f in now["fulfillments"]] == [
         ({"box": 3}, False),
@@ -171,31 +171,31 @@ async def test_refusals_change_nothing(api: Client, shop: Shop, order: Row) -> N
 
 async def test_a_canceled_claim(api: Client, stack: Stack, shop: Shop, order: Row) -> None:
     label = {"option_id": shop.shipping_option, "price": 80}
-    made = await claim(api, order, replacement(shop, order, (1000, 1), return_shipping=label))
-    status, answer = await api.post(f"{of(order, made)}/cancel")
+    created = await claim(api, order, replacement(shop, order, (1000, 1), return_shipping=label))
+    status, answer = await api.post(f"{of(order, created)}/cancel")
     assert (status, answer["type"]) == (400, "not_allowed")  # its return stands
-    await api.ok("POST", f"/admin/returns/{made['return_order']['id']}/cancel")
+    await api.ok("POST", f"/admin/returns/{created['return_order']['id']}/cancel")
     async with listening(stack, "claim.canceled") as heard:
-        await api.ok("POST", f"{of(order, made)}/cancel")
-        now = await again(api, order, made)
+        await api.ok("POST", f"{of(order, created)}/cancel")
+        now = await again(api, order, created)
         assert (now["fulfillment_status"], now["payment_status"]) == ("canceled", "na")
         assert now["canceled_at"] is not None
-        await api.ok("POST", f"{of(order, made)}/cancel")  # again: as it is
-        assert await again(api, order, made) == now
+        await api.ok("POST", f"{of(order, created)}/cancel")  # again: as it is
+        assert await again(api, order, created) == now
 
-        async def told() -> bool:
+        async def emitted() -> bool:
             return bool(heard)
 
-        await until(told)
+        await until(emitted)
         assert [event["data"] for event in heard] == [
-            {"id": made["id"], "order_id": order["id"], "no_notification": None}
+            {"id": created["id"], "order_id": order["id"], "no_notification": None}
         ]
 
 
 async def test_a_claim_that_gave_money_back_stands(api: Client, order: Row) -> None:
-    made = await claim(api, order, refund_of(order, (1000, 1), refund_amount=1))
+    created = await claim(api, order, refund_of(order, (1000, 1), refund_amount=1))
     before = await shown(api, order)
-    status, answer = await api.post(f"{of(order, made)}/cancel")
+    status, answer = await api.post(f"{of(order, created)}/cancel")
     assert (status, answer["type"]) == (400, "not_allowed")
     assert (await shown(api, order), (await books(api, order))[0]) == (before, 1)
     nothing = await claim(api, order, refund_of(order, (1000, 1), refund_amount=0))
@@ -209,23 +209,23 @@ async def test_a_claim_that_gave_money_back_stands(api: Client, order: Row) -> N
 
 async def test_stock_is_taken_and_given_back(api: Client, stock: Warehouse) -> None:
     order = await sold(stock)
-    made = await claim(api, order, replacement(stock.shop, order, (1000, 1), quantity=3))
+    created = await claim(api, order, replacement(stock.shop, order, (1000, 1), quantity=3))
     assert await stock.level() == (5, 3)
-    await api.ok("POST", f"{of(order, made)}/fulfillments", {"location_id": stock.location})
+    await api.ok("POST", f"{of(order, created)}/fulfillments", {"location_id": stock.location})
     assert await stock.level() == (2, 0)
-    now = await again(api, order, made)
+    now = await again(api, order, created)
     assert (now["fulfillment_status"], now["fulfillments"][0]["location_id"]) == ("fulfilled", stock.location)
-    await api.ok("POST", f"{of(order, made)}/fulfillments/{now['fulfillments'][0]['id']}/cancel")
+    await api.ok("POST", f"{of(order, created)}/fulfillments/{now['fulfillments'][0]['id']}/cancel")
     assert await stock.level() == (5, 0)
-    assert (await again(api, order, made))["fulfillment_status"] == "canceled"
+    assert (await again(api, order, created))["fulfillment_status"] == "canceled"
 
 
 async def test_too_little_stock_to_send(api: Client, stock: Warehouse) -> None:
     order = await sold(stock)
-    made = await claim(api, order, replacement(stock.shop, order, (1000, 1), quantity=6))
+    created = await claim(api, order, replacement(stock.shop, order, (1000, 1), quantity=6))
     before = await shown(api, order)
     for location in (stock.location, "sloc_x"):
-        status, answer = await api.post(f"{of(order, made)}/fulfillments", {"location_id": location})
+        status, answer = await api.post(f"{of(order, created)}/fulfillments", {"location_id": location})
         assert (status, answer["type"]) == (400, "not_allowed")
     assert (await shown(api, order), await stock.level()) == (before, (5, 6))
 
@@ -233,9 +233,9 @@ async def test_too_little_stock_to_send(api: Client, stock: Warehouse) -> None:
 async def test_canceling_gives_back_what_was_reserved(api: Client, stock: Warehouse) -> None:
     order = await sold(stock)
     kept = await claim(api, order, replacement(stock.shop, order, (1000, 1), quantity=1))
-    made = await claim(api, order, replacement(stock.shop, order, (1000, 1), quantity=3))
+    created = await claim(api, order, replacement(stock.shop, order, (1000, 1), quantity=3))
     assert await stock.level() == (5, 4)
-    await api.ok("POST", f"{of(order, made)}/cancel")
+    await api.ok("POST", f"{of(order, created)}/cancel")
     assert await stock.level() == (5, 1)
     assert (await again(api, order, kept))["canceled_at"] is None
 
@@ -249,18 +249,18 @@ async def test_canceled_and_fulfilled_at_once(api: Client, stock: Warehouse, loc
     order = await sold(stock)
     for _ in range(3):
         (stocked, reserved) = await stock.level()
-        made = await claim(api, order, replacement(stock.shop, order, (1000, 1)))
+        created = await claim(api, order, replacement(stock.shop, order, (1000, 1)))
         body = {"location_id": stock.location} if located else {}
         answers = await asyncio.gather(
             *(
-                api.post(f"{of(order, made)}/{what}", sent)
+                api.post(f"{of(order, created)}/{what}", sent)
                 for what, sent in (("cancel", None), ("fulfillments", body), ("fulfillments", body), ("cancel", None))
             )
         )
         assert {status for status, _ in answers} <= {200, 400, 409}
         canceled, fulfilled = 200 in (answers[0][0], answers[3][0]), 200 in (answers[1][0], answers[2][0])
         assert canceled + fulfilled == 1
-        now = await again(api, order, made)
+        now = await again(api, order, created)
         assert (now["canceled_at"] is not None, len(now["fulfillments"])) == (canceled, int(fulfilled))
         assert (now["fulfillment_status"], counters(now)) == (
             ("canceled", [(None, None)]) if canceled else ("fulfilled", [(1, None)])
@@ -272,33 +272,33 @@ async def test_canceled_and_fulfilled_at_once(api: Client, stock: Warehouse, loc
 
 
 async def test_shipped_and_canceled_at_once(api: Client, shop: Shop, order: Row) -> None:
-    made = await claim(api, order, replacement(shop, order, (1000, 1)))
-    await api.ok("POST", f"{of(order, made)}/fulfillments", {})
-    fulfillment = (await again(api, order, made))["fulfillments"][0]["id"]
+    created = await claim(api, order, replacement(shop, order, (1000, 1)))
+    await api.ok("POST", f"{of(order, created)}/fulfillments", {})
+    fulfillment = (await again(api, order, created))["fulfillments"][0]["id"]
     calls = [
-        (f"{of(order, made)}/{what}", body)
+        (f"{of(order, created)}/{what}", body)
         for what, body in (("shipments", {"fulfillment_id": fulfillment}), (f"fulfillments/{fulfillment}/cancel", None))
         for _ in range(3)
     ]
     answers = await asyncio.gather(*(api.post(*call) for call in calls))
     assert [status for status, _ in answers if status == 200] == [200]
-    now = await again(api, order, made)
+    now = await again(api, order, created)
     assert (now["fulfillment_status"], counters(now)) in (("shipped", [(1, 1)]), ("canceled", [(0, None)]))
 
 
 async def test_while_a_claim_is_fulfilled(api: Client, stack: Stack, stock: Warehouse) -> None:
     """It cannot be canceled: the stock that was reserved for it is being taken."""
     order = await sold(stock)
-    made = await claim(api, order, replacement(stock.shop, order, (1000, 1), quantity=2))
+    created = await claim(api, order, replacement(stock.shop, order, (1000, 1), quantity=2))
     body = ClaimFulfillmentBody(location_id=stock.location)
     async with stack.apps["orders"][POOL].acquire() as db, db.transaction():
-        saga = await begin_fulfillments(db, await plan_claim_fulfillment(db, order["id"], made["id"], body))
-    status, answer = await api.post(f"{of(order, made)}/cancel")
+        saga = await begin_fulfillments(db, await plan_claim_fulfillment(db, order["id"], created["id"], body))
+    status, answer = await api.post(f"{of(order, created)}/cancel")
     assert (status, answer["type"]) == (409, "conflict")
     await stack.pool("orders").execute("update sagas set leased_until = now() where id = $1", saga.id)
 
     async def fulfilled() -> bool:
-        return bool((await again(api, order, made))["fulfillments"])
+        return bool((await again(api, order, created))["fulfillments"])
 
     await until(fulfilled)
     assert await stock.level() == (3, 0)
@@ -307,24 +307,24 @@ async def test_while_a_claim_is_fulfilled(api: Client, stack: Stack, stock: Ware
 async def test_while_a_claim_is_canceled(api: Client, stack: Stack, stock: Warehouse) -> None:
     """It cannot be fulfilled or changed; afterwards it is canceled and its stock is back."""
     order = await sold(stock)
-    made = await claim(api, order, replacement(stock.shop, order, (1000, 1), quantity=2))
+    created = await claim(api, order, replacement(stock.shop, order, (1000, 1), quantity=2))
     async with stack.apps["orders"][POOL].acquire() as db, db.transaction():
-        state = await plan_cancel(db, order["id"], made["id"])
+        state = await plan_cancel(db, order["id"], created["id"])
         assert state is not None
-        saga = await begin(db, "cancel_claim", made["id"], state)
+        saga = await begin(db, "cancel_claim", created["id"], state)
     for path, body in (
         ("cancel", None),
         ("fulfillments", {}),
         ("fulfillments", {"location_id": stock.location}),
     ):
-        status, answer = await api.post(f"{of(order, made)}/{path}", body)
+        status, answer = await api.post(f"{of(order, created)}/{path}", body)
         assert (status, answer["type"]) == (409, "conflict"), path
-    status, answer = await api.post(of(order, made), {"no_notification": True})
+    status, answer = await api.post(of(order, created), {"no_notification": True})
     assert (status, answer["type"]) == (409, "conflict")
     await stack.pool("orders").execute("update sagas set leased_until = now() where id = $1", saga.id)
 
     async def canceled() -> bool:
-        return (await again(api, order, made))["canceled_at"] is not None
+        return (await again(api, order, created))["canceled_at"] is not None
 
     await until(canceled)
     assert await stock.level() == (5, 0)

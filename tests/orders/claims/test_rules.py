@@ -20,7 +20,7 @@ def by_id(*lines: rules.Claimable) -> dict[str, rules.Claimable]:
 
 
 @pytest.mark.parametrize(
-    ("found", "items", "error"),
+    ("claimable", "items", "error"),
     [
         (line(), [("a", 3)], None),
         (line(), [("a", 1), ("a", 2)], None),
@@ -34,17 +34,17 @@ def by_id(*lines: rules.Claimable) -> dict[str, rules.Claimable]:
     ],
 )
 def test_what_can_be_claimed(
-    found: rules.Claimable, items: list[tuple[str, int]], error: type[ApiError] | None
+    claimable: rules.Claimable, items: list[tuple[str, int]], error: type[ApiError] | None
 ) -> None:
     if error is None:
-        rules.check_claimable(by_id(found), items)
+        rules.check_claimable(by_id(claimable), items)
     else:
         with pytest.raises(error):
-            rules.check_claimable(by_id(found), items)
+            rules.check_claimable(by_id(claimable), items)
 
 
 @pytest.mark.parametrize(
-    ("found", "items", "amount"),
+    ("claimable", "items", "amount"),
     [
         (line(), [("a", 2)], 2000),
         (line(), [("a", 3)], 0),  # 3 were not shipped
@@ -58,8 +58,8 @@ def test_what_can_be_claimed(
         (line(amounts=Line(1000, 3, returned=2)), [("a", 1)], 1000),
     ],
 )
-def test_what_claimed_goods_are_worth(found: rules.Claimable, items: list[tuple[str, int]], amount: int) -> None:
-    assert rules.worth(by_id(found), items) == amount
+def test_what_claimed_goods_are_worth(claimable: rules.Claimable, items: list[tuple[str, int]], amount: int) -> None:
+    assert rules.worth(by_id(claimable), items) == amount
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,8 @@ def path_of(order: Order) -> str:
 
 
 async def shown(api: Client, order: Order) -> Order:
-    found: Order = (await api.ok("GET", path_of(order)))["order"]
-    return found
+    current: Order = (await api.ok("GET", path_of(order)))["order"]
+    return current
 
 
 async def fulfill(api: Client, order: Order, *items: tuple[str, int], **more: Any) -> Order:
@@ -84,10 +84,10 @@ async def test_fulfilling_counts(api: Client, ordered: Ordered, heard: list[dict
     assert counted(second) == {1000: (2, 2, None), 1500: (1, 1, None)}
     assert [f["metadata"] for f in second["fulfillments"]] == [{"box": 1}, {}]
 
-    async def told() -> bool:
+    async def emitted() -> bool:
         return len([e for e in heard if (e["type"], e["subject"]) == ("order.fulfillment_created", order["id"])]) == 2
 
-    await until(told)
+    await until(emitted)
     event = next(e for e in heard if e["type"] == "order.fulfillment_created" and e["subject"] == order["id"])
     assert event["data"] == {
         "id": order["id"],
@@ -163,9 +163,9 @@ def test_a_fulfillment_for_each_shipping_profile() -> None:
     lines = [{"id": id_, "profile_id": profile} for id_, profile in profiles.items()]
     one = [{"profile_id": "sp_2", "provider_id": "x"}]
     two = [*one, {"profile_id": "sp_1", "provider_id": "y"}]
-    asked = {"a": 1, "b": 2, "c": 3}
-    assert [(p.provider_id, p.items) for p in split_by_method(asked, lines, one)] == [("x", asked)]
-    assert [(p.provider_id, p.items) for p in split_by_method(asked, lines, two)] == [
+    quantities = {"a": 1, "b": 2, "c": 3}
+    assert [(p.provider_id, p.items) for p in split_by_method(quantities, lines, one)] == [("x", quantities)]
+    assert [(p.provider_id, p.items) for p in split_by_method(quantities, lines, two)] == [
         ("x", {"b": 2, "c": 3}),
         ("y", {"a": 1}),
     ]
@@ -192,10 +192,10 @@ async def test_cancel(api: Client, ordered: Ordered, heard: list[dict[str, Any]]
         (2, 2, None),
     )
 
-    async def told() -> bool:
+    async def emitted() -> bool:
         return any(e["type"] == "order.fulfillment_canceled" and e["subject"] == order["id"] for e in heard)
 
-    await until(told)
+    await until(emitted)
 
 
 async def test_what_cannot_be_canceled(api: Client, ordered: Ordered) -> None:
@@ -308,8 +308,8 @@ async def test_stock_and_quantities_hold_under_load(api: Client, warehouse: Ware
     order = await sold(warehouse, quantity=5)
     body = {"items": [{"item_id": item(order, 1000), "quantity": 1}], "location_id": warehouse.location}
     answers = await asyncio.gather(*(api.post(f"{path_of(order)}/fulfillment", body) for _ in range(12)))
-    found = [status for status, _ in answers]
-    assert (found.count(200), set(found)) in ((5, {200, 400}), (5, {200, 409}), (5, {200, 400, 409}))
+    statuses = [status for status, _ in answers]
+    assert (statuses.count(200), set(statuses)) in ((5, {200, 400}), (5, {200, 409}), (5, {200, 400, 409}))
     after = await shown(api, order)
     assert (counted(after)[1000], len(after["fulfillments"])) == ((5, 5, None), 5)
     assert await warehouse.level() == (5, 0)

@@ -53,10 +53,10 @@ async def test_in_two_fulfillments(api: Client, ordered: Ordered, heard: list[di
     answer = (await api.ok("POST", f"{path}/shipment", {"fulfillment_id": second}))["order"]
     assert (answer["fulfillment_status"], shipped(answer)) == ("shipped", [2, 1])
 
-    async def told() -> bool:
+    async def emitted() -> bool:
         return len([e for e in heard if (e["type"], e["subject"]) == ("order.shipment_created", order["id"])]) == 2
 
-    await until(told)
+    await until(emitted)
     event = next(e for e in heard if e["type"] == "order.shipment_created" and e["subject"] == order["id"])
     assert event["data"] == {
         "id": order["id"],

@@ -54,13 +54,13 @@ def asking(request: pytest.FixtureRequest, shop: Shop, order: Row, label: Row) -
 
 
 async def shown(api: Client, order: Row) -> Row:
-    found: Row = (await api.ok("GET", f"/admin/orders/{order['id']}"))["order"]
-    return found
+    current: Row = (await api.ok("GET", f"/admin/orders/{order['id']}"))["order"]
+    return current
 
 
 def returned(order: Row) -> list[Row]:
     """The returns of all swaps and claims of the order."""
-    return [made["return_order"] for made in order["swaps"] + order["claims"]]
+    return [owner["return_order"] for owner in order["swaps"] + order["claims"]]
 
 
 async def test_the_carrier_makes_it(
@@ -69,15 +69,15 @@ async def test_the_carrier_makes_it(
     path, body = asking(no_notification=True)
     status, answer = await api.post(path, body, headers={"Idempotency-Key": f"label {order['id']}"})
     assert status == 200, answer
-    (made,) = returned(await shown(api, order))
-    assert carrier.labels == {made["id"]: "waiting"}
-    document = {"name": "label", "url": f"https://carrier.example/{made['id']}.pdf"}
-    assert made["shipping_data"] == {"number": "C-1", "documents": [document]}
-    assert (made["status"], made["no_notification"]) == ("requested", True)
-    assert made["shipping_method"]["price"] == 700
-    told = carrier.bodies[-1]
+    (return_,) = returned(await shown(api, order))
+    assert carrier.labels == {return_["id"]: "waiting"}
+    document = {"name": "label", "url": f"https://carrier.example/{return_['id']}.pdf"}
+    assert return_["shipping_data"] == {"number": "C-1", "documents": [document]}
+    assert (return_["status"], return_["no_notification"]) == ("requested", True)
+    assert return_["shipping_method"]["price"] == 700
+    requested = carrier.bodies[-1]
     assert (
-        told.pop("method").items()
+        requested.pop("method").items()
         >= {
             "provider_id": "courier",
             "option_id": label["return_shipping"]["option_id"],
@@ -85,7 +85,7 @@ async def test_the_carrier_makes_it(
         }.items()
     )
     item = {"item_id": line_of(order, shop.small), "quantity": 1}
-    assert told == {"id": made["id"], "order": {"id": order["id"]}, "items": [item]}
+    assert requested == {"id": return_["id"], "order": {"id": order["id"]}, "items": [item]}
     assert await api.post(path, body, headers={"Idempotency-Key": f"label {order['id']}"}) == (200, answer)
     assert (len(returned(await shown(api, order))), carrier.times("labels")) == (1, 1)
     await check_books(stack, order["id"])
@@ -109,9 +109,9 @@ async def test_what_it_refuses_changes_nothing(
 
 async def test_a_carrier_that_was_removed(api: Client, order: Row, carrier: FakeCarrier, asking: Asking) -> None:
     before = await shown(api, order)
-    found = fulfillment_providers.providers().pop("courier")
+    courier = fulfillment_providers.providers().pop("courier")
     status, answer = await api.post(*asking())
-    fulfillment_providers.providers()["courier"] = found
+    fulfillment_providers.providers()["courier"] = courier
     assert (status, answer["type"]) == (400, "not_allowed")
     assert (await shown(api, order), carrier.asked) == (before, [])
 
@@ -128,7 +128,7 @@ async def test_nothing_comes_back_meanwhile(
     api: Client, stack: Stack, shop: Shop, order: Row, carrier: FakeCarrier, asking: Asking
 ) -> None:
     carrier.hold = asyncio.Event()
-    asked = asyncio.create_task(api.post(*asking()))
+    request = asyncio.create_task(api.post(*asking()))
 
     async def arrived() -> bool:
         return carrier.times("labels") == 1
@@ -139,10 +139,10 @@ async def test_nothing_comes_back_meanwhile(
         assert (await api.post(path, body))[0] == 409
     carrier.hold.set()
     carrier.hold = None
-    assert (await asked)[0] == 200
-    (made,) = returned(found := await shown(api, order))
-    assert [one["id"] for one in found["returns"]] in ([], [made["id"]])  # those of claims are shown twice
-    assert carrier.labels == {made["id"]: "waiting"}
+    assert (await request)[0] == 200
+    (return_,) = returned(after := await shown(api, order))
+    assert [one["id"] for one in after["returns"]] in ([], [return_["id"]])  # those of claims are shown twice
+    assert carrier.labels == {return_["id"]: "waiting"}
 
 
 async def test_a_swap_of_an_order_that_was_refunded_meanwhile(
@@ -151,7 +151,7 @@ async def test_a_swap_of_an_order_that_was_refunded_meanwhile(
     """All of its money went back while the carrier made the label: there is no swap, and the label is canceled."""
     carrier.hold = asyncio.Event()
     body = swap_body(shop, order, back={shop.small: 1}, new={shop.large: 1}) | label
-    made = asyncio.create_task(api.post(f"/admin/orders/{order['id']}/swaps", body))
+    request = asyncio.create_task(api.post(f"/admin/orders/{order['id']}/swaps", body))
 
     async def arrived() -> bool:
         return carrier.times("labels") == 1
@@ -161,6 +161,6 @@ async def test_a_swap_of_an_order_that_was_refunded_meanwhile(
     await api.ok("POST", f"/admin/orders/{order['id']}/refund", refund)
     carrier.hold.set()
     carrier.hold = None
-    status, answer = await made
+    status, answer = await request
     assert (status, answer["type"]) == (400, "not_allowed")
     assert ((await shown(api, order))["swaps"], list(carrier.labels.values())) == ([], ["canceled"])

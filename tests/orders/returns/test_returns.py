@@ -36,26 +36,26 @@ def path_of(order: Order) -> str:
 
 
 async def shown(api: Client, order: Order) -> Order:
-    found: Order = (await api.ok("GET", path_of(order)))["order"]
-    return found
+    current: Order = (await api.ok("GET", path_of(order)))["order"]
+    return current
 
 
-def asked(order: Order, *items: tuple[int, int], **more: Any) -> dict[str, Any]:
+def body_of(order: Order, *items: tuple[int, int], **more: Any) -> dict[str, Any]:
     """The body of a return or a receipt of (price, quantity)."""
     return {"items": [{"item_id": item(order, price), "quantity": quantity} for price, quantity in items]} | more
 
 
 async def request_return(api: Client, order: Order, *items: tuple[int, int], **more: Any) -> dict[str, Any]:
     """The newest return."""
-    after = (await api.ok("POST", f"{path_of(order)}/return", asked(order, *items, **more)))["order"]
-    found: dict[str, Any] = after["returns"][-1]
-    return found
+    after = (await api.ok("POST", f"{path_of(order)}/return", body_of(order, *items, **more)))["order"]
+    return_: dict[str, Any] = after["returns"][-1]
+    return return_
 
 
 async def receive(api: Client, order: Order, return_: Any, *items: tuple[int, int], **more: Any) -> dict[str, Any]:
-    body = asked(order, *items, **more)
-    found: dict[str, Any] = (await api.ok("POST", f"/admin/returns/{return_['id']}/receive", body))["return"]
-    return found
+    body = body_of(order, *items, **more)
+    received: dict[str, Any] = (await api.ok("POST", f"/admin/returns/{return_['id']}/receive", body))["return"]
+    return received
 
 
 async def money(api: Client, order: Order) -> tuple[str, str, int, list[tuple[int, str]]]:
@@ -82,10 +82,10 @@ async def test_a_return_is_asked_for(api: Client, ordered: Ordered, uid: str, he
         "location_id": "sloc_somewhere",
     }
     after = (await api.ok("POST", f"{path_of(order)}/return", body))["order"]
-    made = after["returns"][0]
+    return_ = after["returns"][0]
     own = ("parent_return_reason", "return_reason_children")
-    assert made == {
-        "id": made["id"],
+    assert return_ == {
+        "id": return_["id"],
         "status": "requested",
         "order_id": order["id"],
         "swap_id": None,
@@ -95,14 +95,14 @@ async def test_a_return_is_asked_for(api: Client, ordered: Ordered, uid: str, he
         "location_id": "sloc_somewhere",
         "refund_amount": 1000,
         "no_notification": True,
-        "idempotency_key": made["idempotency_key"],
+        "idempotency_key": return_["idempotency_key"],
         "metadata": None,
         "received_at": None,
-        "created_at": made["created_at"],
-        "updated_at": made["created_at"],
+        "created_at": return_["created_at"],
+        "updated_at": return_["created_at"],
         "items": [
             {
-                "return_id": made["id"],
+                "return_id": return_["id"],
                 "item_id": small,
                 "quantity": 1,
                 "is_requested": True,
@@ -119,27 +119,27 @@ async def test_a_return_is_asked_for(api: Client, ordered: Ordered, uid: str, he
     assert (after["fulfillment_status"], after["refundable_amount"]) == ("not_fulfilled", 4000)
     listed = await api.ok("GET", "/admin/returns", query={"limit": "1"})
     assert (listed["limit"], listed["offset"], listed["count"] >= 1) == (1, 0, True)
-    assert listed["returns"][0]["id"] == made["id"]
+    assert listed["returns"][0]["id"] == return_["id"]
     assert (listed["returns"][0]["order"]["id"], listed["returns"][0]["swap"]) == (order["id"], None)
 
-    async def told() -> Any:
+    async def emitted() -> Any:
         return next((e["data"] for e in heard if e["type"] == "order.return_requested"), None)
 
-    assert await until(told) == {"id": order["id"], "return_id": made["id"], "no_notification": True}
+    assert await until(emitted) == {"id": order["id"], "return_id": return_["id"], "no_notification": True}
 
 
 async def test_a_label_is_taken_off(api: Client, shop: Shop, ordered: Ordered) -> None:
     order = await ordered()
     label = {"option_id": shop.shipping_option, "price": 150}
-    made = await request_return(api, order, (1000, 1), return_shipping=label)
-    assert (made["refund_amount"], made["shipping_data"]) == (850, {})
-    assert (made["shipping_method"]["price"], made["shipping_method"]["return_id"]) == (150, made["id"])
-    made = await request_return(api, order, (1000, 2), return_shipping={"option_id": shop.shipping_option})
-    assert (made["refund_amount"], made["shipping_method"]["price"]) == (1500, 500)
-    made = await request_return(api, order, (1000, 1), return_shipping=label, refund=1234)
-    assert made["refund_amount"] == 1234
-    made = await request_return(api, order, (1000, 1), return_shipping=label | {"price": 2000})
-    assert made["refund_amount"] == 0
+    return_ = await request_return(api, order, (1000, 1), return_shipping=label)
+    assert (return_["refund_amount"], return_["shipping_data"]) == (850, {})
+    assert (return_["shipping_method"]["price"], return_["shipping_method"]["return_id"]) == (150, return_["id"])
+    return_ = await request_return(api, order, (1000, 2), return_shipping={"option_id": shop.shipping_option})
+    assert (return_["refund_amount"], return_["shipping_method"]["price"]) == (1500, 500)
+    return_ = await request_return(api, order, (1000, 1), return_shipping=label, refund=1234)
+    assert return_["refund_amount"] == 1234
+    return_ = await request_return(api, order, (1000, 1), return_shipping=label | {"price": 2000})
+    assert return_["refund_amount"] == 0
     assert (await request_return(api, order, (1000, 1), refund=0))["refund_amount"] == 1000
     assert (await request_return(api, order, (1000, 1), refund=-5))["refund_amount"] == 0
     after = await shown(api, order)
@@ -185,14 +185,14 @@ async def test_refusals_change_nothing(api: Client, shop: Shop, ordered: Ordered
     assert await shown(api, order) == before
     assert (await api.get("/admin/returns", {"limit": "many"}))[0] == 400
     await api.ok("POST", f"{path_of(other)}/cancel")
-    status, answer = await api.post(f"{path_of(other)}/return", asked(other, (1000, 1)))
+    status, answer = await api.post(f"{path_of(other)}/return", body_of(other, (1000, 1)))
     assert (status, answer["type"]) == (400, "invalid_data")
 
 
 @pytest.mark.parametrize("own_key", [False, True])
 async def test_a_repeated_request_makes_one_return(api: Client, ordered: Ordered, uid: str, own_key: bool) -> None:
     order = await ordered()
-    path, body = f"{path_of(order)}/return", asked(order, (1000, 1))
+    path, body = f"{path_of(order)}/return", body_of(order, (1000, 1))
     first = await api.post(path, body, headers={"Idempotency-Key": uid} if own_key else None)
     key = first[1]["order"]["returns"][0]["idempotency_key"]
     assert not own_key or key == uid
@@ -207,24 +207,24 @@ async def test_a_repeated_request_makes_one_return(api: Client, ordered: Ordered
 
 async def test_goods_and_money_come_back(api: Client, ordered: Ordered, heard: list[dict[str, Any]]) -> None:
     order = await ordered()
-    made = await request_return(api, order, (1000, 1), no_notification=True)
-    got = await receive(api, order, made, (1000, 1))
-    assert got == {k: v for k, v in made.items() if k != "shipping_method"} | {
+    return_ = await request_return(api, order, (1000, 1), no_notification=True)
+    got = await receive(api, order, return_, (1000, 1))
+    assert got == {k: v for k, v in return_.items() if k != "shipping_method"} | {
         "status": "received",
         "received_at": got["received_at"],
         "updated_at": got["updated_at"],
         "swap": None,
-        "items": [{k: v for k, v in i.items() if k != "reason"} | {"received_quantity": 1} for i in made["items"]],
+        "items": [{k: v for k, v in i.items() if k != "reason"} | {"received_quantity": 1} for i in return_["items"]],
     }
     assert await money(api, order) == ("partially_returned", "captured", 1000, [(1000, "return")])
     assert returned(await shown(api, order)) == {1000: (1, 1000), 1500: (None, 1500)}
     for what in ("receive", "cancel"):
-        status, answer = await api.post(f"/admin/returns/{made['id']}/{what}", asked(order, (1000, 1)))
+        status, answer = await api.post(f"/admin/returns/{return_['id']}/{what}", body_of(order, (1000, 1)))
         assert (status, answer["type"]) == (400, "not_allowed")
     rest = await request_return(api, order, (1000, 1), (1500, 1))
     await receive(api, order, rest, (1000, 1), (1500, 1))
     assert await money(api, order) == ("returned", "captured", 3500, [(1000, "return"), (2500, "return")])
-    status, answer = await api.post(f"{path_of(order)}/return", asked(order, (1000, 1)))
+    status, answer = await api.post(f"{path_of(order)}/return", body_of(order, (1000, 1)))
     assert (status, answer["type"]) == (400, "not_allowed")
     await api.ok("POST", f"{path_of(order)}/refund", {"amount": 500, "reason": "other"})
     assert (await money(api, order))[:3] == ("returned", "refunded", 4000)
@@ -232,11 +232,11 @@ async def test_goods_and_money_come_back(api: Client, ordered: Ordered, heard: l
     def about(name: str) -> list[dict[str, Any]]:
         return [e["data"] for e in heard if e["type"] == name]
 
-    async def told() -> bool:
+    async def emitted() -> bool:
         return len(about("order.items_returned")) == 2 and len(about("order.refund_created")) == 3
 
-    await until(told)
-    assert about("order.items_returned")[0] == {"id": order["id"], "return_id": made["id"], "no_notification": True}
+    await until(emitted)
+    assert about("order.items_returned")[0] == {"id": order["id"], "return_id": return_["id"], "no_notification": True}
     assert [event["no_notification"] for event in about("order.refund_created")] == [True, None, None]
     after = await shown(api, order)
     assert (after["total"], after["subtotal"]) == (order["total"], order["subtotal"])
@@ -244,8 +244,8 @@ async def test_goods_and_money_come_back(api: Client, ordered: Ordered, heard: l
 
 async def test_something_else_is_received(api: Client, ordered: Ordered) -> None:
     order = await ordered()
-    made = await request_return(api, order, (1000, 2))
-    got = await receive(api, order, made, (1000, 1), (1500, 1), refund=1700)
+    return_ = await request_return(api, order, (1000, 2))
+    got = await receive(api, order, return_, (1000, 1), (1500, 1), refund=1700)
     names = ("quantity", "requested_quantity", "received_quantity", "is_requested", "metadata")
     assert [tuple(i[name] for name in names) for i in got["items"]] == [(1, 2, 1, False, {}), (1, None, 1, False, {})]
     assert got["refund_amount"] == 1700
@@ -256,49 +256,53 @@ async def test_something_else_is_received(api: Client, ordered: Ordered) -> None
 @pytest.mark.parametrize("refund", [0, -7])
 async def test_nothing_is_given_back(api: Client, ordered: Ordered, refund: int) -> None:
     order = await ordered()
-    made = await request_return(api, order, (1500, 1))
-    assert (await receive(api, order, made, (1500, 1), refund=refund))["refund_amount"] == 0
+    return_ = await request_return(api, order, (1500, 1))
+    assert (await receive(api, order, return_, (1500, 1), refund=refund))["refund_amount"] == 0
     assert await money(api, order) == ("partially_returned", "captured", 0, [])
 
 
 async def test_more_than_was_paid(api: Client, ordered: Ordered, heard: list[dict[str, Any]]) -> None:
     order = await ordered()
-    made = await request_return(api, order, (1500, 1))
-    got = await receive(api, order, made, (1500, 1), refund=4001)
+    return_ = await request_return(api, order, (1500, 1))
+    got = await receive(api, order, return_, (1500, 1), refund=4001)
     assert (got["status"], got["refund_amount"]) == ("received", 4001)
     assert await money(api, order) == ("requires_action", "captured", 0, [])
     assert returned(await shown(api, order))[1500] == (1, 0)
 
-    async def told() -> bool:
+    async def emitted() -> bool:
         return any(e["type"] == "order.return_action_required" for e in heard)
 
-    await until(told)
+    await until(emitted)
     assert not [e for e in heard if e["type"] == "order.items_returned"]
 
 
 async def test_received_on_the_spot(api: Client, ordered: Ordered) -> None:
     order = await ordered()
-    made = await request_return(api, order, (1000, 1), receive_now=True)
-    assert (made["status"], made["refund_amount"], made["items"][0]["received_quantity"]) == ("received", 1000, 1)
-    assert made["received_at"]
+    return_ = await request_return(api, order, (1000, 1), receive_now=True)
+    assert (return_["status"], return_["refund_amount"], return_["items"][0]["received_quantity"]) == (
+        "received",
+        1000,
+        1,
+    )
+    assert return_["received_at"]
     assert await money(api, order) == ("not_fulfilled", "captured", 0, [])
     assert returned(await shown(api, order)) == {1000: (1, 1000), 1500: (None, 1500)}
-    assert (await api.post(f"/admin/returns/{made['id']}/receive", asked(order, (1000, 1))))[0] == 400
+    assert (await api.post(f"/admin/returns/{return_['id']}/receive", body_of(order, (1000, 1))))[0] == 400
 
 
 async def test_refused_receipts_change_nothing(api: Client, ordered: Ordered) -> None:
     order, other = await ordered(), await ordered()
-    made = await request_return(api, order, (1000, 1))
-    path, before = f"/admin/returns/{made['id']}/receive", await shown(api, order)
+    return_ = await request_return(api, order, (1000, 1))
+    path, before = f"/admin/returns/{return_['id']}/receive", await shown(api, order)
     for body, status, type_ in (
         ({}, 400, "invalid_data"),
-        (asked(order, (1000, 5)), 400, "not_allowed"),
-        (asked(order, (1000, -1)), 400, "invalid_data"),
-        (asked(order, (1000, 2**40)), 400, "invalid_data"),
-        (asked(other, (1000, 1)), 400, "invalid_data"),
-        (asked(order, (1000, 1), (1000, 1)), 422, "duplicate_error"),
-        (asked(order, (1000, 1), refund=1.5), 400, "invalid_data"),
-        (asked(order, (1000, 1), note="x"), 400, "invalid_data"),
+        (body_of(order, (1000, 5)), 400, "not_allowed"),
+        (body_of(order, (1000, -1)), 400, "invalid_data"),
+        (body_of(order, (1000, 2**40)), 400, "invalid_data"),
+        (body_of(other, (1000, 1)), 400, "invalid_data"),
+        (body_of(order, (1000, 1), (1000, 1)), 422, "duplicate_error"),
+        (body_of(order, (1000, 1), refund=1.5), 400, "invalid_data"),
+        (body_of(order, (1000, 1), note="x"), 400, "invalid_data"),
         ({"items": []}, 400, "invalid_data"),
     ):
         got, answer = await api.post(path, body)
@@ -310,22 +314,22 @@ async def test_refused_receipts_change_nothing(api: Client, ordered: Ordered) ->
 
 async def test_a_canceled_return(api: Client, ordered: Ordered, heard: list[dict[str, Any]]) -> None:
     order = await ordered()
-    made = await request_return(api, order, (1000, 2))
-    path = f"/admin/returns/{made['id']}"
+    return_ = await request_return(api, order, (1000, 2))
+    path = f"/admin/returns/{return_['id']}"
     assert (await api.post(f"{path_of(order)}/cancel"))[0] == 400
     for _ in range(2):
         answer = (await api.ok("POST", f"{path}/cancel"))["order"]
         assert (answer["id"], answer["returns"][0]["status"]) == (order["id"], "canceled")
         assert not {"total", "sales_channel", "paid_total"} & answer.keys()
-    status, answer = await api.post(f"{path}/receive", asked(order, (1000, 2)))
+    status, answer = await api.post(f"{path}/receive", body_of(order, (1000, 2)))
     assert (status, answer["type"]) == (400, "not_allowed")
     assert returned(await shown(api, order))[1000] == (None, 2000)
     await api.ok("POST", f"{path_of(order)}/cancel")
 
-    async def told() -> bool:
+    async def emitted() -> bool:
         return any(e["type"] == "order.canceled" for e in heard)
 
-    await until(told)
+    await until(emitted)
     assert len([e for e in heard if e["type"] == "order.return_canceled"]) == 1
 
 
@@ -334,15 +338,15 @@ async def test_what_comes_back_for_a_swap(
 ) -> None:
     """The swap pays for it: nothing is refunded, and the order's status is not about it."""
     order, other = await ordered(), await ordered()
-    made = await request_return(api, order, (1000, 2))
+    return_ = await request_return(api, order, (1000, 2))
     pool = stack.pool("orders")
     await pool.execute("insert into swaps (id, order_id) values ($1, $2)", f"swap_{uid}", order["id"])
-    await pool.execute("update returns set order_id = null, swap_id = $2 where id = $1", made["id"], f"swap_{uid}")
+    await pool.execute("update returns set order_id = null, swap_id = $2 where id = $1", return_["id"], f"swap_{uid}")
     # A line that the swap has sent can come back as well.
     sent = item(other, 1500)
     await pool.execute("update line_items set order_id = null, swap_id = $2 where id = $1", sent, f"swap_{uid}")
     body = {"items": [{"item_id": item(order, 1000), "quantity": 2}, {"item_id": sent, "quantity": 1}]}
-    got = (await api.ok("POST", f"/admin/returns/{made['id']}/receive", body))["return"]
+    got = (await api.ok("POST", f"/admin/returns/{return_['id']}/receive", body))["return"]
     assert (got["status"], got["refund_amount"], got["order_id"]) == ("received", 2000, None)
     assert (got["swap"]["id"], "additional_items" in got["swap"]) == (f"swap_{uid}", False)
     assert await money(api, order) == ("not_fulfilled", "captured", 0, [])
@@ -350,10 +354,10 @@ async def test_what_comes_back_for_a_swap(
     line = await pool.fetchrow("select returned_quantity, refundable from line_items where id = $1", sent)
     assert tuple(line) == (1, 0)
 
-    async def told() -> bool:
+    async def emitted() -> bool:
         return any(e["type"] == "order.placed" and e["subject"] == order["id"] for e in heard)
 
-    await until(told)
+    await until(emitted)
     assert not [e for e in heard if e["type"] == "order.items_returned"]
 
 
@@ -362,8 +366,8 @@ async def test_what_comes_back_for_a_swap(
 
 async def test_one_receipt_wins(api: Client, ordered: Ordered) -> None:
     order = await ordered()
-    made = await request_return(api, order, (1000, 1))
-    path, body = f"/admin/returns/{made['id']}/receive", asked(order, (1000, 1))
+    return_ = await request_return(api, order, (1000, 1))
+    path, body = f"/admin/returns/{return_['id']}/receive", body_of(order, (1000, 1))
     answers = await asyncio.gather(*(api.post(path, body) for _ in range(6)))
     assert [status for status, _ in answers if status == 200] == [200]
     assert {status for status, _ in answers} <= {200, 400, 409}
@@ -375,24 +379,24 @@ async def test_never_more_than_was_bought(api: Client, ordered: Ordered) -> None
     order = await ordered()
     returns = [await request_return(api, order, (1000, 1)) for _ in range(4)]
     calls = [
-        api.post(f"/admin/returns/{made['id']}/{what}", asked(order, (1000, 1)))
-        for made in returns
+        api.post(f"/admin/returns/{return_['id']}/{what}", body_of(order, (1000, 1)))
+        for return_ in returns
         for what in ("receive", "cancel")
     ]
-    spot = [api.post(f"{path_of(order)}/return", asked(order, (1000, 1), receive_now=True)) for _ in range(3)]
+    spot = [api.post(f"{path_of(order)}/return", body_of(order, (1000, 1), receive_now=True)) for _ in range(3)]
     answers = await asyncio.gather(*calls, *spot)
     assert {status for status, _ in answers} <= {200, 400, 409}
     after = await shown(api, order)
-    came = [r for r in after["returns"] if r["status"] == "received"]
-    assert (returned(after)[1000][0] or 0) == len(came) <= 2
+    received = [r for r in after["returns"] if r["status"] == "received"]
+    assert (returned(after)[1000][0] or 0) == len(received) <= 2
     refunds = (await money(api, order))[3]
-    assert len(refunds) <= len(came)
+    assert len(refunds) <= len(received)
 
 
 async def test_an_idempotency_key_receives_once(api: Client, ordered: Ordered, uid: str) -> None:
     order, key = await ordered(), {"Idempotency-Key": uid}
-    made = await request_return(api, order, (1000, 1))
-    path, body = f"/admin/returns/{made['id']}/receive", asked(order, (1000, 1))
+    return_ = await request_return(api, order, (1000, 1))
+    path, body = f"/admin/returns/{return_['id']}/receive", body_of(order, (1000, 1))
     first = await api.post(path, body, headers=key)
     assert first[0] == 200
     assert await api.post(path, body, headers=key) == first
@@ -402,8 +406,8 @@ async def test_an_idempotency_key_receives_once(api: Client, ordered: Ordered, u
 async def test_another_refund_was_faster(api: Client, stack: Stack, ordered: Ordered) -> None:
     """The goods are there; that the money is not any more is for people to settle."""
     order = await ordered()
-    made = await request_return(api, order, (1500, 1))
-    saga = await begun(stack, made, asked(order, (1500, 1)))
+    return_ = await request_return(api, order, (1500, 1))
+    saga = await begun(stack, return_, body_of(order, (1500, 1)))
     await api.ok("POST", f"{path_of(order)}/refund", {"amount": 3000, "reason": "other"})
     await die(stack, saga)
 
@@ -438,8 +442,8 @@ async def stocked(warehouse: Warehouse) -> int:
 
 async def test_stock_grows_by_what_came(api: Client, warehouse: Warehouse) -> None:
     order = await sold(warehouse)
-    made = await request_return(api, order, (1000, 2), (300, 1), location_id="sloc_elsewhere")
-    got = await receive(api, order, made, (1000, 1), (300, 1), location_id=warehouse.location)
+    return_ = await request_return(api, order, (1000, 2), (300, 1), location_id="sloc_elsewhere")
+    got = await receive(api, order, return_, (1000, 1), (300, 1), location_id=warehouse.location)
     assert (got["location_id"], await stocked(warehouse)) == (warehouse.location, 11)
     await request_return(api, order, (1000, 1), location_id=warehouse.location, receive_now=True)
     assert await stocked(warehouse) == 12
@@ -448,18 +452,18 @@ async def test_stock_grows_by_what_came(api: Client, warehouse: Warehouse) -> No
 @pytest.mark.parametrize("location", [None, "sloc_missing"])
 async def test_counted_goods_need_a_place(api: Client, warehouse: Warehouse, location: str | None) -> None:
     order = await sold(warehouse)
-    made = await request_return(api, order, (1000, 1))
+    return_ = await request_return(api, order, (1000, 1))
     before = await shown(api, order)
     more = {} if location is None else {"location_id": location}
     for path, body in (
-        (f"/admin/returns/{made['id']}/receive", asked(order, (1000, 1), **more)),
-        (f"{path_of(order)}/return", asked(order, (1000, 1), receive_now=True, **more)),
+        (f"/admin/returns/{return_['id']}/receive", body_of(order, (1000, 1), **more)),
+        (f"{path_of(order)}/return", body_of(order, (1000, 1), receive_now=True, **more)),
     ):
         status, answer = await api.post(path, body)
         assert (status, answer["type"]) == (404, "not_found")
     assert await shown(api, order) == before
     assert (await stocked(warehouse), (await money(api, order))[2]) == (10, 0)
-    await receive(api, order, made, (1000, 1), location_id=warehouse.location)
+    await receive(api, order, return_, (1000, 1), location_id=warehouse.location)
     assert (await stocked(warehouse), (await money(api, order))[2]) == (11, 1000)
 
 
@@ -483,14 +487,14 @@ async def test_a_receipt_that_was_cut_off_is_finished_once(
     api: Client, stack: Stack, warehouse: Warehouse, steps: int
 ) -> None:
     order = await sold(warehouse)
-    made = await request_return(api, order, (1000, 2), location_id=warehouse.location)
-    saga = await begun(stack, made, asked(order, (1000, 2)))
+    return_ = await request_return(api, order, (1000, 2), location_id=warehouse.location)
+    saga = await begun(stack, return_, body_of(order, (1000, 2)))
     for step in (restock, refund_payments)[:steps]:
         await step(stack.apps["orders"], saga)
     for path, body in (
-        (f"/admin/returns/{made['id']}/receive", asked(order, (1000, 2))),
-        (f"/admin/returns/{made['id']}/cancel", None),
-        (f"{path_of(order)}/return", asked(order, (1000, 1), receive_now=True)),
+        (f"/admin/returns/{return_['id']}/receive", body_of(order, (1000, 2))),
+        (f"/admin/returns/{return_['id']}/cancel", None),
+        (f"{path_of(order)}/return", body_of(order, (1000, 1), receive_now=True)),
     ):
         status, answer = await api.post(path, body)
         assert (status, answer["type"]) == (409, "conflict"), path
@@ -514,19 +518,19 @@ async def test_without_the_broker(api: Client, stack: Stack, warehouse: Warehous
     runner, base = await serve(make_app(SERVICE, unreachable))
     try:
         cut_off = Client(stack.session, base, stack.service("orders").headers)
-        made = await request_return(cut_off, order, (1000, 1), (300, 1), location_id=warehouse.location)
+        return_ = await request_return(cut_off, order, (1000, 1), (300, 1), location_id=warehouse.location)
         before = await shown(api, order)
-        body = asked(order, (1000, 1))
+        body = body_of(order, (1000, 1))
         label = {"return_shipping": {"option_id": warehouse.shop.shipping_option}}
         for path, sent in (
-            (f"/admin/returns/{made['id']}/receive", body),
+            (f"/admin/returns/{return_['id']}/receive", body),
             (f"{path_of(order)}/return", body | {"receive_now": True, "location_id": warehouse.location}),
             (f"{path_of(order)}/return", body | label),
         ):
             status, answer = await cut_off.post(path, sent)
             assert (status, answer["type"]) == (503, "unavailable"), path
         assert await shown(api, order) == before
-        await receive(cut_off, order, made, (300, 1), refund=0)  # neither counted nor paid for
+        await receive(cut_off, order, return_, (300, 1), refund=0)  # neither counted nor paid for
     finally:
         await runner.cleanup()
     assert (await money(api, order))[:3] == ("partially_returned", "captured", 0)

@@ -173,10 +173,10 @@ async def test_the_customer_owes_something(api: Client, stack: Stack, swap: Swap
     assert again["data"] == done
     assert await held(stack, swap) == [(2250, False, False)]
 
-    async def told() -> Any:
+    async def emitted() -> Any:
         return [e["data"] for e in heard if e["type"] == "swap.payment_completed"]
 
-    assert await until(told) == [
+    assert await until(emitted) == [
         {"id": swap.id, "order_id": swap.order["id"], "difference_due": 2250, "no_notification": None}
     ]
 

@@ -41,11 +41,11 @@ async def books(stack: Stack, swap: Swapping) -> list[tuple[int, int, bool, bool
     )
 
     async def agree() -> Any:
-        found = [
+        rows = [
             [tuple(row) for row in await stack.pool(name).fetch(sql, swap.order["id"])]
             for name in ("payments", "orders")
         ]
-        return found[0] if found[0] == found[1] else None
+        return rows[0] if rows[0] == rows[1] else None
 
     rows: list[tuple[int, int, bool, bool]] = await until(agree)
     order = await swap.order_now()
@@ -55,7 +55,7 @@ async def books(stack: Stack, swap: Swapping) -> list[tuple[int, int, bool, bool
     return rows
 
 
-def told(heard: list[Row], name: str) -> list[Row]:
+def emitted(heard: list[Row], name: str) -> list[Row]:
     return [event["data"] for event in heard if event["type"] == name]
 
 
@@ -72,10 +72,10 @@ async def test_what_the_customer_owes_is_captured(stack: Stack, owed: Swapping, 
     assert (await owed.ok("process-payment"))["payment_status"] == "captured"
 
     async def heard_of_it() -> Any:
-        return told(heard, "swap.payment_captured")
+        return emitted(heard, "swap.payment_captured")
 
     assert await until(heard_of_it) == [{"id": owed.id, "order_id": owed.order["id"], "no_notification": None}]
-    assert told(heard, "order.payment_captured") == []
+    assert emitted(heard, "order.payment_captured") == []
 
 
 async def test_what_they_are_owed_is_given_back(stack: Stack, owing: Swapping, heard: list[Row]) -> None:
@@ -92,7 +92,7 @@ async def test_what_they_are_owed_is_given_back(stack: Stack, owing: Swapping, h
     assert (status, answer["type"]) == (400, "not_allowed")
 
     async def heard_of_it() -> Any:
-        return told(heard, "swap.refund_processed")
+        return emitted(heard, "swap.refund_processed")
 
     assert await until(heard_of_it) == [{"id": owing.id, "order_id": owing.order["id"], "no_notification": None}]
 
@@ -125,7 +125,7 @@ async def test_there_is_not_enough_left_to_give_back(
     assert (await owing.ok("process-payment"))["payment_status"] == "requires_action"
 
     async def heard_of_it() -> Any:
-        return len(told(heard, "swap.process_refund_failed")) == 2
+        return len(emitted(heard, "swap.process_refund_failed")) == 2
 
     await until(heard_of_it)
     assert await books(stack, owing) == [(4000, 4000, True, False)]
@@ -139,7 +139,7 @@ async def test_the_provider_will_not(stack: Stack, owed: Swapping, heard: list[R
     assert (await owed.ok("process-payment"))["payment_status"] == "captured"
 
     async def heard_of_it() -> Any:
-        return told(heard, "swap.payment_capture_failed")
+        return emitted(heard, "swap.payment_capture_failed")
 
     assert len(await until(heard_of_it)) == 1
 
@@ -242,30 +242,30 @@ async def test_fulfilled_and_shipped(api: Client, stack: Stack, owed: Swapping, 
     )
     assert ([line["shipped_quantity"] for line in shipped["additional_items"]], sent["tracking_numbers"]) == ([2], [])
     assert (await owed.order_now())["fulfillment_status"] == "fulfilled"
-    for action, wanted in (("shipments", body), (f"fulfillments/{fulfillment['id']}/cancel", None)):
-        status, answer = await owed.post(action, wanted)
+    for action, sent in (("shipments", body), (f"fulfillments/{fulfillment['id']}/cancel", None)):
+        status, answer = await owed.post(action, sent)
         assert (status, answer["type"]) == (400, "not_allowed"), action
 
     async def heard_of_it() -> Any:
-        return told(heard, "swap.shipment_created")
+        return emitted(heard, "swap.shipment_created")
 
     about = {"id": owed.id, "order_id": owed.order["id"], "fulfillment_id": fulfillment["id"]}
     shipment = about | {"tracking_numbers": ["UPS-1", "UPS-2"], "no_notification": None}
     assert await until(heard_of_it) == [shipment]
     line = after["additional_items"][0]["id"]
-    assert told(heard, "swap.fulfillment_created") == [
+    assert emitted(heard, "swap.fulfillment_created") == [
         about | {"location_id": None, "items": [{"item_id": line, "quantity": 2}], "no_notification": True}
     ]
     # What it has sent can come back.
     query = {"fields": "id", "expand": "returnable_items"}
-    found = await api.ok("GET", f"/admin/orders/{owed.order['id']}", query=query)
-    assert [item["id"] for item in found["order"]["returnable_items"]] == [line]
+    answer = await api.ok("GET", f"/admin/orders/{owed.order['id']}", query=query)
+    assert [item["id"] for item in answer["order"]["returnable_items"]] == [line]
 
 
 async def test_the_swap_says_who_is_not_notified(api: Client, stack: Stack, shop: Shop) -> None:
     order = await sent_order(api, shop)
-    wanted = {"back": {shop.small: 1}, "new": {shop.large: 1}, "shipping": 0, "no_notification": True}
-    swap = await swap_of(api, stack, shop, order, **wanted)
+    options = {"back": {shop.small: 1}, "new": {shop.large: 1}, "shipping": 0, "no_notification": True}
+    swap = await swap_of(api, stack, shop, order, **options)
     await swap.confirm()
     fulfillment = (await swap.ok("fulfillments", {}))["fulfillments"][0]
     shipped = (await swap.ok("shipments", {"fulfillment_id": fulfillment["id"]}))["fulfillments"][0]
@@ -329,8 +329,8 @@ async def test_from_a_location(api: Client, stack: Stack, uid: str) -> None:
     await api.ok("POST", f"/admin/inventory-items/{item}/location-levels", level)
 
     async def stock() -> tuple[int, int]:
-        found = await api.ok("GET", f"/admin/inventory-items/{item}/location-levels")
-        row = found["inventory_item"]["location_levels"][0]
+        answer = await api.ok("GET", f"/admin/inventory-items/{item}/location-levels")
+        row = answer["inventory_item"]["location_levels"][0]
         return row["stocked_quantity"], row["reserved_quantity"]
 
     order = await sent_order(api, shop, items=[{"variant_id": shop.small, "quantity": 2}])
@@ -376,7 +376,7 @@ async def test_canceled(stack: Stack, owed: Swapping, heard: list[Row]) -> None:
         assert (await owed.post(action, body))[0] == 400, action
 
     async def heard_of_it() -> Any:
-        return told(heard, "swap.canceled")
+        return emitted(heard, "swap.canceled")
 
     assert await until(heard_of_it) == [{"id": owed.id, "order_id": owed.order["id"], "no_notification": None}]
 

@@ -26,8 +26,8 @@ def priced(cart: Row) -> list[tuple[int, int, bool]]:
 
 async def state(api: Client, order: Row) -> tuple[Row, int]:
     """The order, and how many swaps there are."""
-    found = (await api.ok("GET", f"/admin/orders/{order['id']}"))["order"]
-    return found, (await api.ok("GET", "/admin/swaps", query={"limit": "1"}))["count"]
+    current = (await api.ok("GET", f"/admin/orders/{order['id']}"))["order"]
+    return current, (await api.ok("GET", "/admin/swaps", query={"limit": "1"}))["count"]
 
 
 async def return_option(api: Client, shop: Shop, amount: int, **more: Any) -> str:
@@ -61,9 +61,9 @@ async def test_a_swap_is_made(api: Client, stack: Stack, shop: Shop, heard: list
     }
     body["return_items"][0]["note"] = "Wrong fit"
     after = (await api.ok("POST", f"/admin/orders/{order['id']}/swaps", body))["order"]
-    made = after["swaps"][0]
-    assert {name: value for name, value in made.items() if not isinstance(value, dict | list)} == {
-        "id": made["id"],
+    created = after["swaps"][0]
+    assert {name: value for name, value in created.items() if not isinstance(value, dict | list)} == {
+        "id": created["id"],
         "fulfillment_status": "not_fulfilled",
         "payment_status": "not_paid",
         "order_id": order["id"],
@@ -71,24 +71,24 @@ async def test_a_swap_is_made(api: Client, stack: Stack, shop: Shop, heard: list
         "shipping_address_id": None,
         "shipping_address": None,
         "payment": None,
-        "cart_id": made["cart_id"],
+        "cart_id": created["cart_id"],
         "allow_backorder": False,
         "no_notification": True,
-        "idempotency_key": made["idempotency_key"],
+        "idempotency_key": created["idempotency_key"],
         "metadata": None,
         "confirmed_at": None,
         "canceled_at": None,
-        "created_at": made["created_at"],
-        "updated_at": made["created_at"],
+        "created_at": created["created_at"],
+        "updated_at": created["created_at"],
         "deleted_at": None,
     }
-    back = made["return_order"]
+    back = created["return_order"]
     # 10.00 less the label of 1.00
     assert (back["status"], back["refund_amount"], back["order_id"], back["swap_id"]) == (
         "requested",
         900,
         None,
-        made["id"],
+        created["id"],
     )
     assert (back["location_id"], back["no_notification"], back["shipping_method"]["price"]) == (
         "sloc_somewhere",
@@ -98,19 +98,21 @@ async def test_a_swap_is_made(api: Client, stack: Stack, shop: Shop, heard: list
     assert [(i["item_id"], i["quantity"], i["note"]) for i in back["items"]] == [
         (line_of(order, shop.small), 1, "Wrong fit")
     ]
-    assert [(i["unit_price"], i["quantity"], i["cart_id"]) for i in made["additional_items"]] == [
-        (1500, 2, made["cart_id"])
+    assert [(i["unit_price"], i["quantity"], i["cart_id"]) for i in created["additional_items"]] == [
+        (1500, 2, created["cart_id"])
     ]
-    swap = (await api.ok("GET", f"/admin/swaps/{made['id']}"))["swap"]
+    swap = (await api.ok("GET", f"/admin/swaps/{created['id']}"))["swap"]
     cart = swap["cart"]
     assert priced(cart) == [(1500, 2, False), (100, 1, True), (-1000, 1, True)]
     assert [line["title"] for line in cart["items"]][1:] == ["Return shipping", order["items"][0]["title"]]
     assert totals(cart) == (2100, 0, 0, 0, 2100)
-    assert (cart["type"], cart["metadata"]) == ("swap", {"swap_id": made["id"], "parent_order_id": order["id"]})
+    assert (cart["type"], cart["metadata"]) == ("swap", {"swap_id": created["id"], "parent_order_id": order["id"]})
     assert (swap["order"]["id"], swap["difference_due"], "confirmed_at" in swap) == (order["id"], None, False)
     listed = await api.ok("GET", "/admin/swaps", query={"limit": "1"})
-    assert (listed["swaps"][0]["id"], listed["limit"], listed["offset"]) == (made["id"], 1, 0)
-    assert set(listed["swaps"][0]) == {name for name, value in made.items() if not isinstance(value, dict | list)} - {
+    assert (listed["swaps"][0]["id"], listed["limit"], listed["offset"]) == (created["id"], 1, 0)
+    assert set(listed["swaps"][0]) == {
+        name for name, value in created.items() if not isinstance(value, dict | list)
+    } - {
         "shipping_address",
         "payment",
     }
@@ -118,10 +120,10 @@ async def test_a_swap_is_made(api: Client, stack: Stack, shop: Shop, heard: list
     same = ("total", "paid_total", "refundable_amount", "payment_status", "fulfillment_status", "returns")
     assert {name: after[name] for name in same} == {name: order[name] for name in same}
 
-    async def told() -> Any:
+    async def emitted() -> Any:
         return next((e["data"] for e in heard if e["type"] == "swap.created"), None)
 
-    assert await until(told) == {"id": made["id"], "order_id": order["id"], "no_notification": True}
+    assert await until(emitted) == {"id": created["id"], "order_id": order["id"], "no_notification": True}
 
 
 async def test_repeated_with_its_key(api: Client, shop: Shop) -> None:
@@ -200,8 +202,8 @@ async def test_a_channel_that_is_closed(api: Client, shop: Shop, uid: str) -> No
     status, answer = await api.post(f"/admin/orders/{order['id']}/swaps", body)
     assert (status, answer["type"]) == (400, "invalid_data")
     await api.ok("POST", f"/admin/sales-channels/{channel}", {"is_disabled": False})
-    made = (await api.ok("POST", f"/admin/orders/{order['id']}/swaps", body))["order"]["swaps"][0]
-    cart = (await api.ok("GET", f"/admin/swaps/{made['id']}"))["swap"]["cart"]
+    created = (await api.ok("POST", f"/admin/orders/{order['id']}/swaps", body))["order"]["swaps"][0]
+    cart = (await api.ok("GET", f"/admin/swaps/{created['id']}"))["swap"]["cart"]
     assert cart["sales_channel_id"] == channel
 
 
@@ -210,8 +212,8 @@ async def test_what_a_swap_has_sent_can_be_swapped(api: Client, stack: Stack, sh
     first = await swap_of(api, stack, shop, order, back={shop.small: 1}, new={shop.large: 1}, shipping=0)
     line = (await first.shown())["additional_items"][0]["id"]
     body = {"return_items": [{"item_id": line, "quantity": 1}]}
-    made = (await api.ok("POST", f"/admin/orders/{order['id']}/swaps", body))["order"]["swaps"][-1]
-    cart = (await api.ok("GET", f"/admin/swaps/{made['id']}"))["swap"]["cart"]
+    created = (await api.ok("POST", f"/admin/orders/{order['id']}/swaps", body))["order"]["swaps"][-1]
+    cart = (await api.ok("GET", f"/admin/swaps/{created['id']}"))["swap"]["cart"]
     assert (priced(cart), cart["total"]) == ([(-1500, 1, True)], -1500)
     await first.cancel_return()
     await first.ok("cancel")
@@ -335,8 +337,12 @@ async def gross_shop(api: Client, uid: str) -> Shop:
         for title, amount in (("Small", 1299), ("Large", 4501))
     ]
     product = {"title": f"Lamp {uid}", "status": "published", "options": [{"title": "Size"}], "variants": variants}
-    made = (await api.ok("POST", "/admin/products", product | {"sales_channels": [{"id": channel}]}))["product"]
-    shop = Shop(region_id, channel, "", made["id"], *(variant["id"] for variant in made["variants"]))
+    created_product = (await api.ok("POST", "/admin/products", product | {"sales_channels": [{"id": channel}]}))[
+        "product"
+    ]
+    shop = Shop(
+        region_id, channel, "", created_product["id"], *(variant["id"] for variant in created_product["variants"])
+    )
     shop.shipping_option = await return_option(api, shop, 499, includes_tax=True, is_return=False)
     return shop
 
@@ -357,10 +363,10 @@ async def test_its_return_is_received(api: Client, stack: Stack, shop: Shop, hea
     status, answer = await swap.post("cancel")
     assert (status, answer["type"]) == (400, "not_allowed")
 
-    async def told() -> Any:
+    async def emitted() -> Any:
         return next((e["data"]["id"] for e in heard if e["type"] == "swap.received"), None)
 
-    assert await until(told) == swap.id
+    assert await until(emitted) == swap.id
 
 
 async def test_an_order_with_a_swap_is_not_canceled(api: Client, stack: Stack, shop: Shop) -> None:

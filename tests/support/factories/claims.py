@@ -51,8 +51,8 @@ async def ship(api: Client, order: Row) -> Row:
     lines = [{"item_id": line["id"], "quantity": line["quantity"]} for line in order["items"]]
     fulfilled = (await api.ok("POST", f"{path_of(order)}/fulfillment", {"items": lines}))["order"]
     shipment = {"fulfillment_id": fulfilled["fulfillments"][0]["id"]}
-    found: Row = (await api.ok("POST", f"{path_of(order)}/shipment", shipment))["order"]
-    return found
+    current: Row = (await api.ok("POST", f"{path_of(order)}/shipment", shipment))["order"]
+    return current
 
 
 async def shipped(api: Client, shop: Shop, **more: Any) -> Row:
@@ -62,34 +62,34 @@ async def shipped(api: Client, shop: Shop, **more: Any) -> Row:
 
 
 async def shown(api: Client, order: Row) -> Row:
-    found: Row = (await api.ok("GET", path_of(order), query=VIEW))["order"]
-    return found
+    current: Row = (await api.ok("GET", path_of(order), query=VIEW))["order"]
+    return current
 
 
 async def claim(api: Client, order: Row, body: Row) -> Row:
     """The claim that was made of this body."""
     known = {each["id"] for each in (await shown(api, order))["claims"]}
     await api.ok("POST", f"{path_of(order)}/claims", body)
-    (made,) = [each for each in (await shown(api, order))["claims"] if each["id"] not in known]
-    found: Row = made
-    return found
+    (created,) = [each for each in (await shown(api, order))["claims"] if each["id"] not in known]
+    current: Row = created
+    return current
 
 
-async def again(api: Client, order: Row, made: Row) -> Row:
+async def again(api: Client, order: Row, created: Row) -> Row:
     """The claim as it is now."""
-    found: Row = next(each for each in (await shown(api, order))["claims"] if each["id"] == made["id"])
-    return found
+    current: Row = next(each for each in (await shown(api, order))["claims"] if each["id"] == created["id"])
+    return current
 
 
 async def books(api: Client, order: Row) -> tuple[int, list[tuple[int, str]]]:
     """(refunded in all, the refunds with their reasons); orders and payments agree about them."""
-    found = await shown(api, order)
-    payment = (await api.ok("GET", f"/admin/payments/{found['payments'][0]['id']}"))["payment"]
-    refunds = [(refund["amount"], refund["reason"]) for refund in found["refunds"]]
-    assert payment["amount_refunded"] == found["refunded_total"] == sum(amount for amount, _ in refunds)
-    assert found["refundable_amount"] == found["paid_total"] - found["refunded_total"]
-    assert [each["amount_refunded"] for each in found["payments"]] == [payment["amount_refunded"]]
-    return found["refunded_total"], refunds
+    current = await shown(api, order)
+    payment = (await api.ok("GET", f"/admin/payments/{current['payments'][0]['id']}"))["payment"]
+    refunds = [(refund["amount"], refund["reason"]) for refund in current["refunds"]]
+    assert payment["amount_refunded"] == current["refunded_total"] == sum(amount for amount, _ in refunds)
+    assert current["refundable_amount"] == current["paid_total"] - current["refunded_total"]
+    assert [each["amount_refunded"] for each in current["payments"]] == [payment["amount_refunded"]]
+    return current["refunded_total"], refunds
 
 
 async def sold(house: Warehouse, quantity: int = 2) -> Row:

@@ -20,9 +20,9 @@ async def sent_order(api: Client, shop: Shop, **more: Any) -> Row:
     """An order of 2 of the small variant (and 1 of the large), 40.00 with shipping, all of it fulfilled."""
     items = [{"variant_id": shop.small, "quantity": 2}, {"variant_id": shop.large, "quantity": 1}]
     order = await place(api, shop, **{"items": items} | more)
-    fulfilled = [{"item_id": line["id"], "quantity": line["quantity"]} for line in order["items"]]
-    found: Row = (await api.ok("POST", f"/admin/orders/{order['id']}/fulfillment", {"items": fulfilled}))["order"]
-    return found
+    items = [{"item_id": line["id"], "quantity": line["quantity"]} for line in order["items"]]
+    fulfilled: Row = (await api.ok("POST", f"/admin/orders/{order['id']}/fulfillment", {"items": items}))["order"]
+    return fulfilled
 
 
 def line_of(order: Row, variant_id: str | None) -> str:
@@ -59,12 +59,12 @@ class Swapping:
         return f"/admin/orders/{self.order['id']}/swaps/{self.id}"
 
     async def shown(self) -> Row:
-        found: Row = (await self.api.ok("GET", f"/admin/swaps/{self.id}"))["swap"]
-        return found
+        swap: Row = (await self.api.ok("GET", f"/admin/swaps/{self.id}"))["swap"]
+        return swap
 
     async def order_now(self) -> Row:
-        found: Row = (await self.api.ok("GET", f"/admin/orders/{self.order['id']}"))["order"]
-        return found
+        order: Row = (await self.api.ok("GET", f"/admin/orders/{self.order['id']}"))["order"]
+        return order
 
     async def choose(self, paying: Row | None = None) -> Row:
         """The customer chooses how it is sent, and how to pay if there is something to pay; the cart after it."""
@@ -83,8 +83,8 @@ class Swapping:
         await self.choose()
         done = await self.visitor.ok("POST", f"/store/carts/{self.cart}/complete")
         assert done["type"] == "swap"
-        found: Row = done["data"]
-        return found
+        swap: Row = done["data"]
+        return swap
 
     async def cancel_return(self) -> None:
         await self.api.ok("POST", f"/admin/returns/{(await self.shown())['return_order']['id']}/cancel")
@@ -95,17 +95,17 @@ class Swapping:
     async def ok(self, action: str, body: Any = None) -> Row:
         """The swap as the order shows it after an action that has to succeed."""
         order = (await self.api.ok("POST", f"{self.path}/{action}", body))["order"]
-        found: Row = next(swap for swap in order["swaps"] if swap["id"] == self.id)
-        return found
+        swap: Row = next(swap for swap in order["swaps"] if swap["id"] == self.id)
+        return swap
 
 
-async def swap_of(api: Client, stack: Stack, shop: Shop, order: Row, **wanted: Any) -> Swapping:
+async def swap_of(api: Client, stack: Stack, shop: Shop, order: Row, **options: Any) -> Swapping:
     """A new swap; see `swap_body`."""
     before = {swap["id"] for swap in order["swaps"]}
-    body = swap_body(shop, order, **wanted)
+    body = swap_body(shop, order, **options)
     after = (await api.ok("POST", f"/admin/orders/{order['id']}/swaps", body))["order"]
-    made = next(swap for swap in after["swaps"] if swap["id"] not in before)
-    return Swapping(api, customer(stack), shop, after, made["id"], made["cart_id"])
+    swap = next(swap for swap in after["swaps"] if swap["id"] not in before)
+    return Swapping(api, customer(stack), shop, after, swap["id"], swap["cart_id"])
 
 
 @dataclass
@@ -127,12 +127,12 @@ class SwapShop:
         chosen, nothing confirmed."""
         shop = self.house.shop
         order = await place(self.api, shop, items=[{"variant_id": shop.small, "quantity": bought}])
-        fulfilled = {"items": [{"item_id": order["items"][0]["id"], "quantity": bought}]}
-        order = (await self.api.ok("POST", f"/admin/orders/{order['id']}/fulfillment", fulfilled))["order"]
-        wanted = {"back": {shop.small: back}, "new": {shop.large: new}, "shipping": 0}
-        made = await swap_of(self.api, self.stack, shop, order, **wanted, **more)
-        await made.choose(paying)
-        return made
+        body = {"items": [{"item_id": order["items"][0]["id"], "quantity": bought}]}
+        order = (await self.api.ok("POST", f"/admin/orders/{order['id']}/fulfillment", body))["order"]
+        options = {"back": {shop.small: back}, "new": {shop.large: new}, "shipping": 0}
+        swap = await swap_of(self.api, self.stack, shop, order, **options, **more)
+        await swap.choose(paying)
+        return swap
 
 
 async def depot_of(api: Client, stack: Stack, pieces: int) -> SwapShop:
