@@ -14,8 +14,8 @@ import pytest
 from services.chassis import commands
 
 PATIENCE = 120.0
-# How long the product waits before it goes on without an answer. A busy machine lets that happen while nothing is wrong,
-# and all services of a test share one process.
+# How long the product waits before it goes on without an answer. A busy machine lets that happen while nothing is
+# wrong, and all services of a test share one process.
 LIMITS = (
     "services.chassis.bus.CONFIRM_SECONDS",
     "services.chassis.saga_rows.WAIT_SECONDS",
@@ -35,7 +35,7 @@ def patient_product() -> Iterator[None]:
         for limit in LIMITS:
             patch.setattr(limit, PATIENCE)
         for function in (commands.call, commands.notify):
-            patch.setitem(function.__kwdefaults__, "deadline", PATIENCE)
+            patch.setattr(function, "__kwdefaults__", (function.__kwdefaults__ or {}) | {"deadline": PATIENCE})
         yield
 
 
