@@ -35,8 +35,7 @@ def patient_product() -> Iterator[None]:
         for limit in LIMITS:
             patch.setattr(limit, PATIENCE)
         for function in (commands.call, commands.notify):
-            assert function.__kwdefaults__ is not None
-            patch.setitem(function.__kwdefaults__, "deadline", PATIENCE)
+            patch.setattr(function, "__kwdefaults__", (function.__kwdefaults__ or {}) | {"deadline": PATIENCE})
         yield
 
 
