@@ -341,10 +341,10 @@ class Components:
                     yield each, {}
 
     def _related(self, to: Resource, key: str, on: str, tree: Tree | None, path: str | None) -> Schema:
-        if to.document:
-            return self._document(to, key, on)
         if path is None:
             return {"type": "object"}
+        if to.document:
+            return self._document(to, key, on)
         if not tree:
             return self._plain_row(to)
         # Faces that the same relation leads to, in the answers about one noun, are one schema too.
