@@ -99,7 +99,9 @@ def whole(parts: Iterable[Document], open_paths: frozenset[tuple[str, str]], mis
     """One document out of the parts."""
     paths: Document = {}
     schemas: Document = {}
+    tags: Document = {}
     for part in parts:
+        tags |= {tag["name"]: tag for tag in part.get("tags", ())}
         schemas |= part["components"]["schemas"]
         for path, item in part["paths"].items():
             paths.setdefault(path, {}).update(item)
@@ -113,6 +115,7 @@ def whole(parts: Iterable[Document], open_paths: frozenset[tuple[str, str]], mis
         "info": INFO | ({"x-missing": missing} if missing else {}),
         "servers": [{"url": "/"}],
         "security": [{name: []} for name in SCHEMES],
+        "tags": [tag for _, tag in sorted(tags.items())],
         "paths": dict(sorted(paths.items())),
         "components": SHARED | {"schemas": dict(sorted(schemas.items())), "securitySchemes": SCHEMES},
     }

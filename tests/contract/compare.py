@@ -68,9 +68,12 @@ class Comparison:
             return
         self._seen.add(key)
         objects = [face for face in faces if "properties" in face]
-        if not objects:
-            if any(self._free(face) for face in faces):
+        if not objects and any(self._free(face) for face in faces):
+            # A relation of a plain row is any object; what it has, the plain row of its own noun says.
+            objects = [schema for name, schema in self._schemas.items() if name.endswith(f".Plain{place}")]
+            if not objects:
                 return
+        if not objects:
             self.missing.add(f"{where}: {place}")
             return
         for name, of in self._properties(wanted):
