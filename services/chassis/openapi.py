@@ -218,7 +218,9 @@ def relations_line(rows: Rows) -> str:
     """Which relations can be asked for, and which come without."""
     names = sorted({name for resource in rows.resources for name in resource.relations})
     usual = paths(rows.tree)
-    line = f" There are {', '.join(f'`{name}`' for name in names)}, and theirs as `a.b`." if names else " There are none."
+    line = (
+        f" There are {', '.join(f'`{name}`' for name in names)}, and theirs as `a.b`." if names else " There are none."
+    )
     return line + (f" Usual are {', '.join(f'`{path}`' for path in usual)}." if usual else "")
 
 

@@ -159,12 +159,34 @@ def column_schema(resource: Resource, name: str, column: Column) -> Schema:
 
 
 def any_of(schemas: Iterable[Schema]) -> Schema:
-    """One of them; each once."""
-    different: list[Schema] = []
+    """One of them; each once, and simple ones as one with several types."""
+    line, different = "", []
     for schema in schemas:
-        parts = schema["anyOf"] if schema.keys() == {"anyOf"} else [schema]
-        different += [part for part in parts if part not in different]
-    return different[0] if len(different) == 1 else {"anyOf": different}
+        line = line or schema.get("description", "")
+        bare = {key: value for key, value in schema.items() if key != "description"}
+        for part in bare["anyOf"] if bare.keys() == {"anyOf"} else [bare]:
+            unite(different, part)
+    found = different[0] if len(different) == 1 else {"anyOf": different}
+    return {"description": line} | found if line else found
+
+
+def unite(schemas: list[Schema], added: Schema) -> None:
+    """Add a schema to those that are alternatives to it, as further types of one of them where that says the same."""
+    if added in schemas:
+        return
+    for n, known in enumerate(schemas):
+        formats = {each.get("format") for each in (known, added) if each != NULL}
+        if all("type" in each and each.keys() <= {"type", "format"} for each in (known, added)) and len(formats) == 1:
+            types = dict.fromkeys(t for each in (known, added) for t in types_of(each))
+            united = sorted(types, key=lambda t: t == "null")
+            schemas[n] = {**known, **added, "type": united if len(united) > 1 else united[0]}
+            return
+    schemas.append(added)
+
+
+def types_of(schema: Schema) -> list[str]:
+    held = schema["type"]
+    return held if isinstance(held, list) else [held]
 
 
 def nullable(schema: Schema) -> Schema:
@@ -386,7 +408,7 @@ class Components:
         kind = COPY_KIND.search(f"{on} {resource.table}")
         copy: Schema = {"$ref": f"#/components/schemas/copies.{camel(kind[1])}"} if kind else {"type": "object"}
         own = {
-            name: schema
+            name: self.described(name, schema)
             for key, relation in resource.relations.items()
             if not isinstance(relation, Nested)
             for name, schema in self._relation(resource, key, relation, None, None)

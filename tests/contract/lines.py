@@ -27,7 +27,7 @@ def silent(document: Document) -> list[str]:
         f"{place}.{key}"
         for place, schema in places.items()
         for key, of in properties(schema)
-        if not (of.get("description") or PLAIN.fullmatch(key) or is_noun(key, of, nouns))
+        if not (of.get("description") or PLAIN.fullmatch(key) or is_noun(key, of, nouns) or is_answer(place, of))
     }
     return sorted(found)
 
@@ -47,6 +47,11 @@ def properties(schema: Any, above: str = "") -> Iterator[tuple[str, Any]]:
 def is_noun(key: str, schema: Any, nouns: set[str]) -> bool:
     """Whether the key is the name of the row, or rows, that it leads to."""
     return camel(singular(key)) in nouns and not is_scalar(schema)
+
+
+def is_answer(place: str, schema: Any) -> bool:
+    """Whether it is what an operation is there for: the row or the rows in its answer, or always the same."""
+    return place.endswith(":") and ("$ref" in schema.get("items", schema) or "const" in schema)
 
 
 def is_scalar(schema: Any) -> bool:
