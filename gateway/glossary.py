@@ -1,5 +1,5 @@
-"""What columns and relations of the gateway hold, for the documentation: by `table.column`, or by `column`. Ids and times
-are explained by the chassis (schemas.py). Paths are what tags are about."""
+"""What columns and relations of the gateway hold, for the documentation: by `table.column`, or by `column`. Ids and
+times are explained by the chassis (schemas.py). Paths are what tags are about."""
 
 from collections.abc import Mapping
 

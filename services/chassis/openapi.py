@@ -162,7 +162,7 @@ def described(
 
 
 def noun_path(path: str) -> str:
-    """The part of the path that the tag is named for: `/admin/publishable-api-key/{id}` -> `/admin/publishable-api-keys`."""
+    """What a tag is named for: `/admin/publishable-api-key/{id}` -> `/admin/publishable-api-keys`."""
     first, second = [*path.split("/"), ""][1:3]
     found = f"/{first}/{second}" if first in ("admin", "store") else f"/{first}"
     return f"{found}s" if found.endswith("-key") else found
@@ -218,10 +218,12 @@ def relations_line(rows: Rows) -> str:
     """Which relations can be asked for, and which come without."""
     names = sorted({name for resource in rows.resources for name in resource.relations})
     usual = paths(rows.tree)
-    line = (
-        f" There are {', '.join(f'`{name}`' for name in names)}, and theirs as `a.b`." if names else " There are none."
-    )
-    return line + (f" Usual are {', '.join(f'`{path}`' for path in usual)}." if usual else "")
+    line = f" There are {quoted(names)}, and theirs as `a.b`." if names else " There are none."
+    return line + (f" By default {quoted(usual)}." if usual else "")
+
+
+def quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def paths(tree: Tree, above: str = "") -> list[str]:
