@@ -16,6 +16,7 @@ import structlog
 from aiohttp import ClientTimeout, web
 
 from gateway.documents import KINDS
+from gateway.glossary import GLOSSARY
 from gateway.identity import API_TOKEN_HEADER, COOKIE, Caller
 from gateway.parts import PARTS, Parts
 from services.chassis.http import ACTOR_HEADER
@@ -68,7 +69,7 @@ class Documentation:
         parts = request.app[PARTS]
         async with self._lock:
             if "gateway" not in self._known:
-                self._known["gateway"] = await part_of("gateway", self._own, KINDS, {}, request.app[POOL])
+                self._known["gateway"] = await part_of("gateway", self._own, KINDS, GLOSSARY, request.app[POOL])
             now = time.monotonic()
             due = [name for name in parts.targets if self._asked.get(name, 0.0) <= now]
             found = await asyncio.gather(*(ask(parts, name) for name in due))
@@ -99,7 +100,9 @@ def whole(parts: Iterable[Document], open_paths: frozenset[tuple[str, str]], mis
     """One document out of the parts."""
     paths: Document = {}
     schemas: Document = {}
+    tags: Document = {}
     for part in parts:
+        tags |= {tag["name"]: tag for tag in part.get("tags", ())}
         schemas |= part["components"]["schemas"]
         for path, item in part["paths"].items():
             paths.setdefault(path, {}).update(item)
@@ -113,6 +116,7 @@ def whole(parts: Iterable[Document], open_paths: frozenset[tuple[str, str]], mis
         "info": INFO | ({"x-missing": missing} if missing else {}),
         "servers": [{"url": "/"}],
         "security": [{name: []} for name in SCHEMES],
+        "tags": [tag for _, tag in sorted(tags.items())],
         "paths": dict(sorted(paths.items())),
         "components": SHARED | {"schemas": dict(sorted(schemas.items())), "securitySchemes": SCHEMES},
     }

@@ -11,6 +11,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from services.chassis.http import Body
 from tests.contract.compare import Comparison
 from tests.contract.exceptions import EXCEPTIONS, REASONS
+from tests.contract.lines import silent
 from tests.contract.table import PAGE, page
 from tests.support.answers import Answers, kept_document
 from tests.support.client import Client
@@ -73,7 +74,6 @@ def descendants(model: type[Body]) -> Iterator[type[Body]]:
 
 
 def test_every_operation_says_what_it_answers(document: Any) -> None:
-    """Where the code does not tell, the noun's file says it in ANSWERS (services/chassis/openapi.py)."""
     silent = [
         f"{method.upper()} {path}"
         for path, item in document["paths"].items()
@@ -91,6 +91,53 @@ def is_unknown(schema: dict[str, Any]) -> bool:
         return True
     shown = [inner for key, inner in schema.get("properties", {}).items() if key not in ("id", "metadata")]
     return schema.get("type") == "object" and bool(shown) and all(inner == {} for inner in shown)
+
+
+def test_no_schema_of_an_answer_explodes(document: Any) -> None:
+    """Pages and generators unfold an answer: with every reference followed, but for those that lead back."""
+    schemas = document["components"]["schemas"]
+    sizes = {
+        f"{method.upper()} {path}": unfolded(content["schema"], schemas, frozenset())
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        for response in operation["responses"].values()
+        for content in response.get("content", {}).values()
+    }
+    assert {name: size for name, size in sizes.items() if size > 7000} == {}
+
+
+def unfolded(value: Any, schemas: dict[str, Any], above: frozenset[str]) -> int:
+    """How many objects there are in a schema."""
+    if isinstance(value, list):
+        return sum(unfolded(each, schemas, above) for each in value)
+    if not isinstance(value, dict):
+        return 0
+    name = value.get("$ref", "").rpartition("/")[2] if isinstance(value.get("$ref", ""), str) else ""
+    inner = unfolded(schemas[name], schemas, above | {name}) if name in schemas and name not in above else 0
+    return 1 + inner + sum(unfolded(each, schemas, above) for each in value.values())
+
+
+def test_every_parameter_is_there_once_and_says_what_it_is(document: Any) -> None:
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            parameters = [p for p in operation.get("parameters", ()) if "$ref" not in p]
+            # A list has one way to be sent, and so has a comparison.
+            names = [(p["in"], p["name"].removesuffix("[]")) for p in parameters]
+            whole = {name for place, name in names if place == "query" and "[" not in name}
+            parts = {name.partition("[")[0] for place, name in names if place == "query" and "[" in name}
+            assert len(set(names)) == len(names), (method, path)
+            assert not whole & parts, (method, path)
+            assert [p["name"] for p in parameters if not p.get("description")] == [], (method, path)
+
+
+def test_every_property_that_is_not_obvious_says_what_it_is(document: Any) -> None:
+    """In the glossary of its service, or in the body that has it."""
+    assert silent(document) == []
+
+
+def test_every_tag_is_described(document: Any) -> None:
+    described = [tag["name"] for tag in document["tags"] if tag["description"].endswith(".")]
+    assert described == sorted({o["tags"][0] for item in document["paths"].values() for o in item.values()})
 
 
 def test_every_operation_but_signing_in_needs_credentials(document: Any) -> None:

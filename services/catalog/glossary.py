@@ -1,9 +1,53 @@
 """What columns and relations hold, for the documentation: by `table.column`, or by `column` where it means the same
-throughout the service. Ids, times and metadata are explained by the chassis (schemas.py)."""
+throughout the service. Ids, times and metadata are explained by the chassis (schemas.py).
+Paths are what tags are about."""
 
 from collections.abc import Mapping
 
 GLOSSARY: Mapping[str, str] = {
+    "/admin/batch-jobs": "Exports and imports of many rows as CSV files.",
+    "/admin/collections": "Products that belong together; a product is in one at most.",
+    "/admin/currencies": "All currencies; the store says which of them it sells in.",
+    "/admin/discounts": "Codes that take something off, and what they are for.",
+    "/admin/price-lists": "Prices for some customers or some time, beside the variants' own.",
+    "/admin/product-categories": "A tree of categories; a product can be in several.",
+    "/admin/product-tags": "Words that products are marked with.",
+    "/admin/product-types": "Kinds of products, which taxes and discounts can be about.",
+    "/admin/products": "What is sold, with its options and variants.",
+    "/admin/publishable-api-keys": "Keys of storefronts, each for some sales channels.",
+    "/admin/regions": "Where is sold: countries with one currency, taxes and providers.",
+    "/admin/sales-channels": "Where customers find products: a shop on the web, a marketplace.",
+    "/admin/shipping-options": "Ways of shipping that carts can have, with their prices.",
+    "/admin/shipping-profiles": "Which products are shipped by which options.",
+    "/admin/store": "What holds for the whole shop.",
+    "/admin/tax-rates": "Rates of a region, for some products, product types or shipping options.",
+    "/admin/uploads": "Files: pictures for everybody, and others by a link that ends.",
+    "/store/uploads": "Files: pictures for everybody, and others by a link that ends.",
+    "/admin/variants": "What can be bought, each with its prices and its stock.",
+    # anywhere
+    "currency_code": "ISO 4217, in lower case.",
+    "material": "What it is made of.",
+    "sku": "The merchant's number for it, which no other variant has.",
+    "ean": "European Article Number.",
+    "upc": "Universal Product Code.",
+    "barcode": "Any other number that is printed as bars.",
+    "tags": "The product tags.",
+    "collection": "The product collection.",
+    "categories": "The product categories.",
+    "profile": "The shipping profile.",
+    "code": "What the tax authority, or an accounting system, calls it.",
+    "rate": "In percent.",
+    "value": "What it says.",
+    # tags, files and answers
+    "usage_count": "How many products have it.",
+    "removed_products": "Ids of those that were in it.",
+    "download_url": "Where the file can be fetched for some minutes.",
+    "uploads": "The files, in the order in which they were sent.",
+    "key": "What it goes by.",
+    "fulfillment_options": "What each fulfillment provider of the region offers.",
+    "options": "What the provider offers, each with an `id`.",
+    "module": "The name of a module.",
+    "resolution": "Where front ends expect the module; nothing is loaded from there.",
     # products
     "hs_code": "Code of the Harmonized System, for customs.",
     "mid_code": "Manufacturer's identification, for customs.",
@@ -20,9 +64,12 @@ GLOSSARY: Mapping[str, str] = {
     "products.external_id": "What another system calls it.",
     "products.variants": "What can be bought of it, in its order.",
     "products.options": "What its variants differ in.",
+    "products.type": "The product type.",
     "products.profiles": "Its shipping profile, as a list of one.",
     "products.images": "In the order in which they are shown.",
     "product_variants.sku": "The merchant's number for it, which no other variant has.",
+    "product_options.values": "What the variants have for it.",
+    "product_option_values.option": "The option that it is a value of.",
     "product_variants.variant_rank": "Its place among the product's variants, from 0.",
     "product_variants.inventory_quantity": "What is available of a variant that the inventory counts, in lists and GET "
     "one; in all other answers what is stored with the variant, which is no stock.",
@@ -57,6 +104,7 @@ GLOSSARY: Mapping[str, str] = {
     "product_categories.is_internal": "Whether it is for the merchant's own use.",
     "product_categories.rank": "Its place among the children of its parent, from 0.",
     "product_categories.parent_category_id": "The category that it is below; null at the top.",
+    "product_categories.parent_category": "The category that it is below; null at the top.",
     "product_categories.category_children": "The categories below it, sorted by rank and handle.",
     # batch
     "batch_jobs.type": "product-export, order-export, product-import or price-list-import.",
@@ -86,6 +134,8 @@ GLOSSARY: Mapping[str, str] = {
     "stores.swap_link_template": "For front ends: where customers confirm a swap, with a place for its id.",
     "stores.payment_link_template": "For front ends: where customers pay a draft, with a place for its cart's id.",
     "stores.invite_link_template": "For front ends: where people who were invited sign up, with a place for the token.",
+    "stores.default_currency": "The currency that prices are in unless something says otherwise.",
+    "stores.default_sales_channel": "The channel of products and orders that name none.",
     "stores.currencies": "Those that regions and prices can be in.",
     "stores.payment_providers": "Those that are installed.",
     "stores.fulfillment_providers": "Those that are installed.",
@@ -158,6 +208,7 @@ GLOSSARY: Mapping[str, str] = {
     "`custom`.",
     "shipping_options.profile_id": "Which products it can ship.",
     "shipping_options.provider_id": "The fulfillment provider that ships.",
+    "shipping_options.provider": "The fulfillment provider.",
     "shipping_options.price_type": "Whether it costs `amount` (`flat_rate`), or what its provider works out for a cart "
     "(`calculated`).",
     "shipping_options.amount": "Minor units of the region's currency.",

@@ -46,6 +46,8 @@ class Resource:
 
     Relations in a circle, such as the way from a line back to its order, are put into `relations` once all of them are
     declared, before the first read.
+
+    `called` is what the documentation goes by where `table` says nothing of the rows, as if it were a table.
     """
 
     table: str
@@ -55,6 +57,7 @@ class Resource:
     always: Tree = ()
     omit: Mapping[str, str] = field(default_factory=dict)
     shape: str = ""
+    called: str = ""
 
     def __repr__(self) -> str:
         # Without its relations: those lead to all other resources, which a traceback that shows values would all print.

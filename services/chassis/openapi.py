@@ -15,12 +15,14 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from services.chassis.documents import Kind
+from services.chassis.embed import Tree
 from services.chassis.errors import ApiError, InvalidData
 from services.chassis.idempotency import HEADER, MAX_LENGTH
 from services.chassis.keys import POOL
 from services.chassis.operations import JSON, Operation
-from services.chassis.params import NUMBER, OPERATORS
-from services.chassis.schemas import Components, Schema, any_of, column_types, rows_in
+from services.chassis.params import NUMBER
+from services.chassis.queries import Parameters
+from services.chassis.schemas import Components, Rows, Schema, any_of, column_types, rows_in, table_name
 
 PATH = "/openapi.json"
 ERROR: Schema = {
@@ -62,7 +64,8 @@ FILES: Schema = {
     },
     "required": ["files"],
 }
-COMPARISONS = {"lt": "before", "lte": "not after", "gt": "after", "gte": "not before"}
+MOMENTS = {"lt": "is before", "lte": "is not after", "gt": "is after", "gte": "is not before"}
+AMOUNTS = {"lt": "is less than", "lte": "is at most", "gt": "is more than", "gte": "is at least"}
 
 
 async def part_of(
@@ -80,19 +83,25 @@ async def part_of(
         types = await column_types(db, resources)
     components = Components(service, types, answers, glossary)
     components.plain_rows(resources)
-    bodies = body_schemas(service, operations, components.schemas)
+    bodies = body_schemas(service, operations, components)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         path = re.sub(r"\{(\w+):[^}]*\}", r"{\1}", operation.path)
         paths.setdefault(path, {})[operation.method.lower()] = described(operation, path, bodies, components)
+    tags = {tag(path): glossary.get(noun_path(path)) for path in paths}
     copies = components.copies(copied)
-    return {"paths": paths, "components": {"schemas": {**components.schemas, **copies}}}
+    return {
+        "tags": [{"name": name, "description": line} for name, line in tags.items() if line],
+        "paths": paths,
+        "components": {"schemas": {**components.schemas, **copies}},
+    }
 
 
 def body_schemas(
-    service: str, operations: Iterable[Operation], schemas: dict[str, Schema]
+    service: str, operations: Iterable[Operation], components: Components
 ) -> dict[type[BaseModel], Schema]:
-    """References to the schemas of all bodies, which pydantic makes; they are added to `schemas`."""
+    """References to the schemas of all bodies, which pydantic makes; they are added to the components. A property of
+    which its model says nothing is what a column of that name is."""
     models = list(dict.fromkeys(operation.body for operation in operations if operation.body is not None))
     refs, document = models_json_schema(
         [(model, "validation") for model in models], ref_template=f"#/components/schemas/{service}.{{model}}"
@@ -102,7 +111,10 @@ def body_schemas(
         cleaned([document.get("$defs", {}), [refs[(model, "validation")] for model in models]])
     ).decode()
     named, references = orjson.loads(text)
-    schemas.update({f"{service}.{name}": of for name, of in named.items()})
+    for name, schema in named.items():
+        properties = schema.get("properties", {})
+        properties.update({key: components.described(key, of) for key, of in properties.items()})
+        components.schemas[f"{service}.{name}"] = schema
     return dict(zip(models, references, strict=True))
 
 
@@ -122,14 +134,15 @@ def described(
     operation: Operation, path: str, bodies: Mapping[type[BaseModel], Schema], components: Components
 ) -> dict[str, Any]:
     """The Operation Object."""
-    parts = path.split("/")
     described: dict[str, Any] = {
         "operationId": operation_id(operation.method, path),
         "summary": operation.summary,
         "description": operation.description or f"{operation.summary}.",
-        "tags": [parts[2].replace("-", " ").capitalize() if len(parts) > 2 else "Gateway"],
+        "tags": [tag(path)],
     }
-    parameters = [*path_parameters(path), *query_parameters(operation.query.schemas if operation.query else {})]
+    parameters = path_parameters(path)
+    if operation.query is not None:
+        parameters += query_parameters(operation.query, components)
     if operation.method == "POST":
         parameters.append({"$ref": f"#/components/parameters/{HEADER}"})
     if parameters:
@@ -146,6 +159,19 @@ def described(
     if operation.public:
         described["security"] = []
     return described
+
+
+def noun_path(path: str) -> str:
+    """What a tag is named for: `/admin/publishable-api-key/{id}` -> `/admin/publishable-api-keys`."""
+    first, second = [*path.split("/"), ""][1:3]
+    found = f"/{first}/{second}" if first in ("admin", "store") else f"/{first}"
+    return f"{found}s" if found.endswith("-key") else found
+
+
+def tag(path: str) -> str:
+    """The noun that an operation is about: `/admin/order-edits/{id}` -> `Order edits`."""
+    words = noun_path(path).rpartition("/")[2].replace("-", " ").capitalize()
+    return re.sub(r"\bapi\b", "API", words)
 
 
 def operation_id(method: str, path: str) -> str:
@@ -165,26 +191,49 @@ def path_parameters(path: str) -> list[dict[str, Any]]:
     return found
 
 
-def query_parameters(schemas: Mapping[str, Schema]) -> list[dict[str, Any]]:
-    """As they are written in a query string: a list as `name[]=`, comparisons as `name[gt]=`, each once."""
+def query_parameters(query: Parameters[Any], components: Components) -> list[dict[str, Any]]:
+    """As they are written in a query string: a list as `name[]=`, comparisons as `name[gt]=`, each once. A filter that
+    says nothing of itself is about the property of that name."""
+    table = table_name(query.rows.resources[0]) if query.rows else ""
     parameters = []
-    for name, schema in schemas.items():
-        line = schema.get("description")
+    for name, schema in query.schemas.items():
+        own = schema.get("description", "")
+        if name == "expand" and query.rows is not None:
+            own += relations_line(query.rows)
         if schema.get("type") == "object":
             for key, of in schema["properties"].items():
-                words = COMPARISONS.get(key, key.replace("_", " ")) if of != NUMBER else f"`{OPERATORS[key]}`"
-                own = of.get("description") or f"{line or name.replace('_', ' ')}: {words} this."
-                parameters.append(parameter(f"{name}[{key}]", of, own))
+                words = (AMOUNTS if of == NUMBER else MOMENTS).get(key, key.replace("_", " "))
+                line = of.get("description") or f"Only those whose `{name}` {words} this. {own}"
+                parameters.append(parameter(f"{name}[{key}]", of, line))
         elif schema.get("type") == "array":
+            line = own or f"Only those whose `{name}` is one of these. {components.line(name, table)}"
             parameters.append(parameter(f"{name}[]", schema, line) | {"style": "form", "explode": True})
         else:
+            line = own or f"Only those whose `{name}` is this. {components.line(name, table)}"
             parameters.append(parameter(name, schema, line))
     return parameters
 
 
-def parameter(name: str, schema: Schema, line: str | None) -> dict[str, Any]:
+def relations_line(rows: Rows) -> str:
+    """Which relations can be asked for, and which come without."""
+    names = sorted({name for resource in rows.resources for name in resource.relations})
+    usual = paths(rows.tree)
+    line = f" There are {quoted(names)}, and theirs as `a.b`." if names else " There are none."
+    return line + (f" By default {quoted(usual)}." if usual else "")
+
+
+def quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def paths(tree: Tree, above: str = "") -> list[str]:
+    """`a.b` for every relation that has none below it."""
+    return [path for name, below in tree for path in (paths(below, f"{above}{name}.") or [above + name])]
+
+
+def parameter(name: str, schema: Schema, line: str) -> dict[str, Any]:
     plain = {key: value for key, value in schema.items() if key != "description"}
-    return {"name": name, "in": "query"} | ({"description": line} if line else {}) | {"schema": plain}
+    return {"name": name, "in": "query", "description": line.strip(), "schema": plain}
 
 
 def responses(operation: Operation, components: Components) -> dict[str, Any]:

@@ -228,7 +228,7 @@ def search(sql: str) -> Filter:
         escaped = re.sub(r"([\\%_])", r"\\\1", word(name, value).lower())
         return "(" + sql.replace("{q}", bind(f"%{escaped}%")) + ")"
 
-    return Filter(condition, TEXT)
+    return Filter(condition, TEXT | {"description": "Only those in which this text is found, in capitals or not."})
 
 
 def conditions(query: Query, filters: Mapping[str, Filter], values: Values) -> list[str]:

@@ -159,12 +159,34 @@ def column_schema(resource: Resource, name: str, column: Column) -> Schema:
 
 
 def any_of(schemas: Iterable[Schema]) -> Schema:
-    """One of them; each once."""
-    different: list[Schema] = []
+    """One of them; each once, and simple ones as one with several types."""
+    line, different = "", []
     for schema in schemas:
-        parts = schema["anyOf"] if schema.keys() == {"anyOf"} else [schema]
-        different += [part for part in parts if part not in different]
-    return different[0] if len(different) == 1 else {"anyOf": different}
+        line = line or schema.get("description", "")
+        bare = {key: value for key, value in schema.items() if key != "description"}
+        for part in bare["anyOf"] if bare.keys() == {"anyOf"} else [bare]:
+            unite(different, part)
+    found = different[0] if len(different) == 1 else {"anyOf": different}
+    return {"description": line} | found if line else found
+
+
+def unite(schemas: list[Schema], added: Schema) -> None:
+    """Add a schema to those that are alternatives to it, as further types of one of them where that says the same."""
+    if added in schemas:
+        return
+    for n, known in enumerate(schemas):
+        formats = {each.get("format") for each in (known, added) if each != NULL}
+        if all("type" in each and each.keys() <= {"type", "format"} for each in (known, added)) and len(formats) == 1:
+            types = dict.fromkeys(t for each in (known, added) for t in types_of(each))
+            united = sorted(types, key=lambda t: t == "null")
+            schemas[n] = {**known, **added, "type": united if len(united) > 1 else united[0]}
+            return
+    schemas.append(added)
+
+
+def types_of(schema: Schema) -> list[str]:
+    held = schema["type"]
+    return held if isinstance(held, list) else [held]
 
 
 def nullable(schema: Schema) -> Schema:
@@ -176,10 +198,15 @@ def camel(name: str) -> str:
     return "".join(part[:1].upper() + part[1:] for part in re.split(r"[_\W]+", name))
 
 
-def noun(table: str) -> str:
-    """The name of one row of a table: `line_items` -> `LineItem`, `tax_rates` -> `TaxRate`."""
-    name = re.match(r"\w+", re.sub(r"^\(\s*select\b.*?\bfrom\s+", "", table, flags=re.S).strip("( "))
-    return camel(singular(name[0] if name else "row"))
+def table_name(resource: Resource) -> str:
+    """The table that its rows are of: also of a subquery, whose first table it is."""
+    name = re.match(r"\w+", re.sub(r"^\(\s*select\b.*?\bfrom\s+", "", resource.table, flags=re.S).strip("( "))
+    return resource.called or (name[0] if name else "rows")
+
+
+def noun(resource: Resource) -> str:
+    """The name of one row: of `line_items` it is `LineItem`."""
+    return camel(singular(table_name(resource)))
 
 
 def singular(name: str) -> str:
@@ -216,7 +243,7 @@ class Components:
         # What all answers show of a noun, so that it has one schema.
         self._roots: dict[tuple[str, bool], Rows] = {}
         for rows in (rows for answer in answers for rows in rows_in(answer)):
-            key = (noun(rows.resources[0].table), rows.narrowed)
+            key = (noun(rows.resources[0]), rows.narrowed)
             known = self._roots.get(key, Rows(()))
             self._roots[key] = Rows(
                 tuple({id(r): r for r in (*known.resources, *rows.resources)}.values()),
@@ -229,7 +256,7 @@ class Components:
     def plain_rows(self, resources: Iterable[Resource]) -> None:
         """Tell which faces of each noun there are, before the first schema is made."""
         for resource in below(resources):
-            self._plain.setdefault(noun(resource.table), []).append(resource)
+            self._plain.setdefault(noun(resource), []).append(resource)
 
     def answer(self, value: Any, hint: str = "answer") -> Schema:
         """The schema of a declared answer."""
@@ -241,11 +268,12 @@ class Components:
             case Either(values=values):
                 return any_of(self.answer(each, hint) for each in values)
             case Json(schema=schema):
-                return dict(schema)
+                properties = {key: self.described(key, of) for key, of in schema.get("properties", {}).items()}
+                return {**schema, "properties": properties} if properties else dict(schema)
             case dict():
                 return {
                     "type": "object",
-                    "properties": {key: self.answer(inner, key) for key, inner in value.items()},
+                    "properties": {key: self.described(key, self.answer(inner, key)) for key, inner in value.items()},
                     "required": list(value),
                     "additionalProperties": False,
                 }
@@ -267,7 +295,7 @@ class Components:
     def _root(self, rows: Rows, hint: str) -> Schema:
         if any(resource.document for resource in rows.resources):
             return any_of(self._document(resource, hint, "") for resource in rows.resources)
-        name = noun(rows.resources[0].table)
+        name = noun(rows.resources[0])
         shown = self._roots[name, rows.narrowed]
         # Where some answers are narrowed and others are not, each kind has its schema.
         suffix = "Selection" if rows.narrowed and (name, False) in self._roots else ""
@@ -303,20 +331,25 @@ class Components:
     def _properties(self, resources: list[Resource], tree: Tree, path: str | None) -> Iterator[tuple[str, Schema]]:
         """The columns and relations of these faces. Without a `path` the row is plain."""
         for resource in resources:
-            types = self._types.get(id(resource), {})
+            types, table = self._types.get(id(resource), {}), table_name(resource)
             for key in resource.columns:
                 schema = column_schema(resource, key, types[key]) if key in types else {}
-                yield key, self._described(resource.table, key, schema)
+                yield key, self.described(key, schema, table)
             for key, relation in resource.relations.items():
                 below_it = dict(merge(tree, resource.always)).get(key)
                 for name, schema in self._relation(resource, key, relation, below_it, path):
-                    yield name, self._described(resource.table, name, schema)
+                    yield name, self.described(name, schema, table)
             for key in sorted(shaped_keys(resource.shape) - resource.columns.keys()):
-                yield key, self._described(resource.table, key, {})
+                yield key, self.described(key, {}, table)
 
-    def _described(self, table: str, key: str, schema: Schema) -> Schema:
-        line = self._glossary.get(f"{table}.{key}") or self._glossary.get(key)
-        return schema | {"description": line} if line else schema
+    def line(self, key: str, table: str = "") -> str:
+        """What the glossary says of a property; nothing where it is obvious."""
+        return self._glossary.get(f"{table}.{key}") or self._glossary.get(key, "")
+
+    def described(self, key: str, schema: Schema, table: str = "") -> Schema:
+        """The schema of a property, with what is said of it; what it says of itself goes first."""
+        line = self.line(key, table)
+        return {"description": line} | schema if line else schema
 
     def _relation(
         self, resource: Resource, key: str, relation: Relation, tree: Tree | None, path: str | None
@@ -341,10 +374,10 @@ class Components:
                     yield each, {}
 
     def _related(self, to: Resource, key: str, on: str, tree: Tree | None, path: str | None) -> Schema:
-        if to.document:
-            return self._document(to, key, on)
         if path is None:
             return {"type": "object"}
+        if to.document:
+            return self._document(to, key, on)
         if not tree:
             return self._plain_row(to)
         # Faces that the same relation leads to, in the answers about one noun, are one schema too.
@@ -352,12 +385,12 @@ class Components:
         known = f"{self._service}.{name}"
         if known in self.schemas:
             return {"$ref": f"#/components/schemas/{known}"}
-        faces = self._plain.get(noun(to.table), [to])
+        faces = self._plain.get(noun(to), [to])
         return self._named(name, faces if to in faces else [*faces, to], Rows((to,), tree), name)
 
     def _plain_row(self, to: Resource) -> Schema:
-        faces = self._plain.get(noun(to.table), [to])
-        name = f"{self._service}.Plain{noun(to.table)}"
+        faces = self._plain.get(noun(to), [to])
+        name = f"{self._service}.Plain{noun(to)}"
         if name not in self.schemas:
             self.schemas[name] = {}
             properties: dict[str, list[Schema]] = {}
@@ -375,7 +408,7 @@ class Components:
         kind = COPY_KIND.search(f"{on} {resource.table}")
         copy: Schema = {"$ref": f"#/components/schemas/copies.{camel(kind[1])}"} if kind else {"type": "object"}
         own = {
-            name: schema
+            name: self.described(name, schema)
             for key, relation in resource.relations.items()
             if not isinstance(relation, Nested)
             for name, schema in self._relation(resource, key, relation, None, None)

@@ -132,6 +132,7 @@ VARIANT = Resource(
             "and c.kind = 'sales_channel' and c.body is not null and c.body ->> 'deleted_at' is null"
         ),
     },
+    called="variants",
 )
 VARIANT_STOCK = Selection(
     ("id",),

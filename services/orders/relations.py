@@ -68,6 +68,7 @@ GIFT_CARD = Resource(
     | dict.fromkeys(("ends_at", "created_at", "updated_at", "deleted_at"), "null::text")
     | {"is_disabled": "null::boolean", "tax_rate": "null::double precision", "metadata": "null::jsonb"},
     {"order": replace(ORDER, on="false"), "region": replace(REGION, on="false")},
+    called="gift_cards",
 )
 GIFT_CARDS = Many(GIFT_CARD, "false")
 TRANSACTIONS = Many(
@@ -76,6 +77,7 @@ TRANSACTIONS = Many(
         dict.fromkeys(("id", "gift_card_id", "order_id", "created_at"), "null::text")
         | {"amount": "null::bigint", "is_taxable": "null::boolean", "tax_rate": "null::double precision"},
         {"gift_card": One(GIFT_CARD, "false"), "order": replace(ORDER, on="false")},
+        called="gift_card_transactions",
     ),
     "false",
 )

@@ -200,7 +200,8 @@ def tax_lines(table: str, key: str, *, frozen: bool, stored: bool = False) -> Va
         f"select coalesce(json_agg(case when {'x.frozen' if frozen else 'false'} "  # noqa: S608 - names from below
         f"then (select row_to_json(r) from (select x.id, {own}, x.metadata, {times}) r) "
         f"else (select row_to_json(r) from (select {own}) r) end order by x.position), '[]'::json) "
-        f"from {table} x where x.{key} = {{p}}.id{' and x.frozen' if stored else ''}"
+        f"from {table} x where x.{key} = {{p}}.id{' and x.frozen' if stored else ''}",
+        shows=[dict],
     )
 
 

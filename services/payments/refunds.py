@@ -31,6 +31,7 @@ Reason = Literal["discount", "return", "swap", "claim", "other"]
 
 class RefundBody(Body):
     amount: Amount
+    """In minor units; no more than what of the payment is left."""
     reason: Reason
     note: str | None = None
 

@@ -68,9 +68,13 @@ class Comparison:
             return
         self._seen.add(key)
         objects = [face for face in faces if "properties" in face]
+        if not objects and any(self._free(face) for face in faces):
+            # A relation of a plain row is any object; what it can have, the plain row of its own noun says.
+            for name, schema in self._schemas.items():
+                if name.endswith(f".Plain{place}"):
+                    self._found.update(f"{place}.{key}" for key in schema["properties"])
+            return
         if not objects:
-            if any(self._free(face) for face in faces):
-                return
             self.missing.add(f"{where}: {place}")
             return
         for name, of in self._properties(wanted):

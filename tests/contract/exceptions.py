@@ -49,5 +49,5 @@ EXCEPTIONS: dict[str, tuple[str, ...]] = {
         "ResponseInventoryItem.location_levels.weight",
         "ResponseInventoryItem.location_levels.width",
     ),
-    "back": ("CustomerGroup.price_lists",),
+    "back": ("CustomerGroup.price_lists", "SalesChannelLocation.sales_channel"),
 }

@@ -118,7 +118,7 @@ FILTERS: dict[str, Filter] = {
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),
 } | {
-    name: described(dates_or_null(f"{{t}}.{name}"), f"{name} (`{name}=null` finds jobs that have none)")
+    name: described(dates_or_null(f"{{t}}.{name}"), f"`{name}=null` finds jobs that have none.")
     for name in ("pre_processed_at", "confirmed_at", "completed_at", "failed_at", "canceled_at")
 }
 

@@ -42,7 +42,7 @@ FILTERS = {
     ),
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),
-    "deleted_at": described(dates("{t}.deleted_at"), "deleted_at (deleted channels are listed instead of live ones)"),
+    "deleted_at": described(dates("{t}.deleted_at"), "Deleted channels are listed in place of the others."),
 }
 
 

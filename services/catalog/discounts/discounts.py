@@ -71,6 +71,7 @@ class DiscountBody(Body):
     code: Code
     """What customers enter, in any case. It is kept trimmed and in upper case."""
     rule: RuleBody
+    """What it takes off, and from what."""
     regions: list[str]
     """Ids of the regions that it is for: one or more, for a fixed discount just one."""
     is_dynamic: bool = False

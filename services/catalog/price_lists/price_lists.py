@@ -66,7 +66,7 @@ FILTERS: dict[str, Filter] = {
     ),
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),
-    "deleted_at": described(dates("null::timestamptz"), "deleted_at (nothing is found, for deleted lists are gone)"),
+    "deleted_at": described(dates("null::timestamptz"), "Finds nothing, for deleted lists are gone."),
 }
 ALL_LISTS = page(LISTED, FILTERS, limit=10)
 

@@ -172,6 +172,7 @@ class ProductCodes(Body):
     material: Code | None = None
     metadata: Metadata = None
     type: ValueBody | None = None
+    """The product type."""
     images: Annotated[list[Url], Field(max_length=500)] | None = None
     """Addresses, in the order in which they are shown."""
     tags: Annotated[list[ValueBody], Field(max_length=500)] | None = None
@@ -186,6 +187,7 @@ class ProductBody(ProductCodes):
     discountable: bool = True
     """Whether discounts can take something off. A gift card's price is never lowered."""
     status: Status = "draft"
+    """Storefronts show what is `published`."""
     options: Annotated[list[OptionBody], Field(max_length=100)] | None = None
     """What the variants differ in."""
     variants: Annotated[list[NewVariant], Field(max_length=1000)] | None = None
@@ -198,6 +200,7 @@ class ProductUpdate(ProductCodes):
     discountable: bool = ABSENT
     """Whether discounts can take something off."""
     status: Status = ABSENT
+    """Storefronts show what is `published`."""
     variants: Annotated[list[VariantEntry], Field(max_length=1000)] | None = None
     """All variants from now on, in their order: those that are not named are deleted."""
 

@@ -41,9 +41,7 @@ FILTERS = {
     "discount_condition_id": named_in_condition,
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),
-    "deleted_at": described(
-        dates("{t}.deleted_at"), "deleted_at (deleted collections are listed instead of live ones)"
-    ),
+    "deleted_at": described(dates("{t}.deleted_at"), "Deleted collections are listed in place of the others."),
 }
 
 

@@ -103,7 +103,7 @@ FILTERS: dict[str, Filter] = {
     ),
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),
-    "deleted_at": described(dates("{t}.deleted_at"), "deleted_at (deleted products are listed instead of live ones)"),
+    "deleted_at": described(dates("{t}.deleted_at"), "Deleted products are listed in place of the others."),
 }
 
 

@@ -23,7 +23,7 @@ FILTERS: dict[str, Filter] = {
     "manage_inventory": flag("{t}.manage_inventory"),
     "allow_backorder": flag("{t}.allow_backorder"),
     "inventory_quantity": described(
-        numbers("{t}.inventory_quantity"), "The quantity stored with the variant, which is not its stock"
+        numbers("{t}.inventory_quantity"), "The quantity stored with the variant, which is not its stock."
     ),
     "q": described(
         Filter(variants_with, TEXT),

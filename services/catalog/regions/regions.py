@@ -27,7 +27,7 @@ FILTERS = {
     "q": described(search("lower({t}.name) like {q}"), "A part of the name, in any case."),
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),
-    "deleted_at": described(dates("{t}.deleted_at"), "deleted_at (deleted regions are listed instead of live ones)"),
+    "deleted_at": described(dates("{t}.deleted_at"), "Deleted regions are listed in place of the others."),
 }
 
 

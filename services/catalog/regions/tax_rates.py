@@ -35,11 +35,11 @@ FILTERS = {
     "region_id": texts("{t}.region_id"),
     "name": text("{t}.name"),
     "code": text("{t}.code"),
-    "rate": described(numbers("{t}.rate"), "The rate in percent"),
+    "rate": described(numbers("{t}.rate"), "Rates are in percent."),
     "q": described(search("lower({t}.name) like {q}"), "A part of the name, in any case."),
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),
-    "deleted_at": described(dates("null::timestamptz"), "deleted_at (nothing is found, for deleted rates are gone)"),
+    "deleted_at": described(dates("null::timestamptz"), "Finds nothing, for deleted rates are gone."),
 }
 ALL_RATES = page(RATE, FILTERS, limit=50, fields=FIELDS, knows=("limit", "offset", "order"))
 

@@ -34,7 +34,7 @@ FILTERS = {
     "q": described(search("lower({t}.name) like {q}"), "A part of the name, in any case."),
     "created_at": dates("{t}.created_at"),
     "updated_at": dates("{t}.updated_at"),
-    "deleted_at": described(dates("{t}.deleted_at"), "deleted_at (deleted options are listed instead of live ones)"),
+    "deleted_at": described(dates("{t}.deleted_at"), "Deleted options are listed in place of the others."),
 }
 
 # The option's own tax rates, or else that of its region, where taxes are automatic. {p} is the option.

@@ -59,6 +59,7 @@ class ItemBody(Body):
 
 class DiscountBody(Body):
     code: str
+    """What customers enter, in any case."""
 
 
 class MethodBody(Body):

@@ -54,7 +54,7 @@ def separated(sql: str) -> Filter:
     def condition(name: str, value: Any, bind: Bind) -> str:
         return f"{sql} = any({bind([part.strip() for part in word(name, value).split(',')])}::text[])"
 
-    return Filter(condition, TEXT | {"description": "Several are separated by commas."})
+    return Filter(condition, TEXT | {"description": "Only those with this, or one of several, with commas between."})
 
 
 def resends(name: str, value: Any, bind: Bind) -> str:

@@ -24,13 +24,16 @@ from services.orders.reads import ORDER_ANSWER, ORDER_ROWS, SHOWN, WRITTEN, Orde
 class PaymentMethod(Body):
     provider_id: str | None = None
     data: dict[str, Any] | None = None
+    """What the provider would be given."""
 
 
 class ShippingMethod(Body):
     provider_id: str | None = None
     profile_id: str | None = None
     price: int | None = None
+    """In minor units."""
     data: dict[str, Any] | None = None
+    """What the provider would be given."""
     items: list[dict[str, Any]] | None = None
 
 
