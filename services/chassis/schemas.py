@@ -160,7 +160,8 @@ def column_schema(resource: Resource, name: str, column: Column) -> Schema:
 
 def any_of(schemas: Iterable[Schema]) -> Schema:
     """One of them; each once, and simple ones as one with several types."""
-    line, different = "", []
+    line = ""
+    different: list[Schema] = []
     for schema in schemas:
         line = line or schema.get("description", "")
         bare = {key: value for key, value in schema.items() if key != "description"}
