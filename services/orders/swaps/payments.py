@@ -25,7 +25,7 @@ SETTLED = ("captured", "difference_refunded")
 
 
 class NoBody(Body):
-    """No properties."""
+    """A body without properties."""
 
 
 async def plan_process(db: Db, order_id: str, swap_id: str) -> Row | None:
