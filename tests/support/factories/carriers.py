@@ -24,16 +24,16 @@ async def installed_carrier(stack: Stack, folder: Path, monkeypatch: pytest.Monk
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mercer-courier\nVersion: 1\n")
     provider = f"{CarrierProvider.__module__}:{CarrierProvider.__name__}"
     (info / "entry_points.txt").write_text(f"[mercer.fulfillment_providers]\ncourier = {provider}\n")
-    async with open_carrier() as found:
-        found.environment = {URL: found.url, "PYTHONPATH": str(folder)}
-        for name, value in found.environment.items():
+    async with open_carrier() as carrier:
+        carrier.environment = {URL: carrier.url, "PYTHONPATH": str(folder)}
+        for name, value in carrier.environment.items():
             monkeypatch.setenv(name, value)
         with monkeypatch.context() as patch:
             patch.syspath_prepend(folder)
             fulfillment_providers.providers.cache_clear()
             assert sorted(fulfillment_providers.providers()) == ["courier", "manual"]
             await offer_providers(stack)
-            yield found
+            yield carrier
         fulfillment_providers.providers.cache_clear()
         await offer_providers(stack)
 
@@ -55,9 +55,9 @@ async def offer_providers(stack: Stack) -> None:
 
 async def served(api: Client) -> Shop:
     """A shop that the carrier serves, and that counts its stock."""
-    made = await set_up(api, manage_inventory=True)
-    await api.ok("POST", f"/admin/regions/{made.region}/fulfillment-providers", {"provider_id": "courier"})
-    return made
+    shop = await set_up(api, manage_inventory=True)
+    await api.ok("POST", f"/admin/regions/{shop.region}/fulfillment-providers", {"provider_id": "courier"})
+    return shop
 
 
 async def option(api: Client, shop: Shop, name: str = "express", *, returns: bool = False) -> str:
@@ -72,5 +72,5 @@ async def option(api: Client, shop: Shop, name: str = "express", *, returns: boo
         "is_return": returns,
         "data": {"id": name},
     }
-    made: str = (await api.ok("POST", "/admin/shipping-options", body))["shipping_option"]["id"]
-    return made
+    option_id: str = (await api.ok("POST", "/admin/shipping-options", body))["shipping_option"]["id"]
+    return option_id

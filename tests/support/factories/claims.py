@@ -51,8 +51,8 @@ async def ship(api: Client, order: Row) -> Row:
     lines = [{"item_id": line["id"], "quantity": line["quantity"]} for line in order["items"]]
     fulfilled = (await api.ok("POST", f"{path_of(order)}/fulfillment", {"items": lines}))["order"]
     shipment = {"fulfillment_id": fulfilled["fulfillments"][0]["id"]}
-    found: Row = (await api.ok("POST", f"{path_of(order)}/shipment", shipment))["order"]
-    return found
+    shipped_order: Row = (await api.ok("POST", f"{path_of(order)}/shipment", shipment))["order"]
+    return shipped_order
 
 
 async def shipped(api: Client, shop: Shop, **more: Any) -> Row:
@@ -62,34 +62,34 @@ async def shipped(api: Client, shop: Shop, **more: Any) -> Row:
 
 
 async def shown(api: Client, order: Row) -> Row:
-    found: Row = (await api.ok("GET", path_of(order), query=VIEW))["order"]
-    return found
+    whole: Row = (await api.ok("GET", path_of(order), query=VIEW))["order"]
+    return whole
 
 
 async def claim(api: Client, order: Row, body: Row) -> Row:
     """The claim that was made of this body."""
     known = {each["id"] for each in (await shown(api, order))["claims"]}
     await api.ok("POST", f"{path_of(order)}/claims", body)
-    (made,) = [each for each in (await shown(api, order))["claims"] if each["id"] not in known]
-    found: Row = made
-    return found
+    (row,) = [each for each in (await shown(api, order))["claims"] if each["id"] not in known]
+    claim_row: Row = row
+    return claim_row
 
 
-async def again(api: Client, order: Row, made: Row) -> Row:
+async def again(api: Client, order: Row, before: Row) -> Row:
     """The claim as it is now."""
-    found: Row = next(each for each in (await shown(api, order))["claims"] if each["id"] == made["id"])
-    return found
+    now: Row = next(each for each in (await shown(api, order))["claims"] if each["id"] == before["id"])
+    return now
 
 
 async def books(api: Client, order: Row) -> tuple[int, list[tuple[int, str]]]:
     """(refunded in all, the refunds with their reasons); orders and payments agree about them."""
-    found = await shown(api, order)
-    payment = (await api.ok("GET", f"/admin/payments/{found['payments'][0]['id']}"))["payment"]
-    refunds = [(refund["amount"], refund["reason"]) for refund in found["refunds"]]
-    assert payment["amount_refunded"] == found["refunded_total"] == sum(amount for amount, _ in refunds)
-    assert found["refundable_amount"] == found["paid_total"] - found["refunded_total"]
-    assert [each["amount_refunded"] for each in found["payments"]] == [payment["amount_refunded"]]
-    return found["refunded_total"], refunds
+    whole = await shown(api, order)
+    payment = (await api.ok("GET", f"/admin/payments/{whole['payments'][0]['id']}"))["payment"]
+    refunds = [(refund["amount"], refund["reason"]) for refund in whole["refunds"]]
+    assert payment["amount_refunded"] == whole["refunded_total"] == sum(amount for amount, _ in refunds)
+    assert whole["refundable_amount"] == whole["paid_total"] - whole["refunded_total"]
+    assert [each["amount_refunded"] for each in whole["payments"]] == [payment["amount_refunded"]]
+    return whole["refunded_total"], refunds
 
 
 async def sold(house: Warehouse, quantity: int = 2) -> Row:

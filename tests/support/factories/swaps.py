@@ -21,8 +21,8 @@ async def sent_order(api: Client, shop: Shop, **more: Any) -> Row:
     items = [{"variant_id": shop.small, "quantity": 2}, {"variant_id": shop.large, "quantity": 1}]
     order = await place(api, shop, **{"items": items} | more)
     fulfilled = [{"item_id": line["id"], "quantity": line["quantity"]} for line in order["items"]]
-    found: Row = (await api.ok("POST", f"/admin/orders/{order['id']}/fulfillment", {"items": fulfilled}))["order"]
-    return found
+    sent: Row = (await api.ok("POST", f"/admin/orders/{order['id']}/fulfillment", {"items": fulfilled}))["order"]
+    return sent
 
 
 def line_of(order: Row, variant_id: str | None) -> str:
@@ -59,12 +59,12 @@ class Swapping:
         return f"/admin/orders/{self.order['id']}/swaps/{self.id}"
 
     async def shown(self) -> Row:
-        found: Row = (await self.api.ok("GET", f"/admin/swaps/{self.id}"))["swap"]
-        return found
+        swap: Row = (await self.api.ok("GET", f"/admin/swaps/{self.id}"))["swap"]
+        return swap
 
     async def order_now(self) -> Row:
-        found: Row = (await self.api.ok("GET", f"/admin/orders/{self.order['id']}"))["order"]
-        return found
+        order: Row = (await self.api.ok("GET", f"/admin/orders/{self.order['id']}"))["order"]
+        return order
 
     async def choose(self, paying: Row | None = None) -> Row:
         """The customer chooses how it is sent, and how to pay if there is something to pay; the cart after it."""
@@ -81,10 +81,10 @@ class Swapping:
     async def confirm(self) -> Row:
         """The customer does all of it."""
         await self.choose()
-        done = await self.visitor.ok("POST", f"/store/carts/{self.cart}/complete")
-        assert done["type"] == "swap"
-        found: Row = done["data"]
-        return found
+        answer = await self.visitor.ok("POST", f"/store/carts/{self.cart}/complete")
+        assert answer["type"] == "swap"
+        swap: Row = answer["data"]
+        return swap
 
     async def cancel_return(self) -> None:
         await self.api.ok("POST", f"/admin/returns/{(await self.shown())['return_order']['id']}/cancel")
@@ -95,17 +95,17 @@ class Swapping:
     async def ok(self, action: str, body: Any = None) -> Row:
         """The swap as the order shows it after an action that has to succeed."""
         order = (await self.api.ok("POST", f"{self.path}/{action}", body))["order"]
-        found: Row = next(swap for swap in order["swaps"] if swap["id"] == self.id)
-        return found
+        shown: Row = next(swap for swap in order["swaps"] if swap["id"] == self.id)
+        return shown
 
 
-async def swap_of(api: Client, stack: Stack, shop: Shop, order: Row, **wanted: Any) -> Swapping:
-    """A new swap; see `swap_body`."""
+async def swap_of(api: Client, stack: Stack, shop: Shop, order: Row, **quantities: Any) -> Swapping:
+    """Makes a swap; the quantities are those of `swap_body`."""
     before = {swap["id"] for swap in order["swaps"]}
-    body = swap_body(shop, order, **wanted)
+    body = swap_body(shop, order, **quantities)
     after = (await api.ok("POST", f"/admin/orders/{order['id']}/swaps", body))["order"]
-    made = next(swap for swap in after["swaps"] if swap["id"] not in before)
-    return Swapping(api, customer(stack), shop, after, made["id"], made["cart_id"])
+    row = next(swap for swap in after["swaps"] if swap["id"] not in before)
+    return Swapping(api, customer(stack), shop, after, row["id"], row["cart_id"])
 
 
 @dataclass
@@ -117,7 +117,7 @@ class SwapShop:
     house: Warehouse
 
     async def level(self) -> tuple[int, int]:
-        """(stocked, reserved)."""
+        """How much of the large variant is stocked, and how much of that is reserved."""
         return (await self.house.stock(self.stack))[self.house.shop.large]
 
     async def swap(
@@ -129,12 +129,12 @@ class SwapShop:
         order = await place(self.api, shop, items=[{"variant_id": shop.small, "quantity": bought}])
         fulfilled = {"items": [{"item_id": order["items"][0]["id"], "quantity": bought}]}
         order = (await self.api.ok("POST", f"/admin/orders/{order['id']}/fulfillment", fulfilled))["order"]
-        wanted = {"back": {shop.small: back}, "new": {shop.large: new}, "shipping": 0}
-        made = await swap_of(self.api, self.stack, shop, order, **wanted, **more)
-        await made.choose(paying)
-        return made
+        quantities = {"back": {shop.small: back}, "new": {shop.large: new}, "shipping": 0}
+        swapping = await swap_of(self.api, self.stack, shop, order, **quantities, **more)
+        await swapping.choose(paying)
+        return swapping
 
 
 async def depot_of(api: Client, stack: Stack, pieces: int) -> SwapShop:
-    """With so many pieces of each variant."""
+    """A shop that has so many pieces of each variant."""
     return SwapShop(api, stack, await make_warehouse(api, pieces))
