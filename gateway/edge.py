@@ -20,7 +20,7 @@ from gateway.identity import Caller
 from gateway.parts import CALLER, PARTS, REQUEST_ID
 from gateway.proxy import METHODS, SERVICE_OF, forward
 from services.chassis.errors import InvalidData, NotFound, Unavailable
-from services.chassis.http import ACTOR, REQUEST_ID_HEADER, SECONDS, Handler, Replay, answer_to, error_response
+from services.chassis.http import ACTOR, REQUEST_ID_HEADER, REQUEST_SECONDS, Handler, Replay, answer_to, error_response
 
 log = structlog.get_logger()
 GOOD_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
@@ -68,7 +68,7 @@ def at_the_edge(handler: Handler) -> Handler:
 @functools.lru_cache(maxsize=2000)
 def seconds(method: str, route: str, status: int) -> Histogram:
     """The chassis' histogram for one combination. All three are out of bounded sets."""
-    return SECONDS.labels(method, route, status)
+    return REQUEST_SECONDS.labels(method, route, status)
 
 
 async def known_caller(request: web.Request) -> Caller | None:

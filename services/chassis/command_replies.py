@@ -15,7 +15,7 @@ CLAIM = """
 insert into command_replies (key, name, body_hash) values ($1, $2, $3) on conflict do nothing returning true
 """
 STORED = "select name, body_hash, reply::text, compensated from command_replies where key = $1"
-STORE = "update command_replies set reply = $2::text::json where key = $1"
+STORE_REPLY = "update command_replies set reply = $2::text::json where key = $1"
 TOMBSTONE = """
 insert into command_replies (key, name, compensated) values ($1, '', true) on conflict do nothing returning true
 """
@@ -46,7 +46,7 @@ async def claim(db: Db, key: str, name: str, body: bytes) -> dict[str, Any] | No
 
 async def store(db: Db, key: str, reply: dict[str, Any]) -> None:
     """Keep the reply under the key that was claimed."""
-    await db.execute(STORE, key, json_text(reply))
+    await db.execute(STORE_REPLY, key, json_text(reply))
 
 
 async def tombstone(db: Db, key: str) -> bool:

@@ -45,7 +45,7 @@ ROUNDS = 3  # times a transaction is tried when the database breaks a deadlock
 # who asks then is refused at once, knowing that nothing happened, instead of waiting for a timeout.
 QUEUE_MILLISECONDS = 15_000
 
-SECONDS = Histogram(
+COMMAND_SECONDS = Histogram(
     "mercer_command_seconds",
     "Time to execute a command",
     ["name", "status"],
@@ -119,18 +119,18 @@ async def notify(
 ) -> Reply:
     """Have `service` hear at once of what is committed here. Best effort: the event says the same, and heals it.
 
-    Returns the reply, an empty one when it could not be told.
+    Returns the reply; an empty one when the other service did not answer.
     """
     try:
         return await call(app[BUS], service, name, body, deadline=deadline)
     except ApiError as error:
-        log.warning("not told, the event will", service=service, command=name, reason=error.message)
+        log.warning("not notified, the event brings it later", service=service, command=name, reason=error.message)
         return {}
 
 
 async def notify_until_heard(app: web.Application, service: str, name: str, body: dict[str, Any]) -> None:
-    """The same for what is told once, when a process starts: an event of the very first start may come before the other
-    service listens at all. For a service's `workers`."""
+    """Notify a service once, when a process starts, however long it takes: an event of the very first start may come
+    before the other service listens at all. For a service's `workers`."""
     while True:
         try:
             await call(app[BUS], service, name, body, deadline=AGAIN_SECONDS)
@@ -158,7 +158,7 @@ async def run_commands(
             request_id=headers.get("request_id"), actor=headers.get("actor"), command=message.type
         ):
             status, answer = await _answer(pool, app, commands, message)
-            SECONDS.labels(known, status).observe(time.perf_counter() - started)
+            COMMAND_SECONDS.labels(known, status).observe(time.perf_counter() - started)
             if answer is not None and message.reply_to:
                 reply = aio_pika.Message(answer, correlation_id=message.correlation_id, content_type="application/json")
                 try:

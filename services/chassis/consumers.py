@@ -61,25 +61,25 @@ Listener = Callable[[Db, Event], Awaitable[object]]
 
 
 def joined(*tables: Mapping[str, Listener]) -> Mapping[str, Listener]:
-    """All listeners of several parts of a service. An event that more than one part hears is told to each in turn, in
-    the one transaction."""
+    """All listeners of several parts of a service. An event that more than one part hears goes to each in turn, in the
+    one transaction."""
     hearers: dict[str, list[Listener]] = {}
     for table in tables:
         for name, listener in table.items():
             hearers.setdefault(name, []).append(listener)
-    return {name: in_turn(found) for name, found in hearers.items()}
+    return {name: in_turn(listeners) for name, listeners in hearers.items()}
 
 
 def in_turn(listeners: Sequence[Listener]) -> Listener:
-    """One listener out of several."""
+    """One listener that calls each of these, one after the other."""
     if len(listeners) == 1:
         return listeners[0]
 
-    async def tell(db: Db, event: Event) -> None:
+    async def call_each(db: Db, event: Event) -> None:
         for listener in listeners:
             await listener(db, event)
 
-    return tell
+    return call_each
 
 
 def decode(body: bytes) -> Event:

@@ -13,7 +13,7 @@ from services.chassis.db import Db
 from services.chassis.jsons import json_text
 
 # In the order of their ids, so that two that store the same rows wait for each other instead of deadlocking.
-STORE = """
+STORE_COPIES = """
 insert into copies (kind, id, sequence, body, related)
 select $1, d.id, d.sequence, nullif(d.body, 'null'), coalesce(nullif(d.related, 'null'), '{}')
 from (
@@ -26,8 +26,8 @@ on conflict (kind, id) do update set sequence = excluded.sequence, body = exclud
 where excluded.sequence >= copies.sequence
 """
 MISSING = """
-select id from unnest($2::text[]) with ordinality as wanted(id, n)
-where not exists (select from copies c where c.kind = $1 and c.id = wanted.id)
+select id from unnest($2::text[]) with ordinality as requested(id, n)
+where not exists (select from copies c where c.kind = $1 and c.id = requested.id)
 group by id order by min(n)
 """
 
@@ -35,7 +35,7 @@ group by id order by min(n)
 async def store(db: Db, kind: str, docs: list[dict[str, Any]]) -> None:
     """Keep the documents, except those that are older than what is stored."""
     if docs:
-        await db.execute(STORE, kind, json_text(docs))
+        await db.execute(STORE_COPIES, kind, json_text(docs))
 
 
 async def missing(db: Db, kind: str, ids: list[str]) -> list[str]:

@@ -31,28 +31,30 @@ FIRST_PAUSE, LONGEST_PAUSE = 5.0, 3600.0  # seconds; the pause doubles with ever
 HOURS_TRIED = 24
 DRAIN_SECONDS = 10.0
 
-SENT = Counter("mercer_deliveries_total", "Deliveries by what became of them", ["outcome"])
+DELIVERIES = Counter("mercer_deliveries_total", "Deliveries by what became of them", ["outcome"])
 
-ADD = "insert into deliveries (id, body) select * from unnest($1::text[], $2::jsonb[])"
-TAKE = """
+ADD_DELIVERIES = "insert into deliveries (id, body) select * from unnest($1::text[], $2::jsonb[])"
+TAKE_DUE = """
 update deliveries set attempts = attempts + 1, due_at = clock_timestamp() + make_interval(secs => $2)
 where id in (
     select id from deliveries where due_at <= clock_timestamp() order by due_at limit $1 for update skip locked
 )
 returning id, body::text, attempts, created_at < clock_timestamp() - make_interval(hours => $3) as late
 """
-AGAIN = "update deliveries set due_at = clock_timestamp() + make_interval(secs => $3) where id = $1 and attempts = $2"
-GONE = "delete from deliveries where id = $1"
+TRY_AGAIN = (
+    "update deliveries set due_at = clock_timestamp() + make_interval(secs => $3) where id = $1 and attempts = $2"
+)
+REMOVE_DELIVERY = "delete from deliveries where id = $1"
 
 
 class Rejected(Exception):
-    """It will never be taken, however often it is tried."""
+    """The delivery will never be taken, however often it is tried."""
 
 
 @dataclass(frozen=True)
 class Courier:
     """How a service sends: `send` raises Rejected when it is for good, and anything else when it may work later; it is
-    called again with the same id after a crash. `failed` is told when a delivery is given up."""
+    called again with the same id after a crash. `failed` is called when a delivery is given up."""
 
     send: Callable[[web.Application, str, dict[str, Any]], Awaitable[None]]
     failed: Callable[[web.Application, str, str], Awaitable[None]]
@@ -61,7 +63,7 @@ class Courier:
 async def deliver(db: Db, bodies: dict[str, dict[str, Any]]) -> None:
     """Have these sent, by their ids, once the caller's transaction is committed."""
     if bodies:
-        await db.execute(ADD, list(bodies), [json_text(body) for body in bodies.values()])
+        await db.execute(ADD_DELIVERIES, list(bodies), [json_text(body) for body in bodies.values()])
 
 
 async def run_deliveries(app: web.Application, courier: Courier) -> None:
@@ -69,7 +71,7 @@ async def run_deliveries(app: web.Application, courier: Courier) -> None:
     pool = app[POOL]
     while True:
         try:
-            taken = await pool.fetch(TAKE, AT_ONCE, LEASE_SECONDS, HOURS_TRIED)
+            taken = await pool.fetch(TAKE_DUE, AT_ONCE, LEASE_SECONDS, HOURS_TRIED)
             await _finished([asyncio.create_task(_send(app, courier, row)) for row in taken])
         except DATABASE_ERRORS:
             log.warning("deliveries wait for the database", exc_info=True)
@@ -99,12 +101,12 @@ async def _send(app: web.Application, courier: Courier, row: asyncpg.Record) -> 
         given_up = row["late"] or isinstance(error, Rejected)
         outcome = "failed" if given_up else "postponed"
         log.warning("delivery " + outcome, id=id_, attempts=attempts, error=repr(error))
-        SENT.labels(outcome).inc()
+        DELIVERIES.labels(outcome).inc()
         if not given_up:
             pause = min(FIRST_PAUSE * 2.0 ** min(attempts - 1, 30), LONGEST_PAUSE)
-            await app[POOL].execute(AGAIN, id_, attempts, pause)
+            await app[POOL].execute(TRY_AGAIN, id_, attempts, pause)
             return
         await courier.failed(app, id_, str(error) or repr(error))
     else:
-        SENT.labels("sent").inc()
-    await app[POOL].execute(GONE, id_)
+        DELIVERIES.labels("sent").inc()
+    await app[POOL].execute(REMOVE_DELIVERY, id_)

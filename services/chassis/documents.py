@@ -62,14 +62,14 @@ def docs_sql(kinds: tuple[tuple[str, Kind], ...]) -> str:
     return f"select json_build_object({pairs})::text"
 
 
-async def docs(db: Db, wanted: Mapping[str, list[str]], kinds: Mapping[str, Kind]) -> dict[str, Docs]:
+async def docs(db: Db, ids_by_kind: Mapping[str, list[str]], kinds: Mapping[str, Kind]) -> dict[str, Docs]:
     """{kind: documents} of {kind: ids}, deleted rows included, unknown ids left out. One statement."""
-    asked = {name: ids for name, ids in wanted.items() if ids}
-    if not asked:
+    named = {name: ids for name, ids in ids_by_kind.items() if ids}
+    if not named:
         return {}
-    text = await db.fetchval(docs_sql(tuple((name, kinds[name]) for name in asked)), *asked.values())
-    found: dict[str, Docs] = orjson.loads(text)
-    return found
+    text = await db.fetchval(docs_sql(tuple((name, kinds[name]) for name in named)), *named.values())
+    documents: dict[str, Docs] = orjson.loads(text)
+    return documents
 
 
 async def doc(db: Db, kind: str, id_: str, kinds: Mapping[str, Kind]) -> dict[str, Any]:
@@ -79,20 +79,20 @@ async def doc(db: Db, kind: str, id_: str, kinds: Mapping[str, Kind]) -> dict[st
 
 async def each_doc(db: Db, kind: str, ids: list[str], kinds: Mapping[str, Kind]) -> dict[str, dict[str, Any]]:
     """What the events about several rows carry, by id."""
-    found = await docs(db, {kind: ids}, kinds)
-    return {row["id"]: {"id": row["id"], "copies": {kind: [row]}} for row in found.get(kind, [])}
+    documents = await docs(db, {kind: ids}, kinds)
+    return {row["id"]: {"id": row["id"], "copies": {kind: [row]}} for row in documents.get(kind, [])}
 
 
 def documents_of(kinds: Mapping[str, Kind]) -> CommandHandler:
     """The command `documents`: {kinds: {kind: [ids]}} -> {copies: {kind: [document]}}."""
 
     async def documents(db: Db, body: dict[str, Any]) -> dict[str, Any]:
-        wanted = body.get("kinds")
-        if not isinstance(wanted, dict) or not all(map(is_ids, wanted.values())):
+        ids_by_kind = body.get("kinds")
+        if not isinstance(ids_by_kind, dict) or not all(map(is_ids, ids_by_kind.values())):
             raise InvalidData("kinds: must be lists of ids by kind.")
-        if unknown := sorted(wanted.keys() - kinds.keys()):
+        if unknown := sorted(ids_by_kind.keys() - kinds.keys()):
             raise InvalidData(f"There are no documents of {', '.join(unknown)} here.")
-        return {"copies": await docs(db, wanted, kinds)}
+        return {"copies": await docs(db, ids_by_kind, kinds)}
 
     return documents
 
@@ -125,6 +125,6 @@ async def resend(pool: asyncpg.Pool, name: str, kind: Kind) -> int:
             by_aggregate: dict[str, Docs] = defaultdict(list)
             for doc in (await docs(db, {name: list(members)}, {name: kind})).get(name, []):
                 by_aggregate[members[doc["id"]]].append(doc)
-            data = {aggregate: {"copies": {name: found}} for aggregate, found in by_aggregate.items()}
+            data = {aggregate: {"copies": {name: documents}} for aggregate, documents in by_aggregate.items()}
             await emit_all(db, f"copies.{name}", data)
         sent, last = sent + sum(map(len, by_aggregate.values())), aggregates[-1]

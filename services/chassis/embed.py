@@ -24,8 +24,8 @@ from services.chassis.params import Filter, Query, Values, check_known, conditio
 
 Tree = tuple[tuple[str, "Tree"], ...]  # relations by name, sorted: hashable, so that statements can be cached
 LARGE_PAGE = 10_000
-MOST_DEEP = 12  # levels of relations; a bound, so that a hostile text cannot exhaust the stack
-MOST_ROUNDS = 2  # how often one path may list rows of the same table: each time multiplies the rows of the answer
+MAX_DEPTH = 12  # levels of relations; a bound, so that a hostile text cannot exhaust the stack
+MAX_ROUNDS = 2  # how often one path may list rows of the same table: each time multiplies the rows of the answer
 STAMP = """to_char({t}.%s, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
 
 
@@ -76,7 +76,7 @@ class Many:
 
 @dataclass(frozen=True, eq=False)
 class One:
-    """One row or null."""
+    """A row, or null where there is none."""
 
     to: Resource
     on: str
@@ -125,7 +125,7 @@ def tree(paths: Iterable[str]) -> Tree:
 
 @lru_cache(maxsize=2000)
 def merge(a: Tree, b: Tree) -> Tree:
-    """All relations of both."""
+    """The relations that either has, with what either has below them."""
     left, right = dict(a), dict(b)
     return tuple((name, merge(left.get(name, ()), right.get(name, ()))) for name in sorted({**left, **right}))
 
@@ -142,7 +142,7 @@ def check_tree(resource: Resource, relations: Tree, path: str = "", listed: tupl
         if isinstance(relation, Many | One):
             inside = (*listed, relation.to.table) if isinstance(relation, Many) else listed
             tree_or_copy = relation.to.table == resource.table or relation.to.document
-            if not tree_or_copy and inside.count(relation.to.table) > MOST_ROUNDS:
+            if not tree_or_copy and inside.count(relation.to.table) > MAX_ROUNDS:
                 raise InvalidData(f"expand: {path}{name} goes round in circles.")
             check_tree(relation.to, below, f"{path}{name}.", inside)
 
@@ -152,11 +152,11 @@ def expanded(resource: Resource, query: Query, defaults: Tree) -> Tree:
     if "expand" not in query:
         return defaults
     paths = [p.strip() for p in word("expand", query["expand"]).split(",") if p.strip()]
-    if any(path.count(".") > MOST_DEEP for path in paths):
+    if any(path.count(".") > MAX_DEPTH for path in paths):
         raise InvalidData("expand: is nested too deeply.")
-    asked = tree(paths)
-    check_tree(resource, asked)
-    return asked
+    requested = tree(paths)
+    check_tree(resource, requested)
+    return requested
 
 
 def without(relations: Tree, *path: str) -> Tree:
@@ -171,15 +171,15 @@ def selected(
     """The columns that `fields` asks for, `id` and `always` added; `+name` and `-name` change the defaults."""
     if "fields" not in query:
         return defaults
-    asked = [f.strip() for f in word("fields", query["fields"]).split(",") if f.strip()]
-    plain = {f for f in asked if f[0] not in "+-"}
-    base = plain if plain or not asked else set(defaults)
-    wanted = (base | {f[1:] for f in asked if f[0] == "+"}) - {f[1:] for f in asked if f[0] == "-"}
-    unknown = sorted((wanted | {f.lstrip("+-") for f in asked}) - resource.columns.keys())
+    names = [f.strip() for f in word("fields", query["fields"]).split(",") if f.strip()]
+    plain = {f for f in names if f[0] not in "+-"}
+    base = plain if plain or not names else set(defaults)
+    chosen = (base | {f[1:] for f in names if f[0] == "+"}) - {f[1:] for f in names if f[0] == "-"}
+    unknown = sorted((chosen | {f.lstrip("+-") for f in names}) - resource.columns.keys())
     if unknown:
         raise InvalidData(f"fields: there is no field {', '.join(unknown)}.")
-    wanted.update(("id",), always)
-    return tuple(name for name in resource.columns if name in wanted)
+    chosen.update(("id",), always)
+    return tuple(name for name in resource.columns if name in chosen)
 
 
 def selection(
@@ -221,17 +221,17 @@ def relation_sql(relation: Relation, name: str, below: Tree, p: str, names: Iter
         yield name, "'[]'::json" if isinstance(relation, Many) else "null::json"
     else:
         t = next(names)
-        found = f"from {relation.to.table} {t} where {relation.on.format(t=t, p=p)}"
+        source = f"from {relation.to.table} {t} where {relation.on.format(t=t, p=p)}"
         # A row that is shown as it is needs no subquery of its own, which halves what the executor has to set up.
         plain = not (relation.to.document or relation.to.shape or relation.to.omit)
         row = row_sql(relation.to, tuple(relation.to.columns), below, t, names) if plain else ""
         row = row or f"{object_sql(relation.to, below, t, names)} as o"
         json = "row_to_json(x)" if plain else "x.o"
         if isinstance(relation, One):
-            yield name, f"(select {json} from (select {row} {found}) x)"
+            yield name, f"(select {json} from (select {row} {source}) x)"
             return
         order = relation.order.format(t=t, p=p)
-        yield name, f"(select coalesce(json_agg({json}), '[]'::json) from (select {row} {found} order by {order}) x)"
+        yield name, f"(select coalesce(json_agg({json}), '[]'::json) from (select {row} {source} order by {order}) x)"
         for key, other in relation.also.items():
             yield from relation_sql(other, key, (), p, names)
 
@@ -267,7 +267,7 @@ def omitting(resource: Resource, relations: Tree, t: str) -> str:
 
 
 def aliases() -> Iterator[str]:
-    """t1, t2, ... for one statement."""
+    """Makes t1, t2, ... for the tables of one statement."""
     return (f"t{n}" for n in itertools.count(1))
 
 
@@ -280,20 +280,20 @@ def one_sql(resource: Resource, chosen: Selection, where: str) -> str:
 
 @lru_cache(maxsize=2000)
 def page_sql(
-    resource: Resource, chosen: Selection, where: str, order: str, limit: str, offset: str, most: int | None = None
+    resource: Resource, chosen: Selection, where: str, order: str, limit: str, offset: str, max_rows: int | None = None
 ) -> str:
     """The statement of a page: (JSON text of the rows, number of all matches).
 
-    Generic plans take a limit that is a parameter for a tenth of the table; `most` tells how many rows it is at most.
+    Generic plans take a limit that is a parameter for a tenth of the table; `max_rows` is the most that it can be.
     """
     row = object_sql(resource, chosen.tree, "t0", aliases(), chosen.fields)
     where, order = where.format(t="t0"), order.format(t="t0")
-    found = f"select * from {resource.table} t0 where {where} order by {order}"
-    if most is not None:
-        found = f"select * from ({found} limit {most}) t0 order by {order}"
+    rows = f"select * from {resource.table} t0 where {where} order by {order}"
+    if max_rows is not None:
+        rows = f"select * from ({rows} limit {max_rows}) t0 order by {order}"
     return (
         f"select (select coalesce(json_agg(r.o), '[]'::json)::text from (select {row} as o from "
-        f"({found} limit {limit} offset {offset}) t0 "
+        f"({rows} limit {limit} offset {offset}) t0 "
         f"order by {order}) r), (select count(*) from {resource.table} t0 where {where})"
     )
 
@@ -336,11 +336,11 @@ def page_query(
     """
     check_known(query, (*knows, *filters))
     values = Values(list(args))
-    found = " and ".join([where, *conditions(query, filters, values)])
+    condition = " and ".join([where, *conditions(query, filters, values)])
     return Page(
         resource,
         selection(resource, query, fields=fields, expand=expand, listed=True),
-        found,
+        condition,
         order_by(resource, query, order),
         tuple(values.args),
         integer(query, "limit", limit),
@@ -352,11 +352,11 @@ def order_by(resource: Resource, query: Query, default: str) -> str:
     """`order=name` or `order=-name`, the id breaking ties. Raises InvalidData for an unknown column."""
     if "order" not in query:
         return default
-    asked = word("order", query["order"])
-    name = asked.removeprefix("-")
+    requested = word("order", query["order"])
+    name = requested.removeprefix("-")
     if resource.columns.get(name) not in ("{t}." + name, STAMP % name):
         raise InvalidData(f"order: cannot sort by {name}.")
-    direction = "desc" if asked.startswith("-") else "asc"
+    direction = "desc" if requested.startswith("-") else "asc"
     return f"{{t}}.{name} {direction}, {{t}}.id {direction}"
 
 
@@ -364,8 +364,10 @@ def page_text(page: Page) -> str:
     """The statement of a page; its arguments are `page.args`, the limit and the offset."""
     limit, offset = f"${len(page.args) + 1}", f"${len(page.args) + 2}"
     # Rounded up to a power of two, so that there are few texts.
-    most = 1 << max(page.limit + page.offset - 1, 0).bit_length() if page.limit + page.offset <= LARGE_PAGE else None
-    return page_sql(page.resource, page.chosen, page.where, page.order, limit, offset, most)
+    max_rows = (
+        1 << max(page.limit + page.offset - 1, 0).bit_length() if page.limit + page.offset <= LARGE_PAGE else None
+    )
+    return page_sql(page.resource, page.chosen, page.where, page.order, limit, offset, max_rows)
 
 
 async def page_json(db: Db, key: str, page: Page) -> str:

@@ -84,7 +84,7 @@ class TooLarge(ApiError):
 
 
 class Duplicate(ApiError):
-    """422: it exists already."""
+    """422: what is to be made exists already."""
 
     status, type, code = 422, "duplicate_error", "invalid_request_error"
 
@@ -92,7 +92,7 @@ class Duplicate(ApiError):
 class Unavailable(ApiError):
     """503: a part that this request needs does not answer.
 
-    `outcome_unknown` tells a caller of another service whether the command may have run all the same.
+    `outcome_unknown` says to a caller of another service whether the command may have run all the same.
     """
 
     status, type, code = 503, "unavailable", None

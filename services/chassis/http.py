@@ -34,7 +34,7 @@ ACTOR: web.RequestKey[str] = web.RequestKey("actor", str)
 NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # an escaped NUL in JSON text: Postgres stores none
 OPEN_PATHS = frozenset({"/health", "/metrics"})
 
-SECONDS = Histogram(
+REQUEST_SECONDS = Histogram(
     "mercer_http_request_seconds",
     "Time to answer a request",
     ["method", "route", "status"],
@@ -115,7 +115,7 @@ def error_response(error: ApiError) -> web.Response:
 class Actors:
     """Who is asking, by the gateway's token; the gateway uses one token for many requests, so it is checked once."""
 
-    MOST = 10_000
+    MAX_KNOWN = 10_000
 
     def __init__(self, secret: str) -> None:
         self._secret = secret
@@ -131,7 +131,7 @@ class Actors:
             claims = jwt.decode(token, self._secret, algorithms=["HS256"], options={"require": ["exp", "sub"]})
         except jwt.InvalidTokenError:
             raise Unauthorized("This service answers the gateway only.") from None
-        if len(self._known) >= self.MOST:
+        if len(self._known) >= self.MAX_KNOWN:
             self._known.clear()
         self._known[token] = claims["sub"], float(claims["exp"])
         return str(claims["sub"])
@@ -163,7 +163,7 @@ def answering(secret: str, replay: Callable[[web.Request], Awaitable[None]]) -> 
         response.headers[REQUEST_ID_HEADER] = request_id
         resource = request.match_info.route.resource
         route = resource.canonical if resource else "unknown"
-        SECONDS.labels(request.method, route, response.status).observe(time.perf_counter() - started)
+        REQUEST_SECONDS.labels(request.method, route, response.status).observe(time.perf_counter() - started)
         return response
 
     return middleware

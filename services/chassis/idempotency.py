@@ -26,7 +26,7 @@ on conflict (actor, key) do nothing
 returning true
 """
 STORED = "select request_hash, status, body, saga_id from idempotency_keys where key = $1 and actor = $2"
-STORE = "update idempotency_keys set status = $3, body = $4 where key = $1 and actor = $2"
+STORE_ANSWER = "update idempotency_keys set status = $3, body = $4 where key = $1 and actor = $2"
 REMEMBER = "update idempotency_keys set saga_id = $3 where key = $1 and actor = $2"
 PRUNE = "delete from idempotency_keys where created_at < now() - make_interval(days => $1)"
 
@@ -58,7 +58,7 @@ async def claim(db: Db, request: web.Request) -> tuple[bool, str | None]:
 
 
 async def replay(request: web.Request) -> None:
-    """Before the handler. Raises what `claim` raises for a key that is known."""
+    """Called before the handler. Raises what `claim` raises for a key that is known."""
     key = request.headers.get(HEADER)
     if key is None or request.method != "POST":
         return
@@ -85,7 +85,7 @@ async def digest(request: web.Request) -> bytes:
 async def store(db: Db, request: web.Request) -> None:
     """Keep the answer that the handler made inside its transaction."""
     response = request[ANSWER]
-    await db.execute(STORE, request.headers[HEADER], actor(request), response.status, response.text)
+    await db.execute(STORE_ANSWER, request.headers[HEADER], actor(request), response.status, response.text)
 
 
 async def remember(db: Db, request: web.Request, saga_id: str) -> None:

@@ -22,7 +22,7 @@ from services.chassis.deliveries import Rejected
 
 Tls = Literal["starttls", "tls", "none"]
 PORTS: dict[Tls, int] = {"starttls": 587, "tls": 465, "none": 25}
-SECONDS = 30.0
+SEND_SECONDS = 30.0
 # What a server says for good about a recipient or a message; about a login it may think differently tomorrow.
 FOR_GOOD = range(500, 600)
 
@@ -45,16 +45,16 @@ class MailSettings(BaseSettings):
         """What stands in the URL, where it was not given by itself. Raises ValueError for another kind of URL."""
         if self.url is not None:
             parts = urlsplit(self.url.get_secret_value())
-            asked = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-            if parts.scheme not in ("smtp", "smtps") or not parts.hostname or asked.keys() - {"from", "tls"}:
+            options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+            if parts.scheme not in ("smtp", "smtps") or not parts.hostname or options.keys() - {"from", "tls"}:
                 raise ValueError("must look like smtp://user:password@host:587?from=shop@example.com")
-            tls = "tls" if parts.scheme == "smtps" else asked.get("tls", "starttls")
+            tls = "tls" if parts.scheme == "smtps" else options.get("tls", "starttls")
             if tls not in PORTS:
                 raise ValueError("tls must be starttls, tls or none")
             self.host, self.port, self.tls = self.host or parts.hostname, self.port or parts.port, self.tls or tls
             self.user = self.user or (unquote(parts.username) if parts.username else None)
             self.password = self.password or (SecretStr(unquote(parts.password)) if parts.password else None)
-            self.sender = self.sender or asked.get("from")
+            self.sender = self.sender or options.get("from")
         if self.host and not self.sender:
             raise ValueError("MERCER_SMTP_FROM (or ?from= in the URL) is needed: who the mails come from")
         return self
@@ -72,7 +72,7 @@ class Mail:
 
 @dataclass(frozen=True)
 class Smtp:
-    """A server that takes mails."""
+    """The server that takes the mails of this installation, and the address that they come from."""
 
     host: str
     port: int
@@ -109,7 +109,7 @@ class Smtp:
                 password=self.password.get_secret_value() if self.password else None,
                 use_tls=self.tls == "tls",
                 start_tls=self.tls == "starttls",
-                timeout=SECONDS,
+                timeout=SEND_SECONDS,
             )
         except aiosmtplib.SMTPRecipientsRefused as error:
             if all(refused.code in FOR_GOOD for refused in error.recipients):
@@ -124,8 +124,8 @@ class Smtp:
 @cache
 def smtp() -> Smtp | None:
     """The server of this installation, or None. Raises ValueError for settings that make no sense."""
-    given = MailSettings()
-    if given.host is None or given.sender is None:
+    settings = MailSettings()
+    if settings.host is None or settings.sender is None:
         return None
-    tls: Tls = given.tls or "starttls"
-    return Smtp(given.host, given.port or PORTS[tls], given.sender, tls, given.user, given.password)
+    tls: Tls = settings.tls or "starttls"
+    return Smtp(settings.host, settings.port or PORTS[tls], settings.sender, tls, settings.user, settings.password)

@@ -25,7 +25,7 @@ from services.chassis.jsons import json_text
 
 log = structlog.get_logger()
 
-LOCK = 7305214  # any fixed number, advisory locks are per database
+RELAY_LOCK = 7305214  # any fixed number, advisory locks are per database
 BATCH = 200
 POLL_SECONDS = 1.0
 STANDBY_SECONDS = 3.0
@@ -51,29 +51,29 @@ select sequence, pg_notify('outbox', '') from numbered
 """
 # The same for many aggregates, locked in the order of their ids. $2 aggregates (each once), $3 data.
 EMIT_ALL = """
-with given as (
+with events as (
     select * from unnest($2::text[], $3::text[]) as g(aggregate, data)
 ), numbered as (
-    insert into event_sequences as s (aggregate, sequence) select aggregate, 1 from given order by aggregate
+    insert into event_sequences as s (aggregate, sequence) select aggregate, 1 from events order by aggregate
     on conflict (aggregate) do update set sequence = s.sequence + 1
     returning aggregate, sequence
 ), written as (
     insert into outbox (name, aggregate, sequence, data, request_id, actor)
-    select $1, aggregate, sequence, data::json, $4, $5 from numbered join given using (aggregate) order by aggregate
+    select $1, aggregate, sequence, data::json, $4, $5 from numbered join events using (aggregate) order by aggregate
 )
 select pg_notify('outbox', '')
 """
 # The same for those that a statement finds; what it says of them never leaves the database.
 EMIT_SELECTED = """
-with given as materialized (
+with events as materialized (
     %s
 ), numbered as (
-    insert into event_sequences as s (aggregate, sequence) select aggregate, 1 from given order by aggregate
+    insert into event_sequences as s (aggregate, sequence) select aggregate, 1 from events order by aggregate
     on conflict (aggregate) do update set sequence = s.sequence + 1
     returning aggregate, sequence
 ), written as (
     insert into outbox (name, aggregate, sequence, data, request_id, actor)
-    select $%d, aggregate, sequence, data, $%d, $%d from numbered join given using (aggregate) order by aggregate
+    select $%d, aggregate, sequence, data, $%d, $%d from numbered join events using (aggregate) order by aggregate
 )
 select pg_notify('outbox', '')
 """
@@ -104,7 +104,7 @@ async def emit(db: Db, name: str, aggregate: str, data: dict[str, Any]) -> int:
 
 
 async def emit_all(db: Db, name: str, data: dict[str, dict[str, Any]]) -> None:
-    """The same for many aggregates at once, `data` by their ids: one statement."""
+    """Emit `name` for many aggregates at once, `data` being by their ids: one statement."""
     if data:
         context = structlog.contextvars.get_contextvars()
         bodies = [json_text(body) for body in data.values()]
@@ -112,7 +112,7 @@ async def emit_all(db: Db, name: str, data: dict[str, dict[str, Any]]) -> None:
 
 
 async def emit_selected(db: Db, name: str, select: str, *args: object) -> None:
-    """The same for as many aggregates as `select` finds, as rows (aggregate, data json), each aggregate once."""
+    """Emit `name` for as many aggregates as `select` finds, as rows (aggregate, data json), each aggregate once."""
     context = structlog.contextvars.get_contextvars()
     n = len(args)
     text = EMIT_SELECTED % (select, n + 1, n + 2, n + 3)
@@ -143,7 +143,7 @@ async def _relay(pool: asyncpg.Pool, bus: Bus, stop: asyncio.Event) -> None:
     while not stop.is_set():
         try:
             async with pool.acquire() as db:
-                if await db.fetchval("select pg_try_advisory_lock($1)", LOCK):
+                if await db.fetchval("select pg_try_advisory_lock($1)", RELAY_LOCK):
                     await _lead(db, bus, stop)
         except DATABASE_ERRORS:
             log.warning("relay lost its database", exc_info=True)
@@ -152,7 +152,7 @@ async def _relay(pool: asyncpg.Pool, bus: Bus, stop: asyncio.Event) -> None:
 
 
 async def _lead(db: asyncpg.Connection, bus: Bus, stop: asyncio.Event) -> None:
-    """Be the one relay of this database, until told to stop. Raises when the connection, and so the lock, is lost."""
+    """Be the one relay of this database, until `stop` is set. Raises when the connection, and so the lock, is lost."""
     wake = asyncio.Event()
 
     def notified(*_: object) -> None:
@@ -165,7 +165,7 @@ async def _lead(db: asyncpg.Connection, bus: Bus, stop: asyncio.Event) -> None:
         measured, troubled = 0.0, False
         while True:
             wake.clear()
-            found, published = await _publish_batch(db, bus)
+            waiting, published = await _publish_batch(db, bus)
             if stop.is_set() and published == 0:
                 return
             if time.monotonic() - measured > POLL_SECONDS:
@@ -173,19 +173,19 @@ async def _lead(db: asyncpg.Connection, bus: Bus, stop: asyncio.Event) -> None:
                 row = await db.fetchrow(MEASURE)
                 DEPTH.set(row["rows"])
                 AGE.set(row["age"])
-            if troubled != (published < found):
+            if troubled != (published < waiting):
                 troubled = not troubled
                 log.warning("events wait for the broker" if troubled else "events leave again", published=published)
             if troubled:
                 await asyncio.sleep(RETRY_SECONDS)
-            elif found < BATCH:
+            elif waiting < BATCH:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(wake.wait(), POLL_SECONDS)
     finally:
         stopping.cancel()
         try:
             await db.remove_listener("outbox", notified)
-            await db.execute("select pg_advisory_unlock($1)", LOCK)
+            await db.execute("select pg_advisory_unlock($1)", RELAY_LOCK)
         except DATABASE_ERRORS:
             db.terminate()  # the lock must not stay on a connection that goes back to the pool
 

@@ -39,7 +39,7 @@ class Filter:
 
 
 def described(filter_: Filter, description: str) -> Filter:
-    """The filter with a line for the documentation."""
+    """Adds a line for the documentation to a filter."""
     return Filter(filter_.condition, filter_.schema | {"description": description})
 
 
@@ -51,7 +51,7 @@ MAX_OFFSET = 2**62
 
 @dataclass
 class Values:
-    """The arguments of one statement, in the order of their `$n`."""
+    """Collects the arguments of one statement, in the order of their `$n`."""
 
     args: list[object] = field(default_factory=list)
 
@@ -93,7 +93,7 @@ def parse_query(pairs: Iterable[tuple[str, str]]) -> Query:
 
 
 def query_of(request: web.Request) -> Query:
-    """The request's query string as nested values."""
+    """The request's query string as `parse_query` reads it."""
     return parse_query(request.query.items())
 
 
@@ -112,7 +112,7 @@ def word(name: str, value: Any) -> str:
 
 
 def integer(query: Query, name: str, default: int) -> int:
-    """A non-negative whole number."""
+    """The parameter as a whole number, or the default. Raises InvalidData for less than 0, and for anything else."""
     if name not in query:
         return default
     value = word(name, query[name])
@@ -122,32 +122,32 @@ def integer(query: Query, name: str, default: int) -> int:
 
 
 def boolean(query: Query, name: str, default: bool) -> bool:
-    """`true` or `false`."""
+    """The parameter as a flag, or the default. Raises InvalidData for anything but `true` and `false`."""
     if name not in query:
         return default
     return truth(name, query[name])
 
 
 def truth(name: str, value: Any) -> bool:
-    """`true` or `false`. Raises InvalidData for anything else."""
+    """Whether the value is `true`. Raises InvalidData for anything but `true` and `false`."""
     if value not in ("true", "false"):
         raise InvalidData(f"{name}: must be true or false.")
     return bool(value == "true")
 
 
 def moment(name: str, value: Any) -> datetime:
-    """A date or a date with a time, in UTC where no zone is given."""
+    """The value as a time; a date is its midnight, and the zone is UTC where none is given. Raises InvalidData."""
     try:
         if not SIMPLE_DATE.fullmatch(word(name, value)):
             raise ValueError
-        found = datetime.fromisoformat(value)
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+        parsed = datetime.fromisoformat(value)
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise InvalidData(f"{name}: must be a date such as 2026-11-22 or 2026-11-22T09:00:00Z.") from None
 
 
 def number(name: str, value: Any) -> float:
-    """A number. Raises InvalidData for anything else, NaN and infinity included."""
+    """The value as a number. Raises InvalidData for anything else, NaN and infinity included."""
     if not re.fullmatch(r"-?\d{1,15}(\.\d{1,9})?", word(name, value)):
         raise InvalidData(f"{name}: must be a number.")
     return float(value)
@@ -157,12 +157,12 @@ def number(name: str, value: Any) -> float:
 
 
 def text(sql: str) -> Filter:
-    """One exact text."""
+    """Accepts one text, which has to be equal."""
     return Filter(lambda name, value, bind: f"{sql} = {bind(word(name, value))}", TEXT)
 
 
 def texts(sql: str, array_only: bool = False) -> Filter:
-    """One text or a list of them; with `array_only` a bare text is refused."""
+    """Accepts one text or a list of them, one of which has to be equal; with `array_only` a bare text is refused."""
 
     def condition(name: str, value: Any, bind: Bind) -> str:
         if isinstance(value, dict) or (array_only and not isinstance(value, list)):
@@ -173,7 +173,7 @@ def texts(sql: str, array_only: bool = False) -> Filter:
 
 
 def choices(sql: str, allowed: Iterable[str], array_only: bool = True) -> Filter:
-    """A list out of `allowed`, checked value by value."""
+    """Accepts a list out of `allowed`, and refuses any other value."""
     known = frozenset(allowed)
     inner = texts(sql, array_only)
 
@@ -187,12 +187,12 @@ def choices(sql: str, allowed: Iterable[str], array_only: bool = True) -> Filter
 
 
 def flag(sql: str) -> Filter:
-    """`true` or `false`."""
+    """Accepts `true` or `false`."""
     return Filter(lambda name, value, bind: f"{sql} = {bind(truth(name, value))}::boolean", FLAG)
 
 
 def compared(sql: str, read: Callable[[str, Any], object], type_: str, bare: bool) -> Filter:
-    """`name[gt]=` and its kin; a bare value means equality where `bare` allows it."""
+    """Accepts `name[gt]=` and its kin; a bare value means equality where `bare` allows it."""
 
     def condition(name: str, value: Any, bind: Bind) -> str:
         if bare and isinstance(value, str):
@@ -209,18 +209,18 @@ def compared(sql: str, read: Callable[[str, Any], object], type_: str, bare: boo
 
 
 def dates(sql: str) -> Filter:
-    """`created_at[gte]=2026-11-01`; a bare date is refused."""
+    """Accepts `created_at[gte]=2026-11-01` and its kin; a bare date is refused."""
     return compared(sql, moment, "timestamptz", bare=False)
 
 
 def numbers(sql: str) -> Filter:
-    """A number, or `[lt]`, `[lte]`, `[gt]`, `[gte]`."""
+    """Accepts a number, or `[lt]`, `[lte]`, `[gt]`, `[gte]`."""
     return compared(sql, number, "double precision", bare=True)
 
 
 def search(sql: str) -> Filter:
-    """Free text: `sql` compares lower-cased columns with `like {q}`, `{q}` being the pattern of a substring. An empty
-    text is in everything, also where the columns are null."""
+    """Accepts free text: `sql` compares lower-cased columns with `like {q}`, `{q}` being the pattern of a substring. An
+    empty text is in everything, also where the columns are null."""
 
     def condition(name: str, value: Any, bind: Bind) -> str:
         if value == "":

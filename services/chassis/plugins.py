@@ -14,9 +14,9 @@ from services.chassis.keys import POOL
 
 
 def installed(group: str) -> dict[str, Any]:
-    """All providers of a group of entry points, by id."""
+    """Loads all providers of a group of entry points; they are returned by id."""
     loaded = {point.name: point.load() for point in entry_points(group=group)}
-    return {name: found() if callable(found) else found for name, found in loaded.items()}
+    return {name: entry() if callable(entry) else entry for name, entry in loaded.items()}
 
 
 async def kept_open(
@@ -29,6 +29,6 @@ async def kept_open(
     async with app[POOL].acquire() as db, db.transaction():
         await at_start(db)
     yield
-    for found in providers().values():
-        if close := getattr(found, "close", None):
+    for provider in providers().values():
+        if close := getattr(provider, "close", None):
             await close()

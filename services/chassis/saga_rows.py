@@ -62,7 +62,7 @@ where id in (
 )
 returning id, kind, subject, state::text, results::text, status, attempts, request_id, actor
 """
-LOAD = """
+LOAD_SAGA = """
 select kind, subject, state::text, results::text, result::text, status from sagas
 where id = $1 and status <> 'compensated'
 """
@@ -124,10 +124,10 @@ async def begin(db: Db, kind: str, subject: str, state: dict[str, Any], request:
     With the `request` that asked for it, the same request finds this saga when it comes again (sagas.intention).
     """
     context = structlog.contextvars.get_contextvars()
-    asked_by = (context.get("request_id"), context.get("actor"))
+    origin = (context.get("request_id"), context.get("actor"))
     text = json_text(state)
     saga = Saga(id=new_id("saga"), kind=kind, subject=subject, state=orjson.loads(text), lease=uuid4().hex)
-    if not await db.fetchval(BEGIN, saga.id, kind, subject, text, saga.lease, LEASE_SECONDS, *asked_by):
+    if not await db.fetchval(BEGIN, saga.id, kind, subject, text, saga.lease, LEASE_SECONDS, *origin):
         raise Conflict(f"{kind.replace('_', ' ')} is already in progress for {subject}; wait until it has ended.")
     if request is not None:
         await idempotency.remember(db, request, saga.id)
@@ -136,7 +136,7 @@ async def begin(db: Db, kind: str, subject: str, state: dict[str, Any], request:
 
 async def load(db: Db, saga_id: str) -> Saga | None:
     """A saga as it stands, without its lease; None when it was compensated or forgotten."""
-    row = await db.fetchrow(LOAD, saga_id)
+    row = await db.fetchrow(LOAD_SAGA, saga_id)
     if row is None:
         return None
     state, results = orjson.loads(row["state"]), orjson.loads(row["results"])
@@ -154,10 +154,10 @@ async def record(db: Db, saga: Saga, name: str, result: object) -> None:
 
 async def turn_back(db: Db, saga: Saga, error: Exception, *, maybe_ran: str | None) -> None:
     """From now on the saga is compensated. `maybe_ran` names the step that failed when it may have run all the same."""
-    said = error if isinstance(error, ApiError) else ApiError(f"The step failed with {type(error).__name__}.")
+    refusal = error if isinstance(error, ApiError) else ApiError(f"The step failed with {type(error).__name__}.")
     marked = {maybe_ran: None} if maybe_ran else {}
     results = await db.fetchval(
-        TURN_BACK, saga.id, saga.lease, json_text(said.body() | {"status": said.status}), json_text(marked)
+        TURN_BACK, saga.id, saga.lease, json_text(refusal.body() | {"status": refusal.status}), json_text(marked)
     )
     if results is None:
         raise LeaseLostError

@@ -143,7 +143,7 @@ def _may_have_run(error: Exception, saga: Saga) -> bool:
 
 
 async def _compensate(app: web.Application, steps: Sequence[Step], saga: Saga) -> None:
-    """Undo what ran or may have run, in reverse. What fails is tried again by the resumer."""
+    """Compensate what ran or may have run, in reverse. What fails is tried again by the resumer."""
     try:
         for step in reversed(steps):
             compensated = f"{step.name}:compensated"

@@ -9,7 +9,7 @@ from services.chassis.params import Bind
 
 
 def trigrams(word: str) -> list[str]:
-    """Every run of three characters, each once."""
+    """Every run of three characters that the word has, each once."""
     return sorted({word[n : n + 3] for n in range(len(word) - 2)})
 
 

@@ -7,7 +7,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """What every process is told from outside; a service adds its own, and its port, in its `settings.py`.
+    """What every process reads from the environment; a service adds its own, and its port, in its `settings.py`.
 
     An empty variable is as good as none, so that a compose file can name them all.
     """

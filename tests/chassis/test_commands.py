@@ -290,7 +290,7 @@ async def test_a_command_is_not_executed_after_its_deadline(
         return isinstance(error, Unavailable) and error.outcome_unknown
 
     await until(timed_out)
-    late = commands.SECONDS.labels("reserve", 504)
+    late = commands.COMMAND_SECONDS.labels("reserve", 504)
     before = late._sum.get()
     for connection in held:
         await small.release(connection)
