@@ -9,7 +9,7 @@ LIVE = "{t}.id = $1 and {t}.deleted_at is null"
 
 
 def chosen(resource: Resource, expand: Tree = ()) -> Selection:
-    """All columns, and the relations of `expand`."""
+    """Selects all columns, and the relations of `expand`."""
     return selection(resource, {}, expand=expand)
 
 

@@ -1,4 +1,4 @@
-"""Every command that the catalog sends to others. None is sent inside a transaction (DESIGN, "Between services").
+"""Every command that the catalog sends to others. None is sent inside a transaction (docs/adr/0004-sagas-as-data.md).
 
 All raise Unavailable and what the other service refuses with, except those named `notify_`: these are best effort, and
 return an empty reply when the other service does not answer.
@@ -17,7 +17,7 @@ Reply = dict[str, Any]
 
 
 async def send(app: web.Application, service: str, name: str, body: dict[str, Any]) -> Reply:
-    """One command, within the deadline of the settings."""
+    """Sends one command, within the deadline of the settings."""
     return await commands.call(app[BUS], service, name, body, deadline=app[SETTINGS].command_deadline)
 
 
@@ -27,8 +27,8 @@ async def send(app: web.Application, service: str, name: str, body: dict[str, An
 async def customer_groups(app: web.Application, group_ids: Sequence[str]) -> Docs:
     """Documents of these customer groups. Unknown ids are left out."""
     reply = await send(app, "orders", "documents", {"kinds": {"customer_group": group_ids}})
-    found: Docs = reply["copies"]["customer_group"]
-    return found
+    groups: Docs = reply["copies"]["customer_group"]
+    return groups
 
 
 async def price_context(app: web.Application, cart_id: str | None, customer_id: str | None) -> Reply:
@@ -36,9 +36,9 @@ async def price_context(app: web.Application, cart_id: str | None, customer_id: 
     return await send(app, "orders", "price_context", {"cart_id": cart_id, "customer_id": customer_id})
 
 
-async def count_orders(app: web.Application, wanted: dict[str, Any]) -> int:
+async def count_orders(app: web.Application, filters: dict[str, Any]) -> int:
     """How many orders these filters find. Raises InvalidData for filters that orders does not know."""
-    count: int = (await send(app, "orders", "count_orders", wanted))["count"]
+    count: int = (await send(app, "orders", "count_orders", filters))["count"]
     return count
 
 
@@ -68,5 +68,5 @@ async def notify_sales_channel(app: web.Application, changed: dict[str, Any]) ->
 async def users(app: web.Application, user_ids: Sequence[str]) -> Docs:
     """Documents of these users. Unknown ids are left out."""
     reply = await send(app, "gateway", "documents", {"kinds": {"user": user_ids}})
-    found: Docs = reply["copies"].get("user", [])
-    return found
+    users: Docs = reply["copies"].get("user", [])
+    return users

@@ -52,7 +52,7 @@ COUNTRY_NAMES = {
 COUNTRY_CODES = {"BV": "BVD", "RO": "ROM"}
 NOT_IN_ISO = [("XK", "XKX", 900, "Kosovo")]
 
-FIRST_LOCK = 7305215  # any fixed number: two processes that start together must not both be the first
+SEED_LOCK = 7305215  # any fixed number: two processes that start together must not both be the first
 
 SEED = """
 with seeded_currencies as (
@@ -115,7 +115,7 @@ async def seed(db: Db) -> None:
     """Fill an empty database; does nothing to one that has a store."""
     if await db.fetchval("select exists (select from stores)"):
         return
-    await db.execute("select pg_advisory_xact_lock($1)", FIRST_LOCK)
+    await db.execute("select pg_advisory_xact_lock($1)", SEED_LOCK)
     if await db.fetchval("select exists (select from stores)"):
         return
     ids = [new_id(prefix) for prefix in ("sp", "sp", "sc", "store")]

@@ -1,4 +1,4 @@
-"""What the catalog is told from outside, besides what every process is told (services/chassis/settings.py)."""
+"""Settings that only the catalog has, besides those of every process (services/chassis/settings.py)."""
 
 from functools import cache
 from pathlib import Path

@@ -254,8 +254,8 @@ async def delete_item(db: Db, item_id: str, user: str) -> Availability:
 def whole(query: Query, known: Iterable[str] = ()) -> Query:
     """The query without `expand`, which may be given, but there is nothing to expand: those that are `known` come
     anyway. Raises InvalidData."""
-    asked = {name.strip() for name in word("expand", query.get("expand", "")).split(",")} - {""}
-    if unknown := sorted(asked.difference(known)):
+    names = {name.strip() for name in word("expand", query.get("expand", "")).split(",")} - {""}
+    if unknown := sorted(names.difference(known)):
         raise InvalidData(f"expand: there is no relation {', '.join(unknown)}.")
     return {name: value for name, value in query.items() if name != "expand"}
 

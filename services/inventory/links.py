@@ -19,7 +19,6 @@ def gone(link_ids: list[str]) -> Docs:
 
 
 async def shown(db: Db, link_id: str) -> Docs:
-    """The document of one link."""
     return (await docs(db, {KIND: [link_id]}, KINDS))[KIND]
 
 

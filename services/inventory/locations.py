@@ -124,7 +124,6 @@ async def access_location(db: Db, location_id: str) -> Any:
 
 
 async def create_location(db: Db, body: NewLocation) -> str:
-    """The new location's id."""
     location_id, address_id = new_id("sloc"), body.address_id
     if body.address is not None:
         address_id = await create_address(db, body.address)

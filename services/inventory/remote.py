@@ -1,4 +1,4 @@
-"""Every command that the inventory sends to others. None is sent inside a transaction (DESIGN, "Between services").
+"""Every command that the inventory sends to others. None is sent inside a transaction (docs/adr/0004-sagas-as-data.md).
 
 All raise Unavailable and what the other service refuses with, except those named `notify_`, `fill_` and `refresh_`:
 these are best effort.
@@ -35,7 +35,7 @@ where not exists (select from copies c where c.kind = 'variant' and c.id = i.var
 
 
 async def send(app: web.Application, service: str, name: str, body: dict[str, Any]) -> Reply:
-    """One command, within the deadline of the settings."""
+    """Sends one command, within the deadline of the settings."""
     return await commands.call(app[BUS], service, name, body, deadline=app[SETTINGS].command_deadline)
 
 

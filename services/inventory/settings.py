@@ -1,4 +1,4 @@
-"""What inventory is told from outside: nothing but what every process is told (services/chassis/settings.py)."""
+"""Settings of inventory, which are those of every process (services/chassis/settings.py)."""
 
 from services.chassis.settings import Settings
 

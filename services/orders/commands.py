@@ -1,4 +1,4 @@
-"""What other services may ask of this one: rows of ours that they show, and to take news that also comes by event."""
+"""What other services may ask of this one: rows of ours that they show, and to take what an event brings, too."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -51,13 +51,13 @@ async def line_items(db: Db, body: dict[str, Any]) -> dict[str, Any]:
 
 
 async def payment(db: Db, body: dict[str, Any]) -> dict[str, Any]:
-    """{"payment", "refund"}: news that an event brings too, told so that an order shows it at once."""
+    """{"payment", "refund"}: what an event brings too, sent so that an order shows it at once."""
     await take_payment(db, body.get("payment"), body.get("refund"))
     return {}
 
 
 async def payment_collection(db: Db, body: dict[str, Any]) -> dict[str, Any]:
-    """{"copies"}: documents of payment collections, which an event brings too, told so that an edit shows them at
+    """{"copies"}: documents of payment collections, which an event brings too, sent so that an edit shows them at
     once."""
     await copies.store(db, "payment_collection", body["copies"]["payment_collection"])
     return {}
@@ -75,10 +75,10 @@ async def price_context(db: Db, body: dict[str, Any]) -> dict[str, Any]:
     """{"cart_id"|null, "customer_id"|null} -> {"region_id"|null, "customer_group_ids"}: what prices of the catalog
     depend on. An unknown customer is in no group. Raises NotFound for an unknown cart."""
     cart_id = body.get("cart_id")
-    found = await db.fetchrow(PRICE_CONTEXT, cart_id, body.get("customer_id"))
-    if cart_id is not None and found["region_id"] is None:
+    context = await db.fetchrow(PRICE_CONTEXT, cart_id, body.get("customer_id"))
+    if cart_id is not None and context["region_id"] is None:
         raise NotFound(f"There is no cart {cart_id}.")
-    return dict(found)
+    return dict(context)
 
 
 COMMANDS: Mapping[str, CommandHandler] = {

@@ -31,7 +31,7 @@ from services.orders.remote import notify_fulfillment_providers
 log = structlog.get_logger()
 
 GROUP = "mercer.fulfillment_providers"
-SECONDS = 10.0  # that a provider gets for an answer; less than the lease of a saga
+ANSWER_SECONDS = 10.0  # that a provider gets for an answer; less than the lease of a saga
 
 Data = dict[str, Any]
 Row = dict[str, Any]
@@ -49,7 +49,8 @@ class Provider(Protocol):
         ...
 
     async def create(self, fulfillment: Row, key: str) -> Data:
-        """Have it fetched: {id, order, items, method, location_id}; see REQUESTED (fulfillments/creations.py)."""
+        """Request it from the carrier: {id, order, items, method, location_id}; see REQUESTED
+        (fulfillments/creations.py)."""
         ...
 
     async def cancel(self, fulfillment: Row, key: str) -> Data:
@@ -61,7 +62,7 @@ class Provider(Protocol):
         ...
 
     async def cancel_return(self, return_: Row, key: str) -> Data:
-        """Cancel the label: {id, data}."""
+        """Cancel the label: {id, data}, as for fulfillments."""
         ...
 
 
@@ -94,7 +95,7 @@ class Manual:
 
 @cache
 def providers() -> dict[str, Provider]:
-    """All installed providers by id."""
+    """The providers that are installed, by id; `manual` always is."""
     return {"manual": Manual(), **plugins.installed(GROUP)}
 
 
@@ -118,7 +119,7 @@ def any_remote() -> bool:
 async def answer_of(provider_id: str, answer: Awaitable[Data]) -> Data:
     """The provider's answer. Raises what it refuses with, and Unavailable for everything else."""
     try:
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(ANSWER_SECONDS):
             return await answer
     except ApiError as error:
         if error.status < 500:

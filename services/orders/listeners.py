@@ -1,4 +1,4 @@
-"""What this service does when something happened elsewhere: keep copies of the catalog, take news about payments."""
+"""What this service does when something happened elsewhere: keep copies of the catalog, take changes of payments."""
 
 from collections.abc import Mapping
 
@@ -56,5 +56,5 @@ LISTENERS: Mapping[str, Listener] = joined(
     dict.fromkeys(COLLECTIONS, on_copies),
     resent(*KINDS),
     dict.fromkeys(PAYMENTS, on_payment),
-    notification_events.LISTENERS,  # our own news, told to customers
+    notification_events.LISTENERS,  # our own events, of which customers are to hear
 )

@@ -277,7 +277,7 @@ def order_view(query: Query, *, totals: bool, returnable: bool = False) -> Order
 
 
 def with_products(relations: Tree) -> Tree:
-    """The relations, with the product of every line."""
+    """Adds the product of every line to the relations."""
     for name in PRODUCTS.keys() & dict(relations).keys():
         relations = merge(relations, PRODUCTS[name])
     return relations
@@ -289,7 +289,7 @@ def in_order(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def shown_view(query: Query, *_path: str) -> OrderView:
-    """GET one."""
+    """What GET one shows of an order."""
     check_known(query, ("fields", "expand"))
     return order_view(query, totals=True, returnable=True)
 

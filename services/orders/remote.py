@@ -17,7 +17,7 @@ Reply = dict[str, Any]
 
 
 async def send(app: web.Application, service: str, name: str, body: dict[str, Any], key: str | None = None) -> Reply:
-    """One command, within the deadline of the settings."""
+    """Sends one command, within the deadline of the settings."""
     return await commands.call(app[BUS], service, name, body, key=key, deadline=app[SETTINGS].command_deadline)
 
 
@@ -57,7 +57,7 @@ async def notify_fulfillment_providers(app: web.Application, providers: dict[str
 
 
 async def authorize(app: web.Application, key: str, payment: dict[str, Any]) -> Reply:
-    """A new payment with the id given: {"payment"}."""
+    """A payment is made under the id that the caller gives it: {"payment"}."""
     return await send(app, "payments", "authorize", payment, key)
 
 
@@ -71,18 +71,18 @@ async def cancel_payment(app: web.Application, key: str, payment_id: str, compen
     return await send(app, "payments", "cancel", {"payment_id": payment_id, "compensates": compensates}, key)
 
 
-async def refund(app: web.Application, key: str, wanted: dict[str, Any]) -> Reply:
-    """{"refund", "payments"}."""
-    return await send(app, "payments", "refund", wanted, key)
+async def refund(app: web.Application, key: str, body: dict[str, Any]) -> Reply:
+    """Money of payments is given back: {"refund", "payments"}."""
+    return await send(app, "payments", "refund", body, key)
 
 
-async def create_collection(app: web.Application, key: str, wanted: dict[str, Any]) -> Reply:
-    """A payment collection with the id given: {"copies"}, its document."""
-    return await send(app, "payments", "create_collection", wanted, key)
+async def create_collection(app: web.Application, key: str, body: dict[str, Any]) -> Reply:
+    """A payment collection is made under the id that the caller gives it: {"copies"}, its document."""
+    return await send(app, "payments", "create_collection", body, key)
 
 
 async def drop_collection(app: web.Application, key: str, collection_id: str, compensates: str) -> Reply:
-    """As if it had never been made."""
+    """The collection is as if it had never been made, also if the command to make it has yet to come."""
     return await send(app, "payments", "drop_collection", {"id": collection_id, "compensates": compensates}, key)
 
 
@@ -99,9 +99,9 @@ async def gift_card(app: web.Application, gift_card_id: str) -> Reply:
 # inventory
 
 
-async def reserve(app: web.Application, key: str, wanted: dict[str, Any]) -> Reply:
-    """All of the items or, NotAllowed, none."""
-    return await send(app, "inventory", "reserve", wanted, key)
+async def reserve(app: web.Application, key: str, body: dict[str, Any]) -> Reply:
+    """All of the items are reserved or, NotAllowed, none."""
+    return await send(app, "inventory", "reserve", body, key)
 
 
 async def release(app: web.Application, key: str, line_item_ids: list[str], compensates: str | None = None) -> Reply:
@@ -130,7 +130,7 @@ async def fulfill(
 
 
 async def compensate_fulfill(app: web.Application, key: str, fulfillment_id: str, compensates: str) -> Reply:
-    """As if `fulfill` had never been: stock and reservations come back."""
+    """It is as if `fulfill` had never been asked for: stock and reservations come back."""
     return await send(
         app, "inventory", "compensate_fulfill", {"fulfillment_id": fulfillment_id, "compensates": compensates}, key
     )
@@ -156,21 +156,21 @@ async def restock(
 
 
 async def compensate_restock(app: web.Application, key: str, receipt_id: str, compensates: str) -> Reply:
-    """As if `restock` had never been."""
+    """It is as if `restock` had never been asked for."""
     return await send(
         app, "inventory", "compensate_restock", {"return_id": receipt_id, "compensates": compensates}, key
     )
 
 
 async def line_version(app: web.Application, line_item_id: str) -> Any:
-    """To be read before the line is, and given to `reserve_line`."""
+    """The version of what is reserved for the line: to be read before the line is, and given to `reserve_line`."""
     return (await send(app, "inventory", "line_version", {"line_item_id": line_item_id}))["version"]
 
 
-async def reserve_line(app: web.Application, key: str, wanted: dict[str, Any]) -> Reply:
+async def reserve_line(app: web.Application, key: str, body: dict[str, Any]) -> Reply:
     """{"reservation"} at a location that the merchant chose. NotFound where it is not stocked, Conflict when the line
     is no longer as it was read."""
-    return await send(app, "inventory", "reserve_line", wanted, key)
+    return await send(app, "inventory", "reserve_line", body, key)
 
 
 async def reservations(app: web.Application, page: dict[str, Any]) -> Reply:

@@ -1,4 +1,4 @@
-"""What orders is told from outside, besides what every process is told (services/chassis/settings.py)."""
+"""Settings that only orders has, besides those of every process (services/chassis/settings.py)."""
 
 from typing import Literal
 
@@ -19,7 +19,6 @@ class OrdersSettings(Settings):
 
 
 def orders_settings(app: web.Application) -> OrdersSettings:
-    """The settings of this process."""
     settings = app[SETTINGS]
     assert isinstance(settings, OrdersSettings), "the application was made with another service's settings"
     return settings

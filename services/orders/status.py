@@ -43,7 +43,7 @@ class Line:
 
 
 def lines_of(rows: Iterable[Mapping[str, Any]]) -> list[Line]:
-    """Rows of `line_items` as counters."""
+    """The counters of rows of `line_items`, where null is 0."""
     return [Line(r["id"], r["quantity"], r["fulfilled_quantity"] or 0, r["shipped_quantity"] or 0) for r in rows]
 
 

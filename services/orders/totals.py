@@ -64,7 +64,7 @@ class MethodTotals:
 
 @dataclass(frozen=True)
 class Totals:
-    """Totals of a whole cart or order."""
+    """What a whole cart or order adds up to."""
 
     subtotal: int
     discount_total: int
@@ -112,7 +112,7 @@ def taxes(base: float, rates: Sequence[float]) -> int:
 
 
 def line_totals(line: Line) -> LineTotals:
-    """Totals of one line."""
+    """What one line adds up to. Raises InvalidData for an amount over MAX_AMOUNT."""
     gross = checked(line.unit_price * line.quantity)
     net = net_unit(line) * line.quantity
     raw_discount = math.fsum(line.adjustments)

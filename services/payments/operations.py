@@ -62,7 +62,7 @@ class Operation:
 
     @property
     def kind(self) -> str:
-        """Of its sagas."""
+        """The kind of its sagas."""
         return f"provider_{self.name}"
 
     @cached_property
@@ -96,8 +96,12 @@ class Operation:
         for part in work.parts:
             payment_provider, key = provider(part.payment["provider_id"]), f"{work.id}:{part.payment['id']}"
             try:
-                if self.name == "authorize" and again and (made := await made_before(payment_provider, part.payment)):
-                    answers.append(made)
+                if (
+                    self.name == "authorize"
+                    and again
+                    and (data := await find_authorized(payment_provider, part.payment))
+                ):
+                    answers.append(data)
                 elif self.name == "refund":
                     answers.append(await payment_provider.refund(part.payment, part.amount, key))
                 else:
@@ -109,11 +113,11 @@ class Operation:
         return answers
 
 
-async def made_before(payment_provider: Provider, payment: Row) -> Data | None:
+async def find_authorized(payment_provider: Provider, payment: Row) -> Data | None:
     """What the provider has made of the payment already, where it can tell."""
-    look_up = getattr(payment_provider, "made", None)
-    made: Data | None = await look_up(payment) if look_up else None
-    return made
+    find = getattr(payment_provider, "find_authorized", None)
+    authorized: Data | None = await find(payment) if find else None
+    return authorized
 
 
 def work_of(saga: Saga) -> Work:

@@ -171,7 +171,7 @@ async def authorize(app: web.Application, payment: Row) -> Reply:
 
 
 async def capture(app: web.Application, payment_id: str, request: web.Request | None = None) -> Reply:
-    """Take the money, once."""
+    """Take the money; a payment that is captured already stays as it is."""
     return await perform(app, CAPTURE_ALL, lambda db: prepare_capture(db, payment_id), request)
 
 

@@ -5,8 +5,9 @@ recorded saga that is resumed after a crash (operations.py), so it can be asked 
 then, and names the operation to the other side. It raises NotAllowed or InvalidData when it is certain that nothing
 happened, and any other exception when it is not. What it returns becomes the payment's `data`.
 
-One that has a method `close` is closed when the process ends. One whose server forgets keys has a method `made`: given
-a payment, the data of what was authorized for it, or None. That is asked first when a saga is resumed.
+One that has a method `close` is closed when the process ends. One whose server forgets keys has a method
+`find_authorized`: given a payment, the data of what was authorized for it, or None. That is asked first when a saga is
+resumed.
 """
 
 from typing import Any, Protocol
@@ -16,8 +17,6 @@ Data = dict[str, Any]
 
 
 class Provider(Protocol):
-    """How to reach one payment provider."""
-
     remote: bool
 
     async def authorize(self, payment: Row, key: str) -> Data:
@@ -25,7 +24,7 @@ class Provider(Protocol):
         ...
 
     async def capture(self, payment: Row, key: str) -> Data:
-        """Take the whole amount."""
+        """Take the whole amount, which was authorized before."""
         ...
 
     async def cancel(self, payment: Row, key: str) -> Data:
@@ -34,5 +33,5 @@ class Provider(Protocol):
         ...
 
     async def refund(self, payment: Row, amount: int, key: str) -> Data:
-        """Give back `amount`."""
+        """Give back `amount`, which is no more than was captured and not given back yet."""
         ...

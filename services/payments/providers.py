@@ -60,7 +60,7 @@ class Manual:
 
 @cache
 def providers() -> dict[str, Provider]:
-    """All installed providers by id."""
+    """The providers that are installed, by id."""
     return {"system": System(), "manual": Manual(), **stripe(), **plugins.installed(GROUP)}
 
 

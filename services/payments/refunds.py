@@ -98,8 +98,8 @@ async def settle_refund(db: Db, work: Work, answers: list[Data]) -> Reply:
         {"payment_id": part.payment["id"], "amount": part.amount, "data": data}
         for part, data in zip(work.parts, answers, strict=False)  # as far as the providers went along
     ]
-    given = work.facts | {"amount": sum(part["amount"] for part in parts)}
-    await db.execute(CREATE_REFUND, json_text(given), json_text(parts))
+    refund = work.facts | {"amount": sum(part["amount"] for part in parts)}
+    await db.execute(CREATE_REFUND, json_text(refund), json_text(parts))
     reply = await refund_reply(db, work.facts["id"], work.facts["payment_ids"])
     drawn = {part["payment_id"] for part in parts}
     for row in reply["payments"]:

@@ -1,4 +1,4 @@
-"""Every command that payments sends to others. None is sent inside a transaction (DESIGN, "Between services").
+"""Every command that payments sends to others. None is sent inside a transaction (docs/adr/0004-sagas-as-data.md).
 
 All raise Unavailable and what the other service refuses with, except those named `notify_` and `fetch_`: these are best
 effort.
@@ -36,15 +36,15 @@ async def region(app: web.Application, region_id: str) -> Row:
     raise NotFound(f"region_id: there is no region {region_id}.")
 
 
-async def fetch_documents(app: web.Application, service: str, wanted: dict[str, list[str]]) -> None:
+async def fetch_documents(app: web.Application, service: str, ids_by_kind: dict[str, list[str]]) -> None:
     """Store that service's documents of these ids by kind as they are now, if it answers."""
-    kinds = {kind: ids for kind, ids in wanted.items() if ids}
+    kinds = {kind: ids for kind, ids in ids_by_kind.items() if ids}
     if not kinds:
         return
     try:
         reply = await commands.call(app[BUS], service, "documents", {"kinds": kinds}, deadline=FETCH_SECONDS)
     except ApiError as error:
-        log.warning("not refreshed", wanted=kinds, reason=error.message)
+        log.warning("not refreshed", kinds=kinds, reason=error.message)
         return
     for kind in kinds:
         await copies.store(app[POOL], kind, reply["copies"].get(kind, []))

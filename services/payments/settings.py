@@ -1,4 +1,4 @@
-"""What payments is told from outside, besides what every process is told (services/chassis/settings.py)."""
+"""Settings that only payments has, besides those of every process (services/chassis/settings.py)."""
 
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict

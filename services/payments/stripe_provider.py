@@ -45,20 +45,19 @@ class Stripe:
         self._webhook_secret = webhook_secret
 
     async def close(self) -> None:
-        """Let go of the connections."""
         await self._http.close_async()  # type: ignore[no-untyped-call]
 
     async def authorize(self, payment: Row, key: str) -> Data:
         """With `data["id"]`, the intent that the customer has confirmed; with `data["payment_method"]`, a new one."""
-        given = payment["data"]
+        data = payment["data"]
         with explained():
-            if given.get("id"):
-                return await self._take(payment, str(given["id"]), key)
-            if given.get("payment_method"):
-                return await self._make(payment, str(given["payment_method"]), key)
+            if data.get("id"):
+                return await self._take(payment, str(data["id"]), key)
+            if data.get("payment_method"):
+                return await self._make(payment, str(data["payment_method"]), key)
         raise NotAllowed("There is nothing to pay with: data has neither the id of a payment intent nor a method.")
 
-    async def made(self, payment: Row) -> Data | None:
+    async def find_authorized(self, payment: Row) -> Data | None:
         """The intent that was made, or taken, for the payment; None where there is none, or it failed.
 
         Stripe's search finds it after a minute; that early the key is still known.
@@ -78,7 +77,7 @@ class Stripe:
             try:
                 return shown(await intents.capture_async(intent_id, options={"idempotency_key": key}))
             except stripe.InvalidRequestError as error:
-                return await self._found(intent_id, "succeeded", error)
+                return await self._done_already(intent_id, "succeeded", error)
 
     async def cancel(self, payment: Row, key: str) -> Data:
         """Of what was captured there is nothing to give up: NotAllowed."""
@@ -87,7 +86,7 @@ class Stripe:
             try:
                 return shown(await intents.cancel_async(intent_id, options={"idempotency_key": key}))
             except stripe.InvalidRequestError as error:
-                return await self._found(intent_id, "canceled", error)
+                return await self._done_already(intent_id, "canceled", error)
 
     async def refund(self, payment: Row, amount: int, key: str) -> Data:
         data: Data = payment["data"]
@@ -155,7 +154,7 @@ class Stripe:
             raise NotAllowed(f"The payment was not authorized: {intent.status}.")
         return shown(intent)
 
-    async def _found(self, intent_id: str, status: str, error: stripe.InvalidRequestError) -> Data:
+    async def _done_already(self, intent_id: str, status: str, error: stripe.InvalidRequestError) -> Data:
         """The intent, when it is what was asked for already: here under a forgotten key, or in Stripe's dashboard."""
         if error.code == NOT_THERE:
             intent = await self._v1.payment_intents.retrieve_async(intent_id)

@@ -272,12 +272,12 @@ async def test_regions_offer_the_providers_there_are(stack: Stack, api: Client, 
 async def test_what_was_authorized_before_is_found(stripe: FakeStripe) -> None:
     provider: Any = providers.providers()["stripe"]
     payment = {"id": new_id("pay"), "amount": 1000, "currency_code": "eur", "data": VISA}
-    assert await provider.made(payment) is None
+    assert await provider.find_authorized(payment) is None
     made = await provider.authorize(payment, "once")
-    assert await provider.made(payment) == made
-    assert await provider.made(payment | {"id": new_id("pay")}) is None
+    assert await provider.find_authorized(payment) == made
+    assert await provider.find_authorized(payment | {"id": new_id("pay")}) is None
     stripe.search = False
-    assert await provider.made(payment) is None
+    assert await provider.find_authorized(payment) is None
     stripe.search = True
     stripe.cancel(made["id"])
-    assert await provider.made(payment) is None
+    assert await provider.find_authorized(payment) is None

@@ -20,7 +20,7 @@ LIMITS = (
     "services.chassis.bus.CONFIRM_SECONDS",
     "services.chassis.saga_rows.WAIT_SECONDS",
     "services.orders.drafts.pricing.REFRESH_SECONDS",
-    "services.orders.fulfillment_providers.SECONDS",
+    "services.orders.fulfillment_providers.ANSWER_SECONDS",
     "services.payments.remote.FETCH_SECONDS",
     "gateway.health.HEALTH_SECONDS",
     "gateway.upstream.CONNECT_SECONDS",

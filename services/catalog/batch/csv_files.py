@@ -44,7 +44,6 @@ def unguarded(cell: str) -> str:
 
 
 def flag(value: bool) -> str:
-    """Truth as a cell."""
     return "true" if value else "false"
 
 

@@ -74,7 +74,7 @@ def rows_of(context: Mapping[str, Any]) -> tuple[int, int | None]:
 
 
 def sorted_by(context: Mapping[str, Any]) -> tuple[str, str]:
-    """(column, asc or desc)."""
+    """The column that the list is sorted by, and `asc` or `desc`."""
     ((name, direction),) = context["list_config"]["order"].items()
     return name, direction.lower()
 

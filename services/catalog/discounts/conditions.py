@@ -60,7 +60,7 @@ class ConditionUpdate(Body):
 
     @property
     def ids(self) -> list[str]:
-        """What it names."""
+        """The ids in the list that was sent."""
         ids: list[str] = getattr(self, self.type)
         return ids
 

@@ -123,7 +123,7 @@ RULE_FILTERS = {name: choices(f"r.{name}", values, array_only=False) for name, v
 
 
 def of_rule(name: str, value: Any, bind: Bind) -> str:
-    """`rule[type]=` and `rule[allocation]=`."""
+    """Accepts `rule[type]=` and `rule[allocation]=`, of which both have to hold."""
     if not isinstance(value, dict) or not RULE_FILTERS.keys() >= value.keys():
         raise InvalidData(f"{name}: choose by {name}[type]= or {name}[allocation]=.")
     conditions = " and ".join(RULE_FILTERS[key](f"{name}[{key}]", value[key], bind) for key in sorted(value))

@@ -135,11 +135,11 @@ def may_read(request: web.Request, key: str) -> bool:
     """Whether the file is public, or the link a valid one of ours."""
     if not key.startswith(PROTECTED):
         return True
-    expires, given = request.query.get("expires", ""), request.query.get("signature", "")
-    if not (expires.isascii() and expires.isdigit() and len(expires) <= 12 and given.isascii()):
+    expires, sent = request.query.get("expires", ""), request.query.get("signature", "")
+    if not (expires.isascii() and expires.isdigit() and len(expires) <= 12 and sent.isascii()):
         return False
     expected = signature(secret_of(request), key, expires)
-    return hmac.compare_digest(expected, given) and time.time() < int(expires)
+    return hmac.compare_digest(expected, sent) and time.time() < int(expires)
 
 
 def secret_of(request: web.Request) -> str:

@@ -138,7 +138,7 @@ async def set_prices(db: Db, list_id: str, entries: Sequence[ListPriceBody], *, 
 
 
 def removed_json(ids: list[str]) -> str:
-    """Returns what removing prices answers."""
+    """What removing prices answers: their ids."""
     return json_text({"ids": ids, "object": "money-amount", "deleted": True})
 
 

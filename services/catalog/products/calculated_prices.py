@@ -75,7 +75,7 @@ class Context:
 
     @property
     def args(self) -> tuple[object, ...]:
-        """$1, $2 and $3."""
+        """The arguments $1, $2 and $3 of statements with such prices."""
         return self.region_id, self.currency_code, list(self.customer_group_ids)
 
     @property

@@ -125,7 +125,7 @@ where id = $1
 PLACE = "select parent_category_id, rank from product_categories where id = $1"
 HAS_CHILDREN = "select exists (select from product_categories where parent_category_id = $1)"
 UNKNOWN_PRODUCTS = "select array(select unnest($1::text[]) except select id from products where deleted_at is null)"
-ADD = """
+ADD_PRODUCTS = """
 insert into product_category_links (category_id, product_id) select $1, unnest($2::text[]) order by 2
 on conflict do nothing
 """
@@ -197,7 +197,7 @@ async def set_products(db: Db, category_id: str, body: CategoryProducts, *, into
     if await db.fetchval("select true from product_categories where id = $1 for key share", category_id) is None:
         raise NotFound(f"There is no product category {category_id}.")
     if into:
-        await db.execute(ADD, category_id, ids)
+        await db.execute(ADD_PRODUCTS, category_id, ids)
     else:
         await db.execute(
             "delete from product_category_links where category_id = $1 and product_id = any($2::text[])",

@@ -107,7 +107,7 @@ async def create_collection(db: Db, body: CollectionBody) -> str:
 
 
 async def update_collection(db: Db, collection_id: str, body: CollectionUpdate) -> None:
-    """Change what the body names."""
+    """Change what the body names. Raises NotFound."""
     await access_collection(db, collection_id)
     row = body.model_dump(exclude_unset=True)
     if body.metadata is None:

@@ -82,7 +82,7 @@ def unique(values: Sequence[str]) -> list[str]:
 
 
 def ids_of(bodies: Sequence[IdBody] | None) -> list[str] | None:
-    """The ids named, each once."""
+    """The ids that are named, each once; None where there is no list."""
     return None if bodies is None else unique([body.id for body in bodies])
 
 
@@ -110,6 +110,6 @@ async def make_values(db: Db, type_: str | None, links: Links) -> None:
 async def set_links(db: Db, product_id: str, links: Links) -> None:
     """Replace the sets that are given."""
     sets = (links.tags, links.images, links.categories, links.channels)
-    if any(given is not None for given in sets):
-        flags = [argument for given in sets for argument in (given is not None, given or [])]
+    if any(values is not None for values in sets):
+        flags = [argument for values in sets for argument in (values is not None, values or [])]
         await db.execute(LINK, product_id, *flags)

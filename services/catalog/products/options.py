@@ -31,7 +31,7 @@ from product_variants v join product_option_values o on o.variant_id = v.id and 
     and o.deleted_at is null
 where v.product_id = $1 and v.deleted_at is null
 """
-REMOVE = """
+REMOVE_OPTION = """
 with values_gone as (
     update product_option_values set deleted_at = now() where option_id = $1 and deleted_at is null
 )
@@ -75,7 +75,7 @@ async def remove_option(db: Db, product_id: str, option_id: str) -> None:
     row = await db.fetchrow(VALUES, product_id, option_id)
     if row["different"] > 1 or 0 < row["having"] < await db.fetchval(COUNT, product_id):
         raise InvalidData("Variants differ in this option; delete variants first, until they have one value in common.")
-    await db.execute(REMOVE, option_id)
+    await db.execute(REMOVE_OPTION, option_id)
     await emit_changes(db, "product.updated", product_id)
 
 

@@ -18,7 +18,7 @@ from services.chassis.keys import POOL
 
 # In the order of the ids, so that two that store the same rows wait for each other. Of two numbered facts the newer
 # one stays; a fact without a number is taken as the newest.
-STORE = """
+STORE_AVAILABILITY = """
 insert into variant_availability (variant_id, available, has_item, inventory_item_id, linked_at, sequence)
 select distinct on (id)
     id, coalesce(available, 0), coalesce(has_item, true), inventory_item_id, linked_at, coalesce(sequence, 0)
@@ -37,7 +37,7 @@ where excluded.sequence = 0 or excluded.sequence >= variant_availability.sequenc
 async def store_availability(db: Db, body: dict[str, Any]) -> dict[str, Any]:
     """The command `availability`: {variants: [{id, available, has_item, inventory_item_id?, linked_at?, sequence?}]}
     -> {}."""
-    await db.execute(STORE, json_text(body["variants"]))
+    await db.execute(STORE_AVAILABILITY, json_text(body["variants"]))
     return {}
 
 

@@ -96,7 +96,8 @@ def read_all(query: Query, *_path: str) -> PricedPage:
 
 
 def face(requested: PricedPage, context: Context) -> Resource:
-    """Variants with prices and availability."""
+    """Variants as this request has them shown: with calculated prices where the context prices, with availability where
+    it is asked for."""
     return priced_variants(quantity=requested.stock, compared=context.priced)
 
 

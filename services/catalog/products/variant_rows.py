@@ -135,7 +135,6 @@ async def change_variants(
 
 
 def pairs(options: Sequence[VariantOptionBody]) -> list[tuple[str, str]]:
-    """[(option id, value)]."""
     return [(option.option_id, option.value) for option in options]
 
 

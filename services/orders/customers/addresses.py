@@ -106,7 +106,6 @@ async def address_row(db: Db, address_id: str, what: str) -> Row:
 
 
 async def add_address(db: Db, address: Row) -> str:
-    """Id of a new address."""
     address_id = new_id("addr")
     await db.execute(ADD_ADDRESS, address_id, json_text(address))
     return address_id

@@ -99,13 +99,13 @@ class CustomerUpdate(Body):
 
 # Actions
 
-INSERT = """
+INSERT_CUSTOMER = """
 insert into customers (id, email, first_name, last_name, phone, has_account, password_hash, metadata)
 values ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb)
 on conflict do nothing returning id
 """
 # $2: the properties that were sent; null empties a column, what is absent stays.
-UPDATE = """
+UPDATE_CUSTOMER = """
 update customers set
     email = coalesce($2::text::jsonb ->> 'email', email),
     first_name = case when $2::text::jsonb ? 'first_name' then $2::text::jsonb ->> 'first_name' else first_name end,
@@ -136,8 +136,8 @@ async def create_customer(db: Db, body: CustomerBody, password_hash: str | None)
     """Raises Duplicate when the email has an account already."""
     customer_id = new_id("cus")
     metadata = json_or_null(body.metadata)
-    made = await db.fetchval(
-        INSERT,
+    inserted = await db.fetchval(
+        INSERT_CUSTOMER,
         customer_id,
         body.email,
         body.first_name,
@@ -147,7 +147,7 @@ async def create_customer(db: Db, body: CustomerBody, password_hash: str | None)
         password_hash,
         metadata,
     )
-    if made is None:
+    if inserted is None:
         raise Duplicate(f"There is a customer with the email {body.email} already.")
     await emit(db, "customer.created", customer_id, {"id": customer_id, "email": body.email})
     return customer_id
@@ -171,7 +171,7 @@ async def update_customer(db: Db, customer_id: str, body: CustomerUpdate, passwo
     sent = body.model_dump(mode="json", include=body.model_fields_set & {"email", "first_name", "last_name", "phone"})
     metadata = json_or_null(body.metadata)
     try:
-        await db.execute(UPDATE, customer_id, json_text(sent), metadata, password_hash)
+        await db.execute(UPDATE_CUSTOMER, customer_id, json_text(sent), metadata, password_hash)
     except asyncpg.UniqueViolationError:
         raise Duplicate(f"There is a customer with the email {body.email} already.") from None
     if body.groups is not None:

@@ -61,33 +61,33 @@ class CustomersBatch(Body):
 
 # Actions
 
-INSERT = """
+INSERT_GROUP = """
 insert into customer_groups (id, name, metadata) values ($1, $2, $3::text::jsonb) on conflict do nothing returning id
 """
-UPDATE = """
+UPDATE_GROUP = """
 update customer_groups set
     name = coalesce($2, name),
     metadata = case when $3::text is null then metadata else merged_metadata(metadata, $3::text::jsonb) end,
     updated_at = now()
 where id = $1 returning id
 """
-DELETE = "delete from customer_groups where id = $1 returning id"
-ACCESS = "select id from customer_groups where id = $1 for key share"
+DELETE_GROUP = "delete from customer_groups where id = $1 returning id"
+LOCK_GROUP = "select id from customer_groups where id = $1 for key share"
 # Locked in the order of their ids, so that two batches wait for each other instead of deadlocking.
 LOCK_CUSTOMERS = "select id from customers where id = any($1::text[]) and deleted_at is null order by id for key share"
-ADD = """
+ADD_MEMBERS = """
 insert into customer_group_customers (customer_group_id, customer_id)
 select $1, id from unnest($2::text[]) as id order by id
 on conflict do nothing
 """
-REMOVE = "delete from customer_group_customers where customer_group_id = $1 and customer_id = any($2::text[])"
+REMOVE_MEMBERS = "delete from customer_group_customers where customer_group_id = $1 and customer_id = any($2::text[])"
 
 
 async def create_group(db: Db, body: CustomerGroupBody) -> str:
     """Raises Duplicate for a name that is taken."""
     group_id = new_id("cgrp")
     metadata = json_or_null(body.metadata)
-    if await db.fetchval(INSERT, group_id, body.name, metadata) is None:
+    if await db.fetchval(INSERT_GROUP, group_id, body.name, metadata) is None:
         raise Duplicate(f"There is a customer group called {body.name} already.")
     await emit(db, "customer-group.created", group_id, {"id": group_id, "name": body.name})
     return group_id
@@ -97,10 +97,10 @@ async def update_group(db: Db, group_id: str, body: CustomerGroupUpdate) -> None
     """Raises NotFound, or Duplicate for a name that is taken."""
     metadata = json_or_null(body.metadata)
     try:
-        found = await db.fetchval(UPDATE, group_id, body.name, metadata)
+        updated = await db.fetchval(UPDATE_GROUP, group_id, body.name, metadata)
     except asyncpg.UniqueViolationError:
         raise Duplicate(f"There is a customer group called {body.name} already.") from None
-    if found is None:
+    if updated is None:
         raise NotFound(f"There is no customer group {group_id}.")
     copies = await docs(db, {"customer_group": [group_id]}, KINDS)
     await emit(db, "customer-group.updated", group_id, {"id": group_id, "copies": copies})
@@ -108,13 +108,13 @@ async def update_group(db: Db, group_id: str, body: CustomerGroupUpdate) -> None
 
 async def remove_group(db: Db, group_id: str) -> None:
     """Delete it for good, its memberships with it. A group that is not there is deleted already."""
-    if await db.fetchval(DELETE, group_id):
+    if await db.fetchval(DELETE_GROUP, group_id):
         await emit(db, "customer-group.deleted", group_id, {"id": group_id})
 
 
 async def access_group(db: Db, group_id: str) -> None:
     """Keep the group from being deleted. Raises NotFound."""
-    if await db.fetchval(ACCESS, group_id) is None:
+    if await db.fetchval(LOCK_GROUP, group_id) is None:
         raise NotFound(f"There is no customer group {group_id}.")
 
 
@@ -124,7 +124,7 @@ async def add_customers(db: Db, group_id: str, customer_ids: list[str]) -> None:
     unknown = set(customer_ids) - {row["id"] for row in await db.fetch(LOCK_CUSTOMERS, customer_ids)}
     if unknown:
         raise NotFound(f"There is no customer {', '.join(sorted(unknown))}.")
-    await db.execute(ADD, group_id, customer_ids)
+    await db.execute(ADD_MEMBERS, group_id, customer_ids)
     await emit(
         db, "customer-group.customers_added", group_id, {"id": group_id, "customer_ids": sorted(set(customer_ids))}
     )
@@ -133,7 +133,7 @@ async def add_customers(db: Db, group_id: str, customer_ids: list[str]) -> None:
 async def remove_customers(db: Db, group_id: str, customer_ids: list[str]) -> None:
     """Whoever of them is in the group leaves it. Raises NotFound for the group."""
     await access_group(db, group_id)
-    await db.execute(REMOVE, group_id, customer_ids)
+    await db.execute(REMOVE_MEMBERS, group_id, customer_ids)
     await emit(
         db, "customer-group.customers_removed", group_id, {"id": group_id, "customer_ids": sorted(set(customer_ids))}
     )

@@ -53,14 +53,14 @@ class NoteUpdate(Body):
 
 # Actions
 
-INSERT = "insert into notes (id, value, resource_type, resource_id, author_id) values ($1, $2, $3, $4, $5)"
-UPDATE = "update notes set value = $2, updated_at = now() where id = $1 and deleted_at is null returning id"
-DELETE = "update notes set deleted_at = now() where id = $1 and deleted_at is null returning id"
+INSERT_NOTE = "insert into notes (id, value, resource_type, resource_id, author_id) values ($1, $2, $3, $4, $5)"
+UPDATE_NOTE = "update notes set value = $2, updated_at = now() where id = $1 and deleted_at is null returning id"
+DELETE_NOTE = "update notes set deleted_at = now() where id = $1 and deleted_at is null returning id"
 
 
 async def create_note(db: Db, body: NoteBody, author_id: str) -> str:
     note_id = new_id("note")
-    await db.execute(INSERT, note_id, body.value, body.resource_type, body.resource_id, author_id)
+    await db.execute(INSERT_NOTE, note_id, body.value, body.resource_type, body.resource_id, author_id)
     data = {"id": note_id, "resource_type": body.resource_type, "resource_id": body.resource_id}
     await emit(db, "note.created", note_id, data)
     return note_id
@@ -68,14 +68,14 @@ async def create_note(db: Db, body: NoteBody, author_id: str) -> str:
 
 async def update_note(db: Db, note_id: str, value: str) -> None:
     """Raises NotFound."""
-    if await db.fetchval(UPDATE, note_id, value) is None:
+    if await db.fetchval(UPDATE_NOTE, note_id, value) is None:
         raise NotFound(f"There is no note {note_id}.")
     await emit(db, "note.updated", note_id, {"id": note_id})
 
 
 async def remove_note(db: Db, note_id: str) -> None:
     """Raises NotFound."""
-    if await db.fetchval(DELETE, note_id) is None:
+    if await db.fetchval(DELETE_NOTE, note_id) is None:
         raise NotFound(f"There is no note {note_id}.")
     await emit(db, "note.deleted", note_id, {"id": note_id})
 

@@ -95,7 +95,6 @@ class Draft:
 
     @property
     def discount_ids(self) -> list[str]:
-        """Its discounts."""
         return [discount["id"] for discount in self.discounts]
 
 

@@ -46,7 +46,7 @@ KNOWN_CHANGE = "select true from order_item_changes where id = $1"
 
 
 def new_change(type_: str, line_id: str | None, original_id: str | None) -> Row:
-    """A change to come."""
+    """A change that is not stored yet."""
     return {"id": new_id("oic"), "type": type_, "line_item_id": line_id, "original_line_item_id": original_id}
 
 

@@ -93,7 +93,7 @@ class Edit:
     changes: list[Row]
 
     def line(self, line_id: str) -> Row | None:
-        """Its line with this id."""
+        """The line of the edit with this id; None where it has none."""
         return next((line for line in self.lines if line["id"] == line_id), None)
 
     def change_of(self, line_id: str) -> Row | None:

@@ -28,7 +28,7 @@ class Owner:
     column: str
 
     def sql(self, text: str) -> str:
-        """The statement for this owner."""
+        """The statement with the owner's table and column in place of `{table}` and `{column}`."""
         return text.replace("{table}", self.table).replace("{column}", self.column)
 
 

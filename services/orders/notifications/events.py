@@ -1,4 +1,5 @@
-"""Events become notifications: this service hears its own events, and those of gift cards, and writes what to tell.
+"""Events become notifications: this service hears its own events, and those of gift cards, and writes down
+what customers are to hear.
 
 A row per provider, in the transaction that records the event as received, so once per event; sent by a worker when that
 is committed (notifications.py). Without a provider nothing is written.
@@ -17,7 +18,7 @@ from services.orders.notifications.mails import NOTICES, Notice
 from services.orders.notifications.providers import providers
 
 # $1 the order, $2 the swap or claim whose order it is
-FACTS = """
+ORDER_FACTS = """
 select o.id as order_id, o.display_id, o.email, o.customer_id, o.currency_code, o.total, o.no_notification,
     coalesce(a.first_name, c.first_name) as first_name
 from orders o join customers c on c.id = o.customer_id left join addresses a on a.id = o.shipping_address_id
@@ -35,7 +36,7 @@ def listing(where: str, quantity: str, total: str = "null") -> str:
 
 
 # What a notice lists: the statement, and the name in the event's data of the id that it takes.
-ITEMS = {
+NOTICE_ITEMS = {
     "order": (listing("where li.order_id = $1", "li.quantity", "li.total"), "id"),
     "swap": (listing("where li.swap_id = $1", "li.quantity"), "id"),
     "fulfillment": (
@@ -44,7 +45,7 @@ ITEMS = {
     ),
     "return": (listing("join return_items i on i.item_id = li.id where i.return_id = $1", "i.quantity"), "return_id"),
 }
-ADD = """
+ADD_NOTIFICATIONS = """
 insert into notifications (id, event_name, resource_type, resource_id, customer_id, "to", data, provider_id, status)
 select n.id, $1, $2, $3, $4, $5, $6::text::jsonb, n.provider_id, 'pending'
 from unnest($7::text[], $8::text[]) as n(id, provider_id)
@@ -53,17 +54,19 @@ from unnest($7::text[], $8::text[]) as n(id, provider_id)
 
 async def on_notice(db: Db, event: Event) -> None:
     """Write the notifications of the customer, unless the event says that there are none."""
-    telling = [id_ for id_, provider in providers().items() if event.name in provider.events]
-    if not telling or event.data.get("no_notification"):
+    provider_ids = [id_ for id_, provider in providers().items() if event.name in provider.events]
+    if not provider_ids or event.data.get("no_notification"):
         return
     data = await collected(db, event, NOTICES[event.name])
     if data is None:
         return
     resource = event.name.partition(".")[0]
-    ids = [new_id("noti") for _ in telling]
+    ids = [new_id("noti") for _ in provider_ids]
     to, customer_id = data.pop("email"), data.pop("customer_id")
     body = json_text(data)
-    await db.execute(ADD, event.name, resource, event.data["id"], customer_id, to, body, ids, telling)
+    await db.execute(
+        ADD_NOTIFICATIONS, event.name, resource, event.data["id"], customer_id, to, body, ids, provider_ids
+    )
     await deliver(db, {id_: {} for id_ in ids})
 
 
@@ -71,18 +74,18 @@ async def collected(db: Db, event: Event, notice: Notice) -> dict[str, Any] | No
     """What the notification is about; None where there is nobody to notify, or nobody is to be.
 
     What an event says about `no_notification` counts; where it says nothing, the order does."""
-    resource, said = event.name.partition(".")[0], event.data
-    order_id = said["id"] if resource == "order" else said.get("order_id")
-    order = await db.fetchrow(FACTS, order_id, said["id"])
-    if order is None or (said.get("no_notification") is None and order["no_notification"]):
+    resource, facts = event.name.partition(".")[0], event.data
+    order_id = facts["id"] if resource == "order" else facts.get("order_id")
+    order = await db.fetchrow(ORDER_FACTS, order_id, facts["id"])
+    if order is None or (facts.get("no_notification") is None and order["no_notification"]):
         return None
     data: dict[str, Any] = {name: value for name, value in order.items() if name != "no_notification"}
-    data |= {name: said[name] for name in ("amount", "reason", "tracking_numbers") if said.get(name)}
+    data |= {name: facts[name] for name in ("amount", "reason", "tracking_numbers") if facts.get(name)}
     if resource == "gift_card":
-        data["gift_card_id"] = said["id"]  # its code is money: asked for when it is sent, and not kept
+        data["gift_card_id"] = facts["id"]  # its code is money: asked for when it is sent, and not kept
     if notice.items:
-        statement, key = ITEMS[notice.items]
-        data["items"] = orjson.loads(await db.fetchval(statement, said[key]))
+        statement, key = NOTICE_ITEMS[notice.items]
+        data["items"] = orjson.loads(await db.fetchval(statement, facts[key]))
     return data
 
 

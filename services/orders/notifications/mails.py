@@ -18,7 +18,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Notice:
-    """One event that customers hear of: `items` names what is listed (notification_events.ITEMS), `totals` whether the
+    """One event that customers hear of: `items` names what is listed (NOTICE_ITEMS in events.py), `totals` whether the
     order's total follows. The texts may name what is in the data."""
 
     subject: str

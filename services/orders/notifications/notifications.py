@@ -49,7 +49,7 @@ NOTIFICATION.relations.update(
 
 
 def separated(sql: str) -> Filter:
-    """Values with commas in between."""
+    """Accepts several values with commas in between, one of which has to be equal."""
 
     def condition(name: str, value: Any, bind: Bind) -> str:
         return f"{sql} = any({bind([part.strip() for part in word(name, value).split(',')])}::text[])"
@@ -78,33 +78,33 @@ class ResendBody(Body):
 
 # Actions
 
-FIND = "select provider_id, event_name from notifications where id = $1"
-AGAIN = """
+FIND_NOTIFICATION = "select provider_id, event_name from notifications where id = $1"
+ADD_RESEND = """
 insert into notifications (
     id, event_name, resource_type, resource_id, customer_id, "to", data, provider_id, parent_id, status
 )
 select $2, event_name, resource_type, resource_id, customer_id, coalesce($3, "to"), data, provider_id, id, 'pending'
 from notifications where id = $1
 """
-DUE = """
+FIND_PENDING = """
 select event_name, "to", data::text, provider_id from notifications where id = $1 and status = 'pending'
 """
-SENT = """
+SET_SENT = """
 update notifications set status = 'sent', data = data || $2::text::jsonb, updated_at = now() where id = $1
 """
-FAILED = "update notifications set status = 'failed', error = $2, updated_at = now() where id = $1"
+SET_FAILED = "update notifications set status = 'failed', error = $2, updated_at = now() where id = $1"
 
 
 async def resend(db: Db, notification_id: str, to: str | None) -> None:
-    """Say it again, to the same address or to another. Raises NotFound, or NotAllowed without its provider."""
-    found = await db.fetchrow(FIND, notification_id)
-    if found is None:
+    """Send it again, to the same address or to another. Raises NotFound, or NotAllowed without its provider."""
+    row = await db.fetchrow(FIND_NOTIFICATION, notification_id)
+    if row is None:
         raise NotFound(f"There is no notification {notification_id}.")
-    if found["provider_id"] not in providers():
-        raise NotAllowed(f"The provider {found['provider_id']} that sent this is not installed any more.")
-    again = new_id("noti")
-    await db.execute(AGAIN, notification_id, again, to)
-    await deliver(db, {again: {}})
+    if row["provider_id"] not in providers():
+        raise NotAllowed(f"The provider {row['provider_id']} that sent this is not installed any more.")
+    resend_id = new_id("noti")
+    await db.execute(ADD_RESEND, notification_id, resend_id, to)
+    await deliver(db, {resend_id: {}})
 
 
 # The worker
@@ -112,21 +112,21 @@ async def resend(db: Db, notification_id: str, to: str | None) -> None:
 
 async def send(app: web.Application, notification_id: str, body: dict[str, Any]) -> None:
     """Have the provider send it; nothing when that has happened. Raises Rejected when it never can."""
-    found = await app[POOL].fetchrow(DUE, notification_id)
-    if found is None:
+    row = await app[POOL].fetchrow(FIND_PENDING, notification_id)
+    if row is None:
         return
-    provider = providers().get(found["provider_id"])
+    provider = providers().get(row["provider_id"])
     if provider is None:
-        raise Rejected(f"The provider {found['provider_id']} is not installed any more.")
-    data = orjson.loads(found["data"])
-    told = data | await secrets_of(app, data)
-    mail = mail_of(found["event_name"], found["to"], told)
-    kept = await provider.send(Notification(notification_id, found["event_name"], found["to"], told, mail))
-    await app[POOL].execute(SENT, notification_id, json_text(kept))
+        raise Rejected(f"The provider {row['provider_id']} is not installed any more.")
+    data = orjson.loads(row["data"])
+    facts = data | await secrets_of(app, data)
+    mail = mail_of(row["event_name"], row["to"], facts)
+    kept = await provider.send(Notification(notification_id, row["event_name"], row["to"], facts, mail))
+    await app[POOL].execute(SET_SENT, notification_id, json_text(kept))
 
 
 async def secrets_of(app: web.Application, data: dict[str, Any]) -> dict[str, Any]:
-    """What is told but not kept: the code of a gift card, and what it is worth. Raises Rejected when there is none."""
+    """What is sent but not kept: the code of a gift card, and what it is worth. Raises Rejected when there is none."""
     if "gift_card_id" not in data:
         return {}
     card = (await remote.gift_card(app, data["gift_card_id"]))["gift_card"]
@@ -136,8 +136,8 @@ async def secrets_of(app: web.Application, data: dict[str, Any]) -> dict[str, An
 
 
 async def failed(app: web.Application, notification_id: str, reason: str) -> None:
-    """It was given up."""
-    await app[POOL].execute(FAILED, notification_id, reason[:1000])
+    """Write down that the notification was given up."""
+    await app[POOL].execute(SET_FAILED, notification_id, reason[:1000])
 
 
 async def run_notifications(app: web.Application) -> None:

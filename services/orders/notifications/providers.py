@@ -24,7 +24,7 @@ Data = dict[str, Any]
 
 @dataclass(frozen=True)
 class Notification:
-    """What is to be told: `data` are the facts, `mail` one way to say it."""
+    """What a customer is to hear: `data` are the facts, `mail` one way to say it."""
 
     id: str
     event_name: str
@@ -34,15 +34,13 @@ class Notification:
 
 
 class Provider(Protocol):
-    """How to reach customers."""
-
     @property
     def events(self) -> Collection[str]:
-        """The names of the events that it tells of, out of NOTICES."""
+        """The names of the events that it notifies of, out of NOTICES."""
         ...
 
     async def send(self, notification: Notification) -> Data:
-        """Tell them."""
+        """Send it, and return what is to be kept with it."""
         ...
 
 
@@ -60,6 +58,6 @@ class ByMail:
 
 @cache
 def providers() -> dict[str, Provider]:
-    """All installed providers by id."""
+    """The providers that are installed, by id; `smtp` is one of them where a mail server is set."""
     server = smtp()
     return ({"smtp": ByMail(server)} if server else {}) | plugins.installed(GROUP)

@@ -193,9 +193,9 @@ def by_index(request: ListRequest) -> Lookup:
 
 def edges(created_at: Any) -> tuple[datetime | None, datetime | None]:
     """The latest lower and the earliest upper bound of the filter `created_at`, which has been checked."""
-    given = created_at or {}
-    low = [moment("created_at", given[name]) for name in ("gt", "gte") if name in given]
-    high = [moment("created_at", given[name]) for name in ("lt", "lte") if name in given]
+    bounds = created_at or {}
+    low = [moment("created_at", bounds[name]) for name in ("gt", "gte") if name in bounds]
+    high = [moment("created_at", bounds[name]) for name in ("lt", "lte") if name in bounds]
     return max(low, default=None), min(high, default=None)
 
 
@@ -280,7 +280,7 @@ def days(request: ListRequest) -> Iterable[str]:
 # By free text
 
 
-def by_text(request: ListRequest, given: str, bind: Bind) -> Lookup:
+def by_text(request: ListRequest, text: str, bind: Bind) -> Lookup:
     """The text is looked for in the email, the recipient's first name, and the customer's names and phone, all of which
     `contacts` holds; or it is exactly the number. Only orders that are sent somewhere match, and only those have a
     contact."""
@@ -288,10 +288,10 @@ def by_text(request: ListRequest, given: str, bind: Bind) -> Lookup:
     each = f"select {', '.join(f'o.{key}' for key in keys)} from orders o where {request.where.format(t='o')}"
     ways = [
         f"select o.* from contacts k, lateral ({each} and o.contact_id = k.id offset 0) o "
-        f"where {contains(bind, given, 'k.text')}"
+        f"where {contains(bind, text, 'k.text')}"
     ]
-    if re.fullmatch(r"[1-9]\d{0,9}", given):
-        ways.append(f"{each} and o.contact_id is not null and o.display_id = {bind(int(given))}::bigint")
+    if re.fullmatch(r"[1-9]\d{0,9}", text):
+        ways.append(f"{each} and o.contact_id is not null and o.display_id = {bind(int(text))}::bigint")
     matched = f"matched as materialized ({' union '.join(ways)})"
     order = request.order.format(t="t0")
     return Lookup(request.page("matched t0", "true", order), "select count(*) from matched", (matched,))

@@ -30,19 +30,21 @@ class Table:
     columns: tuple[str, ...]
     dated: tuple[str, ...] = ()
 
-    def given(self, rows: Iterable[Row]) -> tuple[str, ...]:
+    def columns_of(self, rows: Iterable[Row]) -> tuple[str, ...]:
         """The columns of which the rows say anything."""
         names = {name for row in rows for name in row}
         return tuple(name for name in ("id", *self.owners, *self.columns) if name in names)
 
-    def changes(self, given: Sequence[str], new: str) -> str:
+    def changes(self, columns: Sequence[str], new: str) -> str:
         """What is set of a row `t`, as the row `new` has it."""
-        columns = [f"{name} = {new}.{name}" for name in self.columns if name in given]
-        dated = [name for name in self.dated if name in given]
+        assignments = [f"{name} = {new}.{name}" for name in self.columns if name in columns]
+        dated = [name for name in self.dated if name in columns]
         if dated:
             old, now = ", ".join(f"t.{name}" for name in dated), ", ".join(f"{new}.{name}" for name in dated)
-            columns.append(f"updated_at = case when ({old}) is distinct from ({now}) then now() else t.updated_at end")
-        return ", ".join(columns)
+            assignments.append(
+                f"updated_at = case when ({old}) is distinct from ({now}) then now() else t.updated_at end"
+            )
+        return ", ".join(assignments)
 
 
 LINE_TOTALS = tuple(field.name for field in fields(LineTotals))
@@ -77,8 +79,8 @@ with gone as (
     delete from {name} where cart_id = $2 and id not in (
         select id from jsonb_to_recordset($1::text::jsonb) as x(id text))
 )
-insert into {name} as t ({given})
-select {given} from jsonb_populate_recordset(null::{name}, $1::text::jsonb) with ordinality order by ordinality
+insert into {name} as t ({columns})
+select {columns} from jsonb_populate_recordset(null::{name}, $1::text::jsonb) with ordinality order by ordinality
 on conflict (id) do update set {changes}
 """
 CHANGE_ROWS = (
@@ -139,14 +141,14 @@ join line_item_adjustments a on a.id = x.old join lines on lines.old = a.item_id
 
 
 @cache
-def statement(text: str, table: Table, given: tuple[str, ...] = ()) -> str:
+def statement(text: str, table: Table, columns: tuple[str, ...] = ()) -> str:
     """The statement for rows of the table that say something of these columns."""
     return text.format(
         name=table.name,
         taxes=table.taxes,
         key=table.key,
-        given=", ".join(given),
-        changes=table.changes(given, "x" if text is CHANGE_ROWS else "excluded"),
+        columns=", ".join(columns),
+        changes=table.changes(columns, "x" if text is CHANGE_ROWS else "excluded"),
     )
 
 
@@ -156,17 +158,17 @@ async def store_rows(db: Db, table: Table, rows: Sequence[Row], **owner: str) ->
         await db.execute(statement(DELETE_ROWS, table), owner.get("cart_id"))
         return
     owned = [row | owner for row in rows]
-    given = table.given(owned)
-    text = json_text([{name: row.get(name) for name in given} for row in owned])
-    await db.execute(statement(STORE_ROWS, table, given), text, owner.get("cart_id"))
+    columns = table.columns_of(owned)
+    text = json_text([{name: row.get(name) for name in columns} for row in owned])
+    await db.execute(statement(STORE_ROWS, table, columns), text, owner.get("cart_id"))
 
 
 async def change_rows(db: Db, table: Table, rows: Sequence[Row]) -> None:
     """Change the rows, which there are, in what they say."""
     if rows:
-        given = table.given(rows)
-        text = json_text([{name: row.get(name) for name in given} for row in rows])
-        await db.execute(statement(CHANGE_ROWS, table, given), text)
+        columns = table.columns_of(rows)
+        text = json_text([{name: row.get(name) for name in columns} for row in rows])
+        await db.execute(statement(CHANGE_ROWS, table, columns), text)
 
 
 async def store_taxes(db: Db, table: Table, rows: Sequence[Row], *, frozen: bool) -> None:

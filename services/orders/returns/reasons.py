@@ -108,7 +108,7 @@ async def create_reason(db: Db, body: ReasonBody) -> str:
 
 
 async def update_reason(db: Db, reason_id: str, body: ReasonUpdate) -> None:
-    """Raises NotFound, Duplicate."""
+    """Raises NotFound, or Duplicate for a value that is taken."""
     await access_reason(db, reason_id)
     with one_per_value():
         described = "description" in body.model_fields_set

@@ -189,7 +189,7 @@ def return_of(saga: Saga) -> Row | None:
 
 
 async def request_label(app: web.Application, saga: Saga) -> dict[str, Any]:
-    """The provider's label, for `shipping_data`."""
+    """Asks the provider for a label and returns it, for the return's `shipping_data`; nothing where none is needed."""
     plan = return_of(saga)
     if plan is None or not is_requested(plan["label"]):
         return {}
@@ -231,7 +231,7 @@ async def check_again(db: Db, saga: Saga, items: list[Row]) -> Row:
 
 
 async def commit_return_now(db: Db, saga: Saga) -> dict[str, Any]:
-    """Check again, and write."""
+    """Check again whether the items may come back, and write the return."""
     plan = saga.state
     await check_again(db, saga, plan["items"])
     await write_return(db, labelled(plan, saga))

@@ -114,7 +114,7 @@ def totalled(lines: Sequence[Row], methods: Sequence[Row], *, taxed: bool) -> tu
 
 # A swap's cart as it stands
 
-LOAD = """
+LOAD_CART = """
 select json_build_object(
     'id', c.id, 'swap_id', s.id, 'order_id', s.order_id, 'region_id', c.region_id, 'customer_id', c.customer_id,
     'currency_code', c.currency_code, 'sales_channel_id', c.sales_channel_id, 'version', c.version, 'total', c.total,
@@ -176,7 +176,7 @@ class SwapCart:
 
 async def load_cart(db: Db, cart_id: str) -> SwapCart:
     """Raises NotFound, also for the carts of draft orders."""
-    text = await db.fetchval(LOAD, cart_id)
+    text = await db.fetchval(LOAD_CART, cart_id)
     if text is None:
         raise NotFound(f"There is no swap whose cart is {cart_id}.")
     return SwapCart(**orjson.loads(text))

@@ -246,7 +246,7 @@ async def write_swap(db: Db, plan: Row) -> None:
 
 
 async def commit_swap(db: Db, saga: Saga) -> Row:
-    """Check again, and write."""
+    """Check again whether the items may come back, and write the swap."""
     plan, items = saga.state, saga.state["return"]["items"]
     check_swappable(await check_again(db, saga, items))
     await original_lines(db, [item["item_id"] for item in items])
