@@ -16,7 +16,7 @@ def is_alive() -> bool:
 
 
 def start(home: Home, names: list[str], ports: Ports) -> dict[str, Server]:
-    """The servers of docker-compose.yml, each with a port on this machine."""
+    """Start the servers of docker-compose.yml, each with a port on this machine."""
     inside = {"postgres": 5432, "rabbitmq": 5672}
     outside = {name: ports.take() for name in names}
     published = {name: {"ports": [f"127.0.0.1:{outside[name]}:{inside[name]}"]} for name in names}

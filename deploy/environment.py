@@ -57,10 +57,10 @@ def _uv() -> str:
 
 def _version(uv: str) -> tuple[int, ...]:
     try:
-        found = re.search(r"(\d+)\.(\d+)", run([uv, "--version"]))
+        version = re.search(r"(\d+)\.(\d+)", run([uv, "--version"]))
     except (Failed, OSError):
         return ()
-    return tuple(map(int, found.groups())) if found else ()
+    return tuple(map(int, version.groups())) if version else ()
 
 
 def _install_uv() -> Path:

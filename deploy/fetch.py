@@ -25,7 +25,7 @@ def postgres_from_wheel() -> Path:
     if not is_root():
         return packages / WHEEL_PROGRAMS
     # Postgres refuses root, and the user it runs as may be unable to enter the checkout.
-    with _made_once("postgres-wheel") as (copy, missing):
+    with _filled_once("postgres-wheel") as (copy, missing):
         if missing:
             for part in (WHEEL_PROGRAMS.parent, WHEEL_LIBRARIES):
                 shutil.copytree(packages / part, copy / part, symlinks=True)
@@ -36,7 +36,7 @@ def rabbitmq_from_packages() -> Path:
     """The folder that takes the place of `/` for Debian's RabbitMQ and Erlang."""
     if not debian.can_unpack():
         raise Failed("RabbitMQ can only be fetched on Debian and Ubuntu.")
-    with _made_once("rabbitmq") as (folder, missing):
+    with _filled_once("rabbitmq") as (folder, missing):
         if missing:
             with say.step("RabbitMQ from Debian's packages"):
                 debian.unpack(folder, lambda apt: debian.with_libraries(apt, "rabbitmq-server", "erlang"))
@@ -52,7 +52,7 @@ def _relocate_erlang(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _made_once(name: str) -> Iterator[tuple[Path, bool]]:
+def _filled_once(name: str) -> Iterator[tuple[Path, bool]]:
     """A tools folder, and whether it is still to be filled; one that was left half filled is emptied first."""
     folder = tools_folder() / name
     done = folder.with_suffix(".done")

@@ -1,7 +1,7 @@
 """The state folder (MERCER_HOME): where it is, who may use it, its lock, and the secrets that are made once.
 
 postgres/  rabbitmq/    the servers' data        log/   what each process printed
-run/                    who runs (processes.py)  env/    what each process was told, for a shell
+run/                    who runs (processes.py)  env/    the settings of each process, for a shell
 secrets.json, lock
 """
 
@@ -168,13 +168,13 @@ def throw_away_home() -> Home:
 
 def abandoned_homes() -> list[Home]:
     """Throw-away folders of runs that were killed: nobody holds their lock any more."""
-    found = []
+    homes = []
     for path in _roomy_folder().glob(f"{_throw_away_prefix()}*"):
         try:
-            found.append(open_home(path))
+            homes.append(open_home(path))
         except Failed:
             continue
-    return found
+    return homes
 
 
 def _roomy_folder() -> Path:

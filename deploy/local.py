@@ -80,7 +80,7 @@ def test(paths: list[str], expression: str, extra: list[str]) -> int:
 
 
 def unit(paths: list[str], expression: str, extra: list[str]) -> int:
-    """The tests that need no server, without one: tests/conftest.py tells which these are."""
+    """The tests that need no server, without one: tests/conftest.py says which these are."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("MERCER_")}
     tests = _pytest_arguments(paths, expression)
     return foreground([environment.PYTHON, *tests, "-m", "unit", *extra], cwd=CHECKOUT, env=env)
@@ -234,22 +234,22 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str]) -> int:
-    asked = _parse(arguments)
+    options = _parse(arguments)
     os.chdir(CHECKOUT)
     os.umask(0o022)
     catch_signals()
     try:
-        _go_on_under_venv(asked.command, arguments)
-        if asked.command in TESTS:
-            return TESTS[asked.command](shlex.split(asked.path), asked.expr, shlex.split(asked.args))
+        _go_on_under_venv(options.command, arguments)
+        if options.command in TESTS:
+            return TESTS[options.command](shlex.split(options.path), options.expr, shlex.split(options.args))
         commands = {"up": up, "servers": run_servers, "lint": lint, "clean": clean, "reset": reset, "env": print_env}
-        return commands[asked.command]()
+        return commands[options.command]()
     except Failed as error:
         say.line(str(error))
         return 1
     except Stopped:
         # Asked for, so no failure; but a broken-off test run has proved nothing.
-        return int(asked.command in (*TESTS, "lint"))
+        return int(options.command in (*TESTS, "lint"))
 
 
 if __name__ == "__main__":

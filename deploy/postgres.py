@@ -21,10 +21,10 @@ THROW_AWAY_SETTINGS = {
 
 def choose(folders: Iterable[Path], data: int | None) -> Path | None:
     """The newest programs, or the only version that can read the data that is already there."""
-    found = {major(folder): folder for folder in folders if (folder / "initdb").exists()}
+    by_version = {major(folder): folder for folder in folders if (folder / "initdb").exists()}
     if data is not None:
-        return found.get(data)
-    return found[max(found)] if found else None
+        return by_version.get(data)
+    return by_version[max(by_version)] if by_version else None
 
 
 def major(folder: Path) -> int:

@@ -41,24 +41,24 @@ class Stopped(Exception):
 
 
 class _StopRequest:
-    asked = False
+    received = False
 
 
 def catch_signals() -> None:
     """Turn the signals that mean "stop" into a flag which `pause` reports: a child is never lost half started."""
 
     def ask(_signal: int, _frame: FrameType | None) -> None:
-        _StopRequest.asked = True
+        _StopRequest.received = True
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, ask)
 
 
 def pause(seconds: float) -> None:
-    if _StopRequest.asked:
+    if _StopRequest.received:
         raise Stopped
     time.sleep(seconds)
-    if _StopRequest.asked:
+    if _StopRequest.received:
         raise Stopped
 
 
@@ -161,7 +161,7 @@ def write_record(folder: Path, name: str, pid: int) -> None:
 
 def left_over(folder: Path) -> dict[str, int]:
     """The recorded processes that still run: name -> process id."""
-    found = {}
+    pids = {}
     for path in sorted(folder.glob("*.json")):
         try:
             record = json.loads(path.read_text())
@@ -169,8 +169,8 @@ def left_over(folder: Path) -> dict[str, int]:
         except (ValueError, KeyError, TypeError):
             continue
         if started is not None and started_at(pid) == started:
-            found[path.stem] = pid
-    return found
+            pids[path.stem] = pid
+    return pids
 
 
 def forget(folder: Path, name: str) -> None:

@@ -61,10 +61,10 @@ def private_node(home: Home, root: Path, ports: Ports) -> Server:
 
 
 def _epmd(root: Path) -> Path:
-    found = sorted(root.glob("usr/lib/erlang/erts-*/bin/epmd"))
-    if not found:
+    programs = sorted(root.glob("usr/lib/erlang/erts-*/bin/epmd"))
+    if not programs:
         raise Failed(f"RabbitMQ is installed, but Erlang's epmd is not under {root / 'usr/lib/erlang'}.")
-    return found[-1]
+    return programs[-1]
 
 
 def _rabbitmq_env(folder: Path, root: Path, port: int, mapper_port: int, node_port: int) -> dict[str, str]:

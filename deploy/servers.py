@@ -30,24 +30,24 @@ class Source:
 
 def find_sources(home: Home) -> dict[str, Source]:
     """Choose for each server, and fetch programs where that is the choice."""
-    found = {name: _given_or_installed(name, home) for name in NAMES}
-    missing = [name for name, source in found.items() if source is None]
+    sources = {name: _url_or_installed(name, home) for name in NAMES}
+    missing = [name for name, source in sources.items() if source is None]
     if missing and debian.can_install():
         try:
             with say.step(f"apt-get install {' '.join(PACKAGES[name] for name in missing)}"):
                 debian.install(*(PACKAGES[name] for name in missing))
         except Failed as error:
             say.line(f"apt-get could not install it, going on without.\n{error}")
-        found |= {name: _given_or_installed(name, home) for name in missing}
+        sources |= {name: _url_or_installed(name, home) for name in missing}
     chosen = {}
-    for name, source in found.items():
+    for name, source in sources.items():
         if source is None and not _has_data(name, home) and docker.is_alive():
             source = Source("docker")
         chosen[name] = source or _fetched(name, home)
     return chosen
 
 
-def _given_or_installed(name: str, home: Home) -> Source | None:
+def _url_or_installed(name: str, home: Home) -> Source | None:
     if url := os.environ.get(URL_VARIABLES[name]):
         return Source("url", url)
     if name == "postgres":

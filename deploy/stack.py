@@ -32,16 +32,16 @@ STOP_ORDER = (("tests",), ("gateway",), SERVICES, ("rabbitmq",), ("epmd",), ("po
 OWN_VARIABLES = frozenset(
     f"MERCER_{name}" for name in ("HOME", "HOST", "PORT", "PORTS", "POSTGRES_URL", "ADMIN_EMAIL", "ADMIN_PASSWORD")
 )
-TOLD_TO_TESTS = ("MERCER_WRITE_DOCS",)  # of all that is Mercer's: they must not depend on how it is run here
+PASSED_TO_TESTS = ("MERCER_WRITE_DOCS",)  # of all that is Mercer's: they must not depend on how it is run here
 
 
 def stop_left_overs(home: Home) -> None:
     """Stop what an earlier run on this folder could not stop, because it was killed."""
-    found = left_over(home.records)
-    if found:
-        say.line(f"  stopping what a killed run left behind: {', '.join(sorted(found))}")
+    running = left_over(home.records)
+    if running:
+        say.line(f"  stopping what a killed run left behind: {', '.join(sorted(running))}")
     for names in STOP_ORDER:
-        pids = [found[name] for name in names if name in found]
+        pids = [running[name] for name in names if name in running]
         ask = signal.SIGINT if "postgres" in names else signal.SIGTERM
         stop_processes(pids, ask, 20, lambda pid: pid not in left_over(home.records).values())
     for path in home.records.iterdir():
@@ -62,10 +62,10 @@ class Stack:
         # A throw-away Mercer can live on servers that are not ours alone: its names must be its own.
         own = f"mercer_test_{home.path.name[-8:]}"
         self.namespace = own if throw_away else os.environ.get("MERCER_NAMESPACE") or "mercer"
-        given = {} if throw_away else os.environ
+        variables = {} if throw_away else os.environ
         self.admin = (
-            given.get("MERCER_ADMIN_EMAIL") or "admin@example.com",
-            given.get("MERCER_ADMIN_PASSWORD") or "supersecret",
+            variables.get("MERCER_ADMIN_EMAIL") or "admin@example.com",
+            variables.get("MERCER_ADMIN_PASSWORD") or "supersecret",
         )
 
     # --- servers
@@ -110,7 +110,7 @@ class Stack:
             for child in server.children:
                 child.wait_ready()
             if name == "rabbitmq" and not server.children:
-                _wait_for_given_broker(server.url)
+                _wait_for_broker(server.url)
             step.detail = server.about
         self._waited.add(name)
 
@@ -192,7 +192,7 @@ class Stack:
     def test_env(self) -> dict[str, str]:
         """What pytest gets: the servers, and Mercer's address and login when it runs."""
         env = self._plain_env() | {servers.URL_VARIABLES[name]: server.url for name, server in self.servers.items()}
-        env |= {name: os.environ[name] for name in TOLD_TO_TESTS if name in os.environ}
+        env |= {name: os.environ[name] for name in PASSED_TO_TESTS if name in os.environ}
         env["MERCER_CHECK_ANSWERS"] = "1"  # each against the served document (tests/support/answers.py)
         if self.base:
             env["MERCER_ADMIN_EMAIL"], env["MERCER_ADMIN_PASSWORD"] = self.admin
@@ -206,15 +206,15 @@ class Stack:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        told = self.children and not self.throw_away
-        if told:
+        shown = self.children and not self.throw_away
+        if shown:
             say.line("Stopping ...")
         for names in STOP_ORDER:
             if "rabbitmq" in names:
                 self._drop_test_databases()
             stop_children([child for child in self.children if child.name in names])
         docker.stop(self.home, remove=self.throw_away)
-        if told:
+        if shown:
             say.line("Stopped.")
 
     def _drop_test_databases(self) -> None:
@@ -225,7 +225,7 @@ class Stack:
             run([environment.PYTHON, "-m", "deploy.provision", "drop"], cwd=CHECKOUT, env=self._provision_env())
 
 
-def _wait_for_given_broker(url: str) -> None:
+def _wait_for_broker(url: str) -> None:
     for _attempt in range(60):
         if rabbitmq.reachable(url):
             return
