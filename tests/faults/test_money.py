@@ -21,7 +21,7 @@ from tests.support.factories.shops import place
 from tests.support.factories.warehouses import Warehouse, make_warehouse
 from tests.support.fake_stripe import FakeStripe, environment
 from tests.support.fault_injection import Kill, compensated, points
-from tests.support.invariants import check_books, check_stock, news_heard
+from tests.support.invariants import check_books, check_stock, payments_heard
 from tests.support.stack import Stack
 
 Order = dict[str, Any]
@@ -232,7 +232,7 @@ async def test_capture_by_stripe(
         assert stripe.held(payment["intent"]) == 0
         assert (await check_agreement(stack, order))["payment_status"] == "awaiting"
     assert (await again(payments, key, path))["payment"]["captured_at"] is not None
-    await news_heard(stack)
+    await payments_heard(stack)
     assert (await check_agreement(stack, order))["payment_status"] == "captured"
     assert stripe.held(payment["intent"]) == order["total"]
 
@@ -250,7 +250,7 @@ async def test_refund_by_stripe(
     await payments.ok("POST", f"/admin/payments/{payment['id']}/capture")
     path, body = f"/admin/payments/{payment['id']}/refund", {"amount": 700, "reason": "other"}
     key = await kill_payments("payments", GIVE_BACK.kind, point, path, body)
-    assert stripe.given_back(payment["intent"]) == (0 if compensated(point) else 700)
+    assert stripe.refunded(payment["intent"]) == (0 if compensated(point) else 700)
     assert (await again(payments, key, path, body))["refund"]["amount"] == 700
     assert (await check_agreement(stack, order))["refunded_total"] == 700
-    assert stripe.given_back(payment["intent"]) == 700
+    assert stripe.refunded(payment["intent"]) == 700

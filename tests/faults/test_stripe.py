@@ -20,7 +20,7 @@ from tests.support.client import Client
 from tests.support.factories.swaps import Swapping, SwapShop, depot_of
 from tests.support.fake_stripe import FakeStripe, environment
 from tests.support.fault_injection import Kill, compensated, gone, points
-from tests.support.invariants import check_books, check_stock, news_heard
+from tests.support.invariants import check_books, check_stock, payments_heard
 from tests.support.stack import Stack
 from tests.support.waiting import until
 
@@ -81,7 +81,7 @@ async def check_stripe(stack: Stack, stripe: FakeStripe, swap: Swapping) -> str:
         wanted = "canceled" if row["canceled"] else "requires_capture"
         assert (stripe.intents[row["intent"]]["status"], row["amount"], row["captured"]) == (wanted, DUE, False)
     assert len(alive) <= 1
-    await news_heard(stack)
+    await payments_heard(stack)
     await check_stock(stack)
     shown = await swap.shown()
     status: str = shown["payment_status"]
@@ -154,7 +154,7 @@ async def test_payments_dies_while_stripe_is_at_it(
     stripe.gate.clear()
 
     async def arrived(number: int) -> bool:
-        return len(stripe.asked) == number
+        return len(stripe.requests) == number
 
     async with kill_stripe.process("payments", first=True) as (_, pid):
         answer = asyncio.create_task(swap.visitor.post(f"/store/carts/{swap.cart}/complete"))
@@ -204,7 +204,7 @@ async def check_canceled(depot: SwapShop, stripe: FakeStripe, swap: Swapping, ke
     for _ in range(2):
         assert await check_stripe(depot.stack, stripe, swap) == "canceled"
         assert await depot.level() == (STOCK, 0)
-        assert [path for path, _ in stripe.asked if path.endswith("/cancel")]
+        assert [path for path, _ in stripe.requests if path.endswith("/cancel")]
         answer = await depot.stack.service("orders").post(f"{swap.path}/cancel", headers={"Idempotency-Key": key})
         assert answer[0] == 200
     await check_books(depot.stack, swap.order["id"])

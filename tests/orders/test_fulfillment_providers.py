@@ -287,7 +287,7 @@ async def test_a_death_while_the_carrier_answers(api: Client, order: Order, carr
     (fulfillment,) = after["fulfillments"]
     assert carrier.fulfillments == {fulfillment["id"]: "waiting"}
     assert (fulfillment["data"]["number"], after["items"][0]["fulfilled_quantity"]) == ("C-1", 2)
-    keys = {key for what, _, key in carrier.asked if what == "fulfillments"}
+    keys = {key for what, _, key in carrier.requests if what == "fulfillments"}
     assert (carrier.times("fulfillments"), len(keys)) == (2, 1)
 
 
@@ -303,7 +303,7 @@ async def test_a_death_before_the_rows_are_written(
         await asyncio.gather(request, return_exceptions=True)
     await idle(stack, "fulfill", "done")
     (fulfillment,) = (await shown(api, order))["fulfillments"]
-    assert (fulfillment["data"]["number"], carrier.asked[0][1], carrier.times("fulfillments")) == (
+    assert (fulfillment["data"]["number"], carrier.requests[0][1], carrier.times("fulfillments")) == (
         "C-1",
         fulfillment["id"],
         1,

@@ -27,7 +27,7 @@ async def test_far_provider_is_asked_once_each(
     assert await payments.ok("POST", f"{path}/capture") == captured
     await payments.ok("POST", f"{path}/refund", {"amount": 400, "reason": "other"})
     canceled = await ask("cancel", {"payment_id": payment["id"]})
-    assert [name for name, _, _ in far.asked] == ["authorize", "capture", "refund 400", "cancel"]
+    assert [name for name, _, _ in far.requests] == ["authorize", "capture", "refund 400", "cancel"]
     assert (canceled["payment"]["amount_refunded"], canceled["payment"]["data"]) == (400, {"last": "cancel"})
     assert await stack.pool("payments").fetchval("select count(*) from provider_work") == 0
 
@@ -50,7 +50,7 @@ async def test_nobody_else_touches_a_payment_at_work(
     capture = asyncio.create_task(payments.post(f"/admin/payments/{payment['id']}/capture"))
 
     async def asked() -> bool:
-        return len(far.asked) == 2
+        return len(far.requests) == 2
 
     await until(asked)
     for name in ("capture", "cancel"):
@@ -61,7 +61,7 @@ async def test_nobody_else_touches_a_payment_at_work(
     far.gate.set()
     status, body = await capture
     assert (status, body["payment"]["data"]) == (200, {"last": "capture"})
-    assert [name for name, _, _ in far.asked] == ["authorize", "capture"]
+    assert [name for name, _, _ in far.requests] == ["authorize", "capture"]
 
 
 async def test_silent_provider_is_asked_again_under_the_same_key(
@@ -77,7 +77,7 @@ async def test_silent_provider_is_asked_again_under_the_same_key(
         return shown["payment"]["captured_at"] is not None
 
     await until(captured)
-    keys = [key for name, _, key in far.asked if name == "capture"]
+    keys = [key for name, _, key in far.requests if name == "capture"]
     assert len(keys) == 2
     assert len(set(keys)) == 1
     assert await stack.pool("payments").fetchval("select count(*) from provider_work") == 0

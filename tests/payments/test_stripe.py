@@ -55,7 +55,12 @@ async def test_a_payment_from_beginning_to_end(
     assert (await shown(payments, payment))["amount_refunded"] == 500
     assert (await payments.post(f"{path}/refund", {"amount": 501, "reason": "other"}))[0] == 400
     assert stripe.held(intent["id"]) == 500
-    assert [path.rsplit("/", 1)[1] for path, _ in stripe.asked] == ["payment_intents", "capture", "refunds", "refunds"]
+    assert [path.rsplit("/", 1)[1] for path, _ in stripe.requests] == [
+        "payment_intents",
+        "capture",
+        "refunds",
+        "refunds",
+    ]
     assert await work(stack) == 0
 
 
@@ -91,10 +96,10 @@ async def test_what_went_back_whole_is_given_up_without_stripe(
     with pytest.raises(ApiError):
         await ask("cancel", {"payment_id": payment["id"]})
     await payments.ok("POST", f"{path}/refund", {"amount": 1, "reason": "swap"})
-    asked = len(stripe.asked)
+    asked = len(stripe.requests)
     canceled = (await ask("cancel", {"payment_id": payment["id"]}))["payment"]
     assert (canceled["canceled_at"] is not None, canceled["amount_refunded"]) == (True, 4000)
-    assert (len(stripe.asked), stripe.held(payment["data"]["id"])) == (asked, 0)
+    assert (len(stripe.requests), stripe.held(payment["data"]["id"])) == (asked, 0)
     assert (await ask("cancel", {"payment_id": payment["id"]}))["payment"] == canceled
 
 
@@ -223,7 +228,7 @@ async def test_an_old_saga_does_not_refund_twice(stripe: FakeStripe, authorized:
     for _ in range(2):
         await found.refund(payment, 100, "a key")
         stripe._answers.clear()
-    assert stripe.given_back(payment["data"]["id"]) == 100
+    assert stripe.refunded(payment["data"]["id"]) == 100
     for _ in range(2):
         assert (await found.capture(payment, "another key"))["status"] == "succeeded"
         stripe._answers.clear()

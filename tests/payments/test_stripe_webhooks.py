@@ -61,7 +61,7 @@ async def test_only_what_stripe_has_signed_counts(
     api: Client, stack: Stack, stripe: FakeStripe, payment: dict[str, Any]
 ) -> None:
     stripe.capture(payment["data"]["id"])
-    event = stripe.news("payment_intent.succeeded", payment["data"]["id"])
+    event = stripe.event("payment_intent.succeeded", payment["data"]["id"])
     payload = orjson.dumps(event)
     good = signature(payload)
     for status, answer in (
@@ -96,7 +96,7 @@ async def test_an_event_is_taken_once(
 ) -> None:
     await payments.ok("POST", f"/admin/payments/{payment['id']}/capture")
     stripe.refund(payment["data"]["id"], 100)
-    event = stripe.news("charge.refunded", payment["data"]["id"])
+    event = stripe.event("charge.refunded", payment["data"]["id"])
     answers = await asyncio.gather(*(tell(api, event) for _ in range(5)))
     assert {status for status, _ in answers} == {200}
     # Signed anew, as Stripe does when it sends an event again.
@@ -117,21 +117,21 @@ async def test_what_is_done_in_the_dashboard_shows(
 
     assert await money() == ("awaiting", 0, 2500)
     stripe.capture(order["intent"])
-    assert (await tell(api, stripe.news("payment_intent.succeeded", order["intent"])))[0] == 200
+    assert (await tell(api, stripe.event("payment_intent.succeeded", order["intent"])))[0] == 200
     assert await money() == ("captured", 0, 2500)
     assert (await api.post(f"/admin/orders/{order['id']}/cancel"))[0] == 400  # Stripe gives back, it does not give up
     assert await money() == ("captured", 0, 2500)
     stripe.refund(order["intent"], 400)
-    early = stripe.news("charge.refunded", order["intent"])
+    early = stripe.event("charge.refunded", order["intent"])
     stripe.refund(order["intent"], 300)
-    assert (await tell(api, stripe.news("charge.refunded", order["intent"])))[0] == 200
+    assert (await tell(api, stripe.event("charge.refunded", order["intent"])))[0] == 200
     assert await money() == ("captured", 700, 1800)
     assert (await tell(api, early))[0] == 200
     assert await money() == ("captured", 700, 1800)
     # What is asked for here goes on from there.
     answer = await api.ok("POST", f"/admin/orders/{order['id']}/refund", {"amount": 1800, "reason": "other"})
     assert (answer["order"]["payment_status"], stripe.held(order["intent"])) == ("refunded", 0)
-    assert (await tell(api, stripe.news("charge.refunded", order["intent"])))[0] == 200
+    assert (await tell(api, stripe.event("charge.refunded", order["intent"])))[0] == 200
     assert await money() == ("refunded", 2500, 0)
 
 
@@ -139,7 +139,7 @@ async def test_captured_in_part(api: Client, stack: Stack, stripe: FakeStripe, o
     """What was left out is the customer's again, whichever event tells first."""
     stripe.capture(order["intent"], 2000)
     for kind in ("charge.refunded", "payment_intent.succeeded"):
-        assert (await tell(api, stripe.news(kind, order["intent"])))[0] == 200
+        assert (await tell(api, stripe.event(kind, order["intent"])))[0] == 200
         found = (await api.ok("GET", f"/admin/orders/{order['id']}"))["order"]
         assert (found["refunded_total"], found["refundable_amount"]) == (500, 2000)
     assert await row(stack, order["payment"]) == (True, False, 500, "succeeded")
@@ -150,11 +150,11 @@ async def test_given_up_at_stripe(
 ) -> None:
     stripe.cancel(payment["data"]["id"])
     for kind in ("charge.refunded", "payment_intent.canceled", "payment_intent.amount_capturable_updated"):
-        assert (await tell(api, stripe.news(kind, payment["data"]["id"])))[0] == 200
+        assert (await tell(api, stripe.event(kind, payment["data"]["id"])))[0] == 200
     assert await row(stack, payment["id"]) == (False, True, 0, "canceled")
     assert (await payments.post(f"/admin/payments/{payment['id']}/capture"))[0] == 400
     # News that is older than what is known changes nothing.
-    late = stripe.news("payment_intent.succeeded", payment["data"]["id"])
+    late = stripe.event("payment_intent.succeeded", payment["data"]["id"])
     late["data"]["object"] |= {"status": "succeeded", "amount_received": 1000}
     assert (await tell(api, late))[0] == 200
     assert await row(stack, payment["id"]) == (False, True, 0, "canceled")
@@ -164,7 +164,7 @@ async def test_given_up_at_stripe(
 async def test_news_of_what_waits_is_kept(
     api: Client, stack: Stack, payments: Client, stripe: FakeStripe, payment: dict[str, Any], kind: str
 ) -> None:
-    event = stripe.news(kind, payment["data"]["id"])
+    event = stripe.event(kind, payment["data"]["id"])
     event["data"]["object"] |= {"status": "requires_payment_method", "last_payment_error": {"code": "expired_card"}}
     assert (await tell(api, event))[0] == 200
     found = (await payments.ok("GET", f"/admin/payments/{payment['id']}"))["payment"]
@@ -177,7 +177,7 @@ async def test_what_is_not_ours_is_none_of_our_business(api: Client, stack: Stac
     intent = stripe.confirmed(700)
     before = await stack.pool("payments").fetchval("select count(*) from payments")
     for kind in ("payment_intent.succeeded", "payment_intent.canceled", "charge.refunded", "customer.created"):
-        assert (await tell(api, stripe.news(kind, intent["id"])))[0] == 200
+        assert (await tell(api, stripe.event(kind, intent["id"])))[0] == 200
     assert await stack.pool("payments").fetchval("select count(*) from payments") == before
 
 
@@ -198,7 +198,7 @@ async def test_news_heals_a_lost_answer(
         "(select work_id from provider_work where payment_id = $1)",
         payment["id"],
     )
-    event = stripe.news("payment_intent.succeeded", payment["data"]["id"])
+    event = stripe.event("payment_intent.succeeded", payment["data"]["id"])
     assert (await tell(api, event))[0] == 503  # we are at it ourselves: tell us again
 
     async def captured() -> bool:
@@ -207,4 +207,4 @@ async def test_news_heals_a_lost_answer(
     await until(captured)
     assert (await tell(api, event))[0] == 200
     assert await row(stack, payment["id"]) == (True, False, 0, "succeeded")
-    assert [path for path, _ in stripe.asked].count(f"/v1/payment_intents/{payment['data']['id']}/capture") == 3
+    assert [path for path, _ in stripe.requests].count(f"/v1/payment_intents/{payment['data']['id']}/capture") == 3

@@ -20,7 +20,7 @@ Document = dict[str, Any]
 
 
 def code_state() -> str:
-    """Tells one state of the services' and the gateway's code from another."""
+    """A digest of the services' and the gateway's code, which is another one after every change of it."""
     state = hashlib.sha256()
     for folder in (ROOT / "services", ROOT / "gateway"):
         for path in sorted(p for p in folder.rglob("*") if p.suffix in (".py", ".sql")):
@@ -34,17 +34,17 @@ async def kept_document(served: Callable[[], Awaitable[Document]]) -> Document:
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
-            made = await served()
-            assert "x-missing" not in made["info"], "a service did not say what it does"
+            fresh = await served()
+            assert "x-missing" not in fresh["info"], "a service did not say what it does"
             new = path.with_suffix(".new")
-            new.write_bytes(orjson.dumps(made))
+            new.write_bytes(orjson.dumps(fresh))
             new.rename(path)
     document: Document = orjson.loads(path.read_bytes())
     return document
 
 
 class Answers:
-    """What each operation may answer."""
+    """What each operation may answer, by the document."""
 
     def __init__(self, document: Document) -> None:
         self._document = document

@@ -35,7 +35,7 @@ def kept_in(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 async def upload(client: Client, text: str | bytes, name: str = "file.csv") -> str:
-    """The key of a new file."""
+    """Uploads a file, and returns its key."""
     form = FormData()
     content = text.encode() if isinstance(text, str) else text
     form.add_field("files", content, filename=name, content_type="text/csv")
@@ -126,12 +126,11 @@ async def exported(client: Client, folder: Path, *product_ids: str) -> str:
 
 
 def unused_key() -> str:
-    """A key of no file."""
     return new_key("none.csv", protected=True)
 
 
 def names(folder: Path) -> list[str]:
-    """The files that there are."""
+    """The names of the files that are in the folder."""
     return sorted(path.name for path in folder.iterdir())
 
 

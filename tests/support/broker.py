@@ -81,10 +81,10 @@ async def queue_counts(probe: AbstractChannel, queue: str) -> tuple[int, int] | 
     connection = probe._connection  # type: ignore[attr-defined]
     async with connection.channel() as channel:
         try:
-            found = await channel.declare_queue(queue, passive=True)
+            declared = await channel.declare_queue(queue, passive=True)
         except aio_pika.exceptions.ChannelNotFoundEntity:
             return None
-        return found.declaration_result.message_count or 0, found.declaration_result.consumer_count or 0
+        return declared.declaration_result.message_count or 0, declared.declaration_result.consumer_count or 0
 
 
 async def connected(bus: Bus) -> None:

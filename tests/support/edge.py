@@ -54,8 +54,8 @@ class FakeService:
 
     def last(self, path: str) -> Seen:
         """The only request that came for `path`."""
-        (found,) = [seen for seen in self.seen if seen.path == path]
-        return found
+        (request,) = [seen for seen in self.seen if seen.path == path]
+        return request
 
 
 async def listen(app: web.Application, host: str = "127.0.0.1", port: int = 0) -> tuple[web.AppRunner, str]:
@@ -65,13 +65,13 @@ async def listen(app: web.Application, host: str = "127.0.0.1", port: int = 0) -
     site = web.TCPSite(runner, host, port)
     await site.start()
     assert site._server is not None
-    found = site._server.sockets[0].getsockname()  # type: ignore[attr-defined]
-    return runner, f"http://{found[0]}:{found[1]}"
+    address = site._server.sockets[0].getsockname()  # type: ignore[attr-defined]
+    return runner, f"http://{address[0]}:{address[1]}"
 
 
 @dataclass
 class Answer:
-    """What a client got."""
+    """What a client got, its body parsed where it is JSON."""
 
     status: int
     headers: Any
@@ -124,7 +124,7 @@ class Edge:
         return user
 
     async def sign_in(self, email: str, password: str) -> str:
-        """A bearer token."""
+        """Signs in, and returns the bearer token."""
         answer = await self.post("/admin/auth/token", {"email": email, "password": password}, anonymous=True)
         assert answer.status == 200, answer.body
         token: str = answer.body["access_token"]
@@ -192,5 +192,5 @@ async def listed(edge: Edge, email: str) -> dict[str, Any]:
     """The only invite to this address."""
     answer = await edge.get("/admin/invites?ignored=1")
     assert answer.status == 200
-    (found,) = [one for one in answer.body["invites"] if one["user_email"] == email]
-    return found  # type: ignore[no-any-return]
+    (invite,) = [one for one in answer.body["invites"] if one["user_email"] == email]
+    return invite  # type: ignore[no-any-return]

@@ -18,13 +18,13 @@ URL = "MERCER_TEST_COURIER_URL"
 
 @dataclass
 class FakeCarrier:
-    """The carrier's server. What it was asked under a key it answers again, and does once."""
+    """The carrier's server. What is requested under a key again is answered again, and done once."""
 
     fulfillments: dict[str, str] = field(
         default_factory=dict
     )  # id -> waiting or canceled; "unknown" was never requested
     labels: dict[str, str] = field(default_factory=dict)
-    asked: list[tuple[str, str, str]] = field(default_factory=list)  # what, id, key
+    requests: list[tuple[str, str, str]] = field(default_factory=list)  # what, id, key
     bodies: list[Row] = field(default_factory=list)
     answers: dict[str, Row] = field(default_factory=dict)  # by key
     refused: set[str] = field(default_factory=set)  # of "fulfillments", "fulfillments/cancel", ...
@@ -34,11 +34,11 @@ class FakeCarrier:
     environment: dict[str, str] = field(default_factory=dict)  # of another process that has the provider
 
     def times(self, what: str) -> int:
-        return sum(1 for asked, _, _ in self.asked if asked == what)
+        return sum(1 for requested, _, _ in self.requests if requested == what)
 
     async def post(self, request: web.Request) -> web.Response:
         what, body, key = request.match_info["what"], await request.json(), request.headers["Idempotency-Key"]
-        self.asked.append((what, body["id"], key))
+        self.requests.append((what, body["id"], key))
         self.bodies.append(body)
         if what in self.refused:
             return web.json_response({"message": "Not on Sundays."}, status=400)

@@ -1,4 +1,4 @@
-"""A mail server of the tests: it keeps what it takes, and refuses what it is told to refuse."""
+"""A mail server of the tests: it keeps what it takes, and refuses what a test has it refuse."""
 
 import asyncio
 import email
@@ -60,10 +60,10 @@ class Mailbox:
     async def comes(self, address: str, subject: str) -> EmailMessage:
         """The mail to somebody whose subject begins so."""
 
-        async def found() -> EmailMessage | None:
+        async def find() -> EmailMessage | None:
             return next((m for m in self.to(address) if m["Subject"].startswith(subject)), None)
 
-        message: EmailMessage = await until(found)
+        message: EmailMessage = await until(find)
         return message
 
 
@@ -110,8 +110,10 @@ def forget() -> None:
 def self_signed(folder: Any) -> tuple[ssl.SSLContext, str]:
     """A certificate of 127.0.0.1: for the server, and as a file that a client trusts."""
     key, certificate = str(folder / "key.pem"), str(folder / "certificate.pem")
-    asked = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
-    subprocess.run([*asked.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    command = (
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+    )
+    subprocess.run([*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
     return context, certificate

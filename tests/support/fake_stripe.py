@@ -1,6 +1,6 @@
 """Stripe, as far as the payment provider asks it: an HTTP server that keeps intents, refunds and idempotency keys.
 
-It can be unwilling, slow, or lose its answers; somebody can work in its dashboard; and it signs what it tells.
+It can be unwilling, slow, or lose its answers; somebody can work in its dashboard; and it signs what it sends.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ class FakeStripe:
     search: bool = True
     intents: dict[str, Thing] = field(default_factory=dict)
     refunds: list[Thing] = field(default_factory=list)
-    asked: list[tuple[str, str]] = field(default_factory=list)  # path and key of all that changes something
+    requests: list[tuple[str, str]] = field(default_factory=list)  # path and key of all that changes something
     trouble: list[str] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     _answers: dict[str, tuple[bytes, int, Thing]] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class FakeStripe:
         app = web.Application()
         app.add_routes(
             [
-                web.get("/v1/payment_intents/search", self.get_found),
+                web.get("/v1/payment_intents/search", self.get_search),
                 web.get("/v1/payment_intents/{id}", self.get_intent),
                 web.get("/v1/refunds", self.get_refunds),
                 web.post("/v1/{path:.*}", self.post),
@@ -67,23 +67,23 @@ class FakeStripe:
         except Refused as refused:
             return web.json_response(refused.body, status=refused.status)
 
-    async def get_found(self, request: web.Request) -> web.Response:
-        """Search by one value of the metadata."""
+    async def get_search(self, request: web.Request) -> web.Response:
+        """Searches by one value of the metadata."""
         if not self.search:
             refused = Refused(400, "invalid_request_error", "Search is not available in your country.")
             return web.json_response(refused.body, status=refused.status)
-        found = re.fullmatch(r"metadata\['(\w+)'\]:'(\w+)'", request.query["query"])
-        assert found
-        data = [intent for intent in self.intents.values() if intent["metadata"].get(found[1]) == found[2]]
+        condition = re.fullmatch(r"metadata\['(\w+)'\]:'(\w+)'", request.query["query"])
+        assert condition
+        data = [intent for intent in self.intents.values() if intent["metadata"].get(condition[1]) == condition[2]]
         return web.json_response({"object": "search_result", "url": request.path, "has_more": False, "data": data})
 
     async def get_refunds(self, request: web.Request) -> web.Response:
-        found = [refund for refund in self.refunds if refund["payment_intent"] == request.query["payment_intent"]]
-        return web.json_response({"object": "list", "url": "/v1/refunds", "has_more": False, "data": found})
+        data = [refund for refund in self.refunds if refund["payment_intent"] == request.query["payment_intent"]]
+        return web.json_response({"object": "list", "url": "/v1/refunds", "has_more": False, "data": data})
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         sent, key = await request.read(), request.headers.get("Idempotency-Key", "")
-        self.asked.append((request.path, key))
+        self.requests.append((request.path, key))
         await self.gate.wait()
         trouble = self.trouble.pop(0) if self.trouble else ""
         try:
@@ -186,8 +186,8 @@ class FakeStripe:
 
     def _check_status(self, intent: Thing, *statuses: str) -> None:
         if intent["status"] not in statuses:
-            said = f"This PaymentIntent could not be changed because it has a status of {intent['status']}."
-            raise Refused(400, "invalid_request_error", said, "payment_intent_unexpected_state")
+            message = f"This PaymentIntent could not be changed because it has a status of {intent['status']}."
+            raise Refused(400, "invalid_request_error", message, "payment_intent_unexpected_state")
 
     def _capture(self, intent: Thing, amount: int | None) -> Thing:
         self._check_status(intent, "requires_capture")
@@ -200,19 +200,19 @@ class FakeStripe:
         intent |= {"status": "canceled", "amount_capturable": 0}
         return intent
 
-    def given_back(self, intent_id: str) -> int:
+    def refunded(self, intent_id: str) -> int:
         return sum(refund["amount"] for refund in self.refunds if refund["payment_intent"] == intent_id)
 
     def held(self, intent_id: str) -> int:
         """What the shop has of an intent's money."""
         received: int = self.intents[intent_id]["amount_received"]
-        return received - self.given_back(intent_id)
+        return received - self.refunded(intent_id)
 
     def _refund(self, intent_id: str, amount: int, metadata: Thing) -> Thing:
         self._check_status(self._intent(intent_id), "succeeded")
         if amount > self.held(intent_id):
-            said = f"Refund amount ({amount}) is greater than unrefunded amount on charge ({self.held(intent_id)})"
-            raise Refused(400, "invalid_request_error", said)
+            message = f"Refund amount ({amount}) is greater than unrefunded amount on charge ({self.held(intent_id)})"
+            raise Refused(400, "invalid_request_error", message)
         refund = {
             "id": f"re_{secrets.token_hex(8)}",
             "object": "refund",
@@ -235,9 +235,9 @@ class FakeStripe:
     def refund(self, intent_id: str, amount: int) -> Thing:
         return self._refund(intent_id, amount, {})
 
-    # What it tells
+    # What it sends
 
-    def news(self, kind: str, intent_id: str) -> Thing:
+    def event(self, kind: str, intent_id: str) -> Thing:
         """An event about the intent, or its charge, as they are now."""
         intent = self.intents[intent_id]
         thing = dict(intent)
@@ -279,24 +279,24 @@ async def installed_stripe() -> AsyncIterator[FakeStripe]:
     from services.payments.stripe_provider import Stripe
     from tests.support.stack import serve
 
-    made = FakeStripe()
-    made.gate.set()
-    runner, made.base = await serve(made.app())
-    provider = Stripe(SecretStr(API_KEY), made.base, SecretStr(WEBHOOK_SECRET))
+    fake = FakeStripe()
+    fake.gate.set()
+    runner, fake.base = await serve(fake.app())
+    provider = Stripe(SecretStr(API_KEY), fake.base, SecretStr(WEBHOOK_SECRET))
     providers()["stripe"] = provider
     try:
-        yield made
+        yield fake
     finally:
-        made.gate.set()
+        fake.gate.set()
         del providers()["stripe"]
         await provider.close()
         await runner.cleanup()
 
 
-def environment(stand_in: FakeStripe) -> dict[str, str]:
+def environment(fake: FakeStripe) -> dict[str, str]:
     """The settings of another process that has this Stripe."""
     return {
         "MERCER_STRIPE_API_KEY": API_KEY,
-        "MERCER_STRIPE_API_BASE": stand_in.base,
+        "MERCER_STRIPE_API_BASE": fake.base,
         "MERCER_STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
     }

@@ -11,12 +11,12 @@ class Far:
     remote = True
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, str, str]] = []
+        self.requests: list[tuple[str, str, str]] = []
         self.errors: list[Exception] = []
         self.gate: asyncio.Event | None = None
 
     async def _answer(self, name: str, payment: Row, key: str) -> Data:
-        self.asked.append((name, payment["id"], key))
+        self.requests.append((name, payment["id"], key))
         if self.gate is not None:
             await self.gate.wait()
         if self.errors:

@@ -43,11 +43,11 @@ RUNNING = "select count(*) from sagas where status in ('running', 'compensating'
 
 def points(steps: Sequence[Step], *only: str) -> list[str]:
     """All points of a saga's steps at which its process can die. `only` names the steps to look at, if not all."""
-    found = []
+    names = []
     for step in steps:
         moments = ["before", "after", *(["compensate:before", "compensate:after"] if step.compensate else [])]
-        found += [f"{step.name}:{moment}" for moment in moments if not only or step.name in only]
-    return [*found, "answer"]
+        names += [f"{step.name}:{moment}" for moment in moments if not only or step.name in only]
+    return [*names, "answer"]
 
 
 def compensated(point: str) -> bool:
@@ -66,12 +66,12 @@ class Nursery:
             stdout=subprocess.PIPE,
         )
 
-    def fork(self, wanted: dict[str, Any]) -> int:
-        """The id of a new process."""
-        asked, answered = self._pipes
-        asked.write(orjson.dumps(wanted) + b"\n")
-        asked.flush()
-        return int(answered.readline())
+    def fork(self, process: dict[str, Any]) -> int:
+        """Forks a process that serves so, and returns its id."""
+        requests, replies = self._pipes
+        requests.write(orjson.dumps(process) + b"\n")
+        requests.flush()
+        return int(replies.readline())
 
     def close(self) -> None:
         for pipe in self._pipes:
@@ -93,7 +93,7 @@ class Kill:
 
     stack: Stack
     nursery: Nursery
-    environment: dict[str, str] = field(default_factory=dict)  # of the doomed, besides what all processes are told
+    environment: dict[str, str] = field(default_factory=dict)  # of the doomed, besides that of all processes
 
     async def __call__(self, service: str, kind: str, point: str, path: str, body: Any = None) -> str:
         key = uuid4().hex
@@ -125,14 +125,14 @@ class Kill:
 
         With `first`, what others command the service comes to it, as long as it lives."""
         port = free_port()
-        wanted = {
+        settings = {
             "service": service,
             "environment": environment(self.stack, service, port) | self.environment,
             "kind": kind,
             "point": point,
             "first": first,
         }
-        pid = await asyncio.to_thread(self.nursery.fork, wanted)
+        pid = await asyncio.to_thread(self.nursery.fork, settings)
         client = Client(self.stack.session, f"http://127.0.0.1:{port}", self.stack.service(service).headers)
         try:
             await until_ready(client)

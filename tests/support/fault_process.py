@@ -120,10 +120,10 @@ def nurse() -> None:
     services = {name: importlib.import_module(f"services.{name}.service").SERVICE for name in SERVICES}
     children = []
     for line in sys.stdin.buffer:
-        wanted = orjson.loads(line)
+        order = orjson.loads(line)
         if (pid := os.fork()) == 0:
-            service = services[wanted["service"]]
-            be(service, wanted["environment"], wanted["kind"], wanted["point"], first=wanted["first"])
+            service = services[order["service"]]
+            be(service, order["environment"], order["kind"], order["point"], first=order["first"])
         children.append(pid)
         print(pid, flush=True)
     for pid in children:

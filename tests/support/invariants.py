@@ -35,8 +35,8 @@ from inventory_levels l
 SAGAS = "select count(*) from sagas where status in ('running', 'compensating')"
 
 
-async def news_heard(stack: Stack) -> None:
-    """Wait until orders has heard all that payments has told."""
+async def payments_heard(stack: Stack) -> None:
+    """Wait until orders has heard all events of payments."""
 
     async def heard() -> bool:
         sent = await stack.pool("payments").fetchval(SENT)
@@ -46,11 +46,11 @@ async def news_heard(stack: Stack) -> None:
 
 
 async def check_books(stack: Stack, order_id: str, *, at_rest: bool = True) -> dict[str, Any]:
-    """The order's money, which is the same in both services: captured - refunded = paid. `at_rest`: all news is heard,
-    and nothing is under way. Returns the order's row."""
+    """The order's money, which is the same in both services: captured - refunded = paid. `at_rest`: all events are
+    heard, and nothing is under way. Returns the order's row."""
     orders, payments = stack.pool("orders"), stack.pool("payments")
     if at_rest:
-        await news_heard(stack)
+        await payments_heard(stack)
         assert await orders.fetchval(SAGAS) == await payments.fetchval(SAGAS) == 0
         assert await payments.fetchval("select count(*) from provider_work") == 0
     order = dict(await orders.fetchrow(ORDER, order_id))
@@ -74,7 +74,7 @@ async def check_books(stack: Stack, order_id: str, *, at_rest: bool = True) -> d
 
 
 def check_status(order: dict[str, Any], payments: list[dict[str, Any]], refunded: int) -> None:
-    """No status contradicts the amounts."""
+    """No status of an order contradicts its amounts."""
     alive = [row for row in payments if not row["canceled"]]
     status = order["payment_status"]
     assert (status == "canceled") == (order["status"] == "canceled"), order

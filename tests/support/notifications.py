@@ -7,22 +7,22 @@ from tests.support.stack import Stack
 from tests.support.waiting import until
 
 
-async def told(api: Client, resource_id: str, **query: str) -> list[dict[str, Any]]:
+async def notifications_of(api: Client, resource_id: str, **query: str) -> list[dict[str, Any]]:
     """The notifications about something, the oldest first."""
     fields = "id,event_name,resource_type,resource_id,customer_id,to,parent_id,provider_id,data"
-    asked = {"resource_id": resource_id, "fields": fields} | query
-    page = await api.ok("GET", "/admin/notifications", query=asked)
+    query_string = {"resource_id": resource_id, "fields": fields} | query
+    page = await api.ok("GET", "/admin/notifications", query=query_string)
     return list(reversed(page["notifications"]))
 
 
 async def sent(api: Client, resource_id: str, event_name: str) -> dict[str, Any]:
     """The notification about an event, once it was sent."""
 
-    async def found() -> Any:
-        rows = await told(api, resource_id, event_name=event_name)
+    async def sent_rows() -> Any:
+        rows = await notifications_of(api, resource_id, event_name=event_name)
         return rows and rows[0]["data"]["status"] == "sent" and rows
 
-    rows = await until(found)
+    rows = await until(sent_rows)
     assert len(rows) == 1
     row: dict[str, Any] = rows[0]
     return row

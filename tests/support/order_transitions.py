@@ -94,20 +94,20 @@ async def make(api: Client, shop: Shop, state: str) -> str:
 async def outcomes(api: Client, shop: Shop, state: str, *, strict: bool = True) -> dict[str, Outcome]:
     """What each action does in this state. A refusal changes nothing, which is checked where `strict`, so that the next
     action meets the same order."""
-    order_id, found = await make(api, shop, state), {}
+    order_id, results = await make(api, shop, state), {}
     before = await api.ok("GET", f"/admin/orders/{order_id}")
     for action in ACTIONS:
         status, answer = await act(api, order_id, action)
-        found[action] = await shown(api, order_id) if status == 200 else f"{status} {answer['type']}"
+        results[action] = await shown(api, order_id) if status == 200 else f"{status} {answer['type']}"
         if await api.ok("GET", f"/admin/orders/{order_id}") != before:
             assert status == 200 or not strict, (state, action)
             order_id = await make(api, shop, state)
             before = await api.ok("GET", f"/admin/orders/{order_id}")
-    return found
+    return results
 
 
 async def record(base: str) -> None:
-    """Print what the server answers."""
+    """Print what the server at `base` answers, as rows of the table."""
     async with aiohttp.ClientSession() as session:
         visitor = Client(session, base, dict)
         login = {"email": "admin@example.com", "password": "supersecret"}

@@ -40,7 +40,7 @@ RULES: dict[str, Row] = {
 
 
 def drawn(number: int) -> list[Row]:
-    """The combinations: the same every time."""
+    """The combinations, which are the same every time."""
     dice = random.Random(20)
     return [
         {
@@ -63,7 +63,7 @@ def drawn(number: int) -> list[Row]:
 
 
 async def product(api: Client, title: str, amount: int, **more: Any) -> tuple[str, str]:
-    """(id, id of its variant)."""
+    """Makes a product, and returns its id and that of its variant."""
     uid = secrets.token_hex(4)
     body = {
         "title": title,
@@ -79,8 +79,8 @@ async def product(api: Client, title: str, amount: int, **more: Any) -> tuple[st
             }
         ],
     } | more
-    made = (await api.ok("POST", "/admin/products", body))["product"]
-    return made["id"], made["variants"][0]["id"]
+    product = (await api.ok("POST", "/admin/products", body))["product"]
+    return product["id"], product["variants"][0]["id"]
 
 
 async def shop(api: Client, combo: Row) -> Row:
@@ -132,24 +132,24 @@ async def shop(api: Client, combo: Row) -> Row:
 
 async def play(api: Client, combo: Row) -> Row:
     """What the draft costs, what its order does, and which gift cards are made of it."""
-    made = await shop(api, combo)
+    shop_ids = await shop(api, combo)
     items = [
-        {"variant_id": made["mug"], "quantity": combo["mugs"]},
-        {"variant_id": made["poster"], "quantity": combo["posters"], "unit_price": combo["poster_price"]},
-        {"variant_id": made["card"], "quantity": combo["cards"]},
+        {"variant_id": shop_ids["mug"], "quantity": combo["mugs"]},
+        {"variant_id": shop_ids["poster"], "quantity": combo["posters"], "unit_price": combo["poster_price"]},
+        {"variant_id": shop_ids["card"], "quantity": combo["cards"]},
         {"title": "Wrap", "unit_price": 777, "quantity": combo["wraps"]},
     ]
     if combo["poster_price"] is None:
         del items[1]["unit_price"]
-    method = {"option_id": made["option"]} | (
+    method = {"option_id": shop_ids["option"]} | (
         {} if combo["shipping_price"] is None else {"price": combo["shipping_price"]}
     )
     draft = {
         "email": f"combo-{secrets.token_hex(4)}@example.com",
-        "region_id": made["region"],
+        "region_id": shop_ids["region"],
         "items": [item for item in items if item["quantity"]],
         "shipping_methods": [method],
-        "discounts": [{"code": code} for code in made["codes"]],
+        "discounts": [{"code": code} for code in shop_ids["codes"]],
         "billing_address": ADDRESS,
         "shipping_address": ADDRESS,
     }
@@ -164,18 +164,18 @@ async def play(api: Client, combo: Row) -> Row:
     }
 
 
-def figures(found: Row, totals: tuple[str, ...], line: tuple[str, ...]) -> Row:
+def figures(priced: Row, totals: tuple[str, ...], line: tuple[str, ...]) -> Row:
     """The amounts of a cart or an order, its lines by title."""
     return {
-        **{name: found[name] for name in totals},
-        "items": {item["title"]: {name: item[name] for name in line} for item in found["items"]},
+        **{name: priced[name] for name in totals},
+        "items": {item["title"]: {name: item[name] for name in line} for item in priced["items"]},
         "adjustments": {
-            item["title"]: [round(each["amount"], 6) for each in item["adjustments"]] for item in found["items"]
+            item["title"]: [round(each["amount"], 6) for each in item["adjustments"]] for item in priced["items"]
         },
         "rates": {
-            item["title"]: sorted(rate["rate"] for rate in item.get("tax_lines") or ()) for item in found["items"]
+            item["title"]: sorted(rate["rate"] for rate in item.get("tax_lines") or ()) for item in priced["items"]
         },
-        "shipping_methods": [{name: each[name] for name in METHOD} for each in found["shipping_methods"]],
+        "shipping_methods": [{name: each[name] for name in METHOD} for each in priced["shipping_methods"]],
     }
 
 
@@ -184,13 +184,13 @@ async def cards(api: Client, order: Row, number: int) -> list[Row]:
     if number == 0:
         return []
 
-    async def found() -> list[Row]:
+    async def sold_cards() -> list[Row]:
         page = await api.ok("GET", "/admin/gift-cards", query={"q": str(order["display_id"]), "limit": "100"})
         mine = [card for card in page["gift_cards"] if (card["order"] or {}).get("id") == order["id"]]
         return mine if len(mine) == number else []
 
-    made = await until(found)
-    return [{name: card[name] for name in ("value", "balance", "tax_rate")} for card in made]
+    sold = await until(sold_cards)
+    return [{name: card[name] for name in ("value", "balance", "tax_rate")} for card in sold]
 
 
 async def record(base: str, number: int) -> None:
@@ -211,8 +211,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", required=True)
     parser.add_argument("--number", type=int, default=12)
-    given = parser.parse_args()
-    asyncio.run(record(given.base, given.number))
+    options = parser.parse_args()
+    asyncio.run(record(options.base, options.number))
 
 
 if __name__ == "__main__":

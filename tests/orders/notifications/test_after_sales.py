@@ -11,7 +11,7 @@ from tests.support.factories.claims import claim, refund_of, replacement, shippe
 from tests.support.factories.shops import Shop
 from tests.support.factories.swaps import Swapping, line_of, swap_of
 from tests.support.fake_smtp import Mailbox, text_of
-from tests.support.notifications import received, sent, told
+from tests.support.notifications import notifications_of, received, sent
 from tests.support.stack import Stack
 
 Row = dict[str, Any]
@@ -20,7 +20,7 @@ Events = list[dict[str, Any]]
 
 async def names(api: Client, *resource_ids: str) -> list[str]:
     """The events that the customer was told of, but for the order itself."""
-    rows = [row for id_ in resource_ids for row in await told(api, id_)]
+    rows = [row for id_ in resource_ids for row in await notifications_of(api, id_)]
     return sorted(
         row["event_name"] for row in rows if row["event_name"] not in ("order.placed", "order.shipment_created")
     )

@@ -11,7 +11,7 @@ from services.orders.notifications.notifications import run_notifications
 from tests.support.client import Client
 from tests.support.factories.shops import Shop, place
 from tests.support.fake_smtp import Mailbox, text_of
-from tests.support.notifications import received, sent, told
+from tests.support.notifications import notifications_of, received, sent
 from tests.support.processes import another
 from tests.support.stack import Stack
 from tests.support.waiting import until
@@ -97,7 +97,7 @@ async def test_what_happens_to_an_order(api: Client, ordered: Ordered, mailbox: 
     other = await ordered()
     await api.ok("POST", f"/admin/orders/{other['id']}/cancel")
     mail = await mailbox.comes(other["email"], f"Order #{other['display_id']} was canceled")
-    names = [row["event_name"] for row in await told(api, other["id"])]
+    names = [row["event_name"] for row in await notifications_of(api, other["id"])]
     assert sorted(names) == ["order.canceled", "order.placed"]
 
 
@@ -148,8 +148,8 @@ async def test_who_is_not_to_be_told_is_not(
         await received(stack, heard, name, silent["id"])
     await received(stack, heard, "order.refund_created", spoken["id"])
     await sent(api, spoken["id"], "order.placed")
-    assert await told(api, silent["id"]) == []
-    assert [row["event_name"] for row in await told(api, spoken["id"])] == ["order.placed"]
+    assert await notifications_of(api, silent["id"]) == []
+    assert [row["event_name"] for row in await notifications_of(api, spoken["id"])] == ["order.placed"]
     # What is said about one thing counts, whatever the order says.
     await api.ok("POST", f"{path}/refund", {"amount": 100, "reason": "other", "no_notification": False})
     await sent(api, silent["id"], "order.refund_created")
@@ -161,7 +161,7 @@ async def test_without_a_mail_server_nobody_is_told(
 ) -> None:
     order = await ordered()
     await received(stack, heard, "order.placed", order["id"])
-    assert await told(api, order["id"]) == []
+    assert await notifications_of(api, order["id"]) == []
 
 
 async def test_a_server_that_cannot_now_is_asked_again(api: Client, ordered: Ordered, mailbox: Mailbox) -> None:
@@ -176,7 +176,7 @@ async def test_a_server_that_never_will_is_not(api: Client, ordered: Ordered, ma
     order = await ordered(email="nobody@example.com")
 
     async def given_up() -> bool:
-        rows = await told(api, order["id"])
+        rows = await notifications_of(api, order["id"])
         waiting = "select true from deliveries where id = $1"
         return bool(
             rows
@@ -203,7 +203,7 @@ async def test_a_death_after_the_mail_was_taken(
         await process.wait()
     mailbox.hold.set()
     mailbox.hold = None
-    assert [row["data"]["status"] for row in await told(api, order["id"])] == ["pending"]
+    assert [row["data"]["status"] for row in await notifications_of(api, order["id"])] == ["pending"]
     query = "update deliveries set due_at = now() where id = (select id from notifications where resource_id = $1)"
     await stack.pool("orders").execute(query, order["id"])
     monkeypatch.setattr(deliveries, "AT_ONCE", 8)
@@ -220,7 +220,7 @@ async def test_two_workers_send_each_mail_once(api: Client, ordered: Ordered, ma
         await asyncio.gather(*(api.ok("POST", path, {"to": f"copy{n}@example.com"}) for n in range(30)))
 
         async def all_sent() -> bool:
-            page = await told(api, order["id"], include_resends="true")
+            page = await notifications_of(api, order["id"], include_resends="true")
             return [row["data"]["status"] for row in page] == ["sent"] * 31
 
         await until(all_sent)
@@ -248,8 +248,8 @@ async def test_resend(api: Client, ordered: Ordered, mailbox: Mailbox, uid: str)
         return len(mailbox.to(order["email"])) == 2
 
     await until(twice)
-    assert [row["id"] for row in await told(api, order["id"])] == [first["id"]]
-    both = await told(api, order["id"], include_resends="true")
+    assert [row["id"] for row in await notifications_of(api, order["id"])] == [first["id"]]
+    both = await notifications_of(api, order["id"], include_resends="true")
     assert [row["parent_id"] for row in both] == [None, first["id"], first["id"]]
     assert len(mailbox.to(f"other-{uid}@example.com")) == 1
 
@@ -271,7 +271,7 @@ async def test_what_cannot_be_sent_again(api: Client, stack: Stack, uid: str, ma
     ):
         got, answer = await api.post(f"/admin/notifications/noti_{uid}/resend", body)
         assert (got, answer["type"]) == (400, type_), body
-    assert len(await told(api, f"noti_{uid}", include_resends="true")) == 1
+    assert len(await notifications_of(api, f"noti_{uid}", include_resends="true")) == 1
     assert await stack.pool("orders").fetchval("select count(*) from deliveries where id like $1", f"%{uid}%") == 0
 
 

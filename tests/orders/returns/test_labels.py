@@ -113,7 +113,7 @@ async def test_a_carrier_that_was_removed(api: Client, order: Row, carrier: Fake
     status, answer = await api.post(*asking())
     fulfillment_providers.providers()["courier"] = courier
     assert (status, answer["type"]) == (400, "not_allowed")
-    assert (await shown(api, order), carrier.asked) == (before, [])
+    assert (await shown(api, order), carrier.requests) == (before, [])
 
 
 async def test_what_cannot_be_is_not_asked_for(api: Client, order: Row, carrier: FakeCarrier, asking: Asking) -> None:
@@ -121,7 +121,7 @@ async def test_what_cannot_be_is_not_asked_for(api: Client, order: Row, carrier:
     (items,) = [body[name] for name in ("return_items", "claim_items") if name in body]
     items[0]["quantity"] = 3
     assert (await api.post(path, body))[0] == 400
-    assert (returned(await shown(api, order)), carrier.asked) == ([], [])
+    assert (returned(await shown(api, order)), carrier.requests) == ([], [])
 
 
 async def test_nothing_comes_back_meanwhile(

@@ -1,4 +1,4 @@
-"""Customers and groups of them."""
+"""Customers and groups of them, as tests of the orders service make them."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ from tests.support.client import Client
 
 
 async def make(orders: Client, name: str, **more: Any) -> dict[str, Any]:
-    made: dict[str, Any] = (await orders.ok("POST", "/admin/customer-groups", {"name": name} | more))["customer_group"]
-    return made
+    group: dict[str, Any] = (await orders.ok("POST", "/admin/customer-groups", {"name": name} | more))["customer_group"]
+    return group
 
 
 async def customer(orders: Client, email: str) -> str:

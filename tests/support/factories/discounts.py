@@ -23,8 +23,8 @@ async def make_discount(
 
 
 async def one(catalog: Client, discount: dict[str, Any], **query: str) -> dict[str, Any]:
-    found: dict[str, Any] = (await catalog.ok("GET", f"/admin/discounts/{discount['id']}", query=query))["discount"]
-    return found
+    shown: dict[str, Any] = (await catalog.ok("GET", f"/admin/discounts/{discount['id']}", query=query))["discount"]
+    return shown
 
 
 async def make_group(orders: Client) -> str:

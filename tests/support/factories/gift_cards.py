@@ -1,4 +1,4 @@
-"""Products that are gift cards."""
+"""Products that are gift cards, for tests that sell one."""
 
 from typing import Any
 
@@ -19,5 +19,5 @@ async def sell_voucher(api: Client, shop: Shop, **more: Any) -> str:
         "sales_channels": [{"id": shop.channel}],
         "variants": [variant | {"prices": [{"currency_code": "eur", "amount": 5000}]}],
     } | more
-    found: str = (await api.ok("POST", "/admin/products", body))["product"]["variants"][0]["id"]
-    return found
+    variant_id: str = (await api.ok("POST", "/admin/products", body))["product"]["variants"][0]["id"]
+    return variant_id

@@ -20,13 +20,13 @@ async def make_list(catalog: Client, *prices: Json, **more: Any) -> Json:
     """An active sale of these prices."""
     body = {"name": f"Sale {secrets.token_hex(4)}", "description": "d", "type": "sale", "status": "active"}
     answer = await catalog.ok("POST", "/admin/price-lists", {**body, "prices": list(prices), **more})
-    made: Json = answer["price_list"]
-    return made
+    price_list: Json = answer["price_list"]
+    return price_list
 
 
 async def the_list(catalog: Client, list_id: str) -> Json:
-    found: Json = (await catalog.ok("GET", f"/admin/price-lists/{list_id}"))["price_list"]
-    return found
+    price_list: Json = (await catalog.ok("GET", f"/admin/price-lists/{list_id}"))["price_list"]
+    return price_list
 
 
 def amounts(price_list: Json) -> list[int]:
@@ -52,7 +52,7 @@ async def make_group(stack: Stack, orders: Client) -> Json:
 
 
 async def make_customer(orders: Client, *groups: Json) -> str:
-    """A customer in these groups."""
+    """Makes a customer who is in these groups."""
     body = {"email": f"{secrets.token_hex(4)}@example.com", "first_name": "A", "last_name": "B", "password": "x"}
     status, answer = await orders.post("/admin/customers", body)
     assert status == 201

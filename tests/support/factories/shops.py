@@ -41,7 +41,7 @@ class Shop:
 
 
 async def place(api: Client, shop: Shop, **more: Any) -> dict[str, Any]:
-    """A paid order."""
+    """Makes a draft order of the shop, and pays it."""
     draft = (await api.ok("POST", "/admin/draft-orders", shop.draft(**more)))["draft_order"]
     order: dict[str, Any] = (await api.ok("POST", f"/admin/draft-orders/{draft['id']}/pay"))["order"]
     return order

@@ -36,11 +36,11 @@ class Shop:
     catalog: Client
     inventory: Client
     uid: str
-    made: int = 0
+    count: int = 0
 
     def name(self, what: str) -> str:
-        self.made += 1
-        return f"{what} {self.made} {self.uid}"
+        self.count += 1
+        return f"{what} {self.count} {self.uid}"
 
     async def variant(self, **more: Any) -> tuple[str, str]:
         """(variant, product) of a new product with one variant."""
@@ -53,11 +53,11 @@ class Shop:
     async def item(self, variant_id: str) -> str:
         """The inventory item of a managed variant."""
 
-        async def made() -> Any:
+        async def items() -> Any:
             shown = await self.inventory.ok("GET", f"/admin/variants/{variant_id}/inventory")
             return shown["variant"]["inventory"]
 
-        item_id: str = (await until(made))[0]["id"]
+        item_id: str = (await until(items))[0]["id"]
         return item_id
 
     async def channel(self) -> str:
@@ -95,8 +95,8 @@ class Shop:
         """(stocked, reserved) at each of the shelf's locations."""
         path = f"/admin/inventory-items/{shelf.item}/location-levels"
         rows = (await self.inventory.ok("GET", path))["inventory_item"]["location_levels"]
-        found = {row["location_id"]: (row["stocked_quantity"], row["reserved_quantity"]) for row in rows}
-        return [found[location_id] for location_id in shelf.locations]
+        by_location = {row["location_id"]: (row["stocked_quantity"], row["reserved_quantity"]) for row in rows}
+        return [by_location[location_id] for location_id in shelf.locations]
 
     async def available(self, shelf: Shelf) -> Any:
         """What the catalog shows to be available."""

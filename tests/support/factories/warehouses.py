@@ -1,4 +1,4 @@
-"""Shops whose stock is counted."""
+"""Shops whose stock is counted, for tests of what is reserved and what goes out."""
 
 import secrets
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ class Warehouse:
     items: dict[str, str]  # inventory item by variant
 
     async def stock(self, stack: Stack) -> dict[str, tuple[int, int]]:
-        """(stocked, reserved) by variant."""
+        """How much is stocked, and how much of that is reserved, by variant."""
         rows = await stack.pool("inventory").fetch(
             "select inventory_item_id as item, stocked_quantity, reserved_quantity from inventory_levels "
             "where location_id = $1",
             self.location,
         )
-        found = {row["item"]: (row["stocked_quantity"], row["reserved_quantity"]) for row in rows}
-        return {variant: found[item] for variant, item in self.items.items()}
+        by_item = {row["item"]: (row["stocked_quantity"], row["reserved_quantity"]) for row in rows}
+        return {variant: by_item[item] for variant, item in self.items.items()}
 
     async def level(self) -> tuple[int, int]:
         """(stocked, reserved) of the small variant, as the API shows it."""
@@ -36,15 +36,15 @@ class Warehouse:
 
 
 async def make_warehouse(api: Client, pieces: int = 10, **more: Any) -> Warehouse:
-    """Made through the API."""
+    """Makes a shop and a location with so many pieces of each variant, through the API."""
     shop = await set_up(api, manage_inventory=True, **more)
     name = {"name": f"W {secrets.token_hex(4)}"}
     location = (await api.ok("POST", "/admin/stock-locations", name))["stock_location"]["id"]
     await api.ok("POST", f"/admin/sales-channels/{shop.channel}/stock-locations", {"location_id": location})
     items = {}
     for variant in (shop.small, shop.large):
-        found = await api.ok("GET", f"/admin/variants/{variant}/inventory")
-        items[variant] = found["variant"]["inventory"][0]["id"]
+        shown = await api.ok("GET", f"/admin/variants/{variant}/inventory")
+        items[variant] = shown["variant"]["inventory"][0]["id"]
         body = {"location_id": location, "stocked_quantity": pieces}
         await api.ok("POST", f"/admin/inventory-items/{items[variant]}/location-levels", body)
     return Warehouse(api, shop, location, items)
