@@ -60,7 +60,7 @@ class Service:
 
     @property
     def sql(self) -> Path:
-        """Where its migrations are."""
+        """The folder in which its migrations are."""
         return self.folder / "sql"
 
 

@@ -1,4 +1,4 @@
-"""Stock locations and their addresses."""
+"""/admin/stock-locations: where stock lies, with an address for each place that has one."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -116,7 +116,7 @@ DELETE_LOCATION = "delete from stock_locations where id = $1"
 
 
 async def access_location(db: Db, location_id: str) -> Any:
-    """The location, locked. Raises NotFound."""
+    """Lock the location and return its row. Raises NotFound."""
     row = await db.fetchrow(LOCK_LOCATION, location_id)
     if row is None:
         raise NotFound(f"There is no stock location {location_id}.")

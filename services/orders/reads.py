@@ -217,7 +217,7 @@ def keeps_defaults(query: Query) -> bool:
 
 
 def named_in(query: Query) -> frozenset[str]:
-    """The paths that `expand` names."""
+    """The paths that `expand` names, each as a whole."""
     return frozenset(path.strip() for path in query["expand"].split(","))
 
 

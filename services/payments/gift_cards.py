@@ -129,7 +129,7 @@ async def gift_card_json(db: Db, card_id: str) -> str:
 
 
 async def access_gift_card(db: Db, card_id: str) -> Any:
-    """The card, locked. Raises NotFound."""
+    """Lock the card and return its row. Raises NotFound."""
     card = await db.fetchrow(LOCK_CARD, card_id)
     if card is None:
         raise NotFound(f"There is no gift card {card_id}.")

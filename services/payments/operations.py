@@ -62,7 +62,7 @@ class Operation:
 
     @property
     def kind(self) -> str:
-        """The kind of its sagas."""
+        """Of which kind its sagas are."""
         return f"provider_{self.name}"
 
     @cached_property

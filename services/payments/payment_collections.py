@@ -92,7 +92,7 @@ REGION_OF = "select region_id from payment_collections where id = $1"
 
 
 async def access_collection(db: Db, collection_id: str) -> Any:
-    """The collection, locked. Raises NotFound."""
+    """Lock the collection and return its row. Raises NotFound."""
     collection = await db.fetchrow(LOCK_COLLECTION, collection_id)
     if collection is None:
         raise NotFound(f"There is no payment collection {collection_id}.")

@@ -170,7 +170,7 @@ class SwapCart:
 
     @property
     def new_lines(self) -> list[Row]:
-        """What the customer gets."""
+        """The lines of what the customer gets."""
         return [line for line in self.lines if not line["is_return"]]
 
 
