@@ -117,7 +117,7 @@ class SwapShop:
     house: Warehouse
 
     async def level(self) -> tuple[int, int]:
-        """(stocked, reserved)."""
+        """How much of the large variant is stocked, and how much of that is reserved."""
         return (await self.house.stock(self.stack))[self.house.shop.large]
 
     async def swap(
@@ -136,5 +136,5 @@ class SwapShop:
 
 
 async def depot_of(api: Client, stack: Stack, pieces: int) -> SwapShop:
-    """With so many pieces of each variant."""
+    """A shop that has so many pieces of each variant."""
     return SwapShop(api, stack, await make_warehouse(api, pieces))
