@@ -4,6 +4,8 @@ from typing import Any, Protocol
 
 import asyncpg
 
+STATEMENT_SECONDS, IDLE_SECONDS, LOCK_SECONDS = 30.0, 30.0, 10.0
+
 
 class Db(Protocol):
     """A database connection, as actions and reads see it."""
@@ -29,7 +31,7 @@ async def create_pool(url: str, size: int, name: str) -> asyncpg.Pool:
         url,
         min_size=2,
         max_size=size,
-        command_timeout=30,
+        command_timeout=STATEMENT_SECONDS,
         reset=keep,
         statement_cache_size=1000,
         max_cached_statement_lifetime=0,
@@ -40,7 +42,7 @@ async def create_pool(url: str, size: int, name: str) -> asyncpg.Pool:
             "plan_cache_mode": "force_generic_plan",
             "timezone": "UTC",
             # A handler never waits for another service inside a transaction: one that idles has lost its process.
-            "idle_in_transaction_session_timeout": "30s",
-            "lock_timeout": "10s",
+            "idle_in_transaction_session_timeout": f"{IDLE_SECONDS:g}s",
+            "lock_timeout": f"{LOCK_SECONDS:g}s",
         },
     )

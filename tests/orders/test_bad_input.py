@@ -4,18 +4,19 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
+import aio_pika
 import pytest
 
 from tests.support.client import Client
 from tests.support.factories.shops import ADDRESS, Shop, free_countries, place, set_up
-from tests.support.stack import Stack
+from tests.support.invariants import quiet
+from tests.support.stack import SERVICES, Stack
 from tests.support.waiting import until
 
-SERVICES = ("orders", "catalog", "payments", "inventory")
 # What is not the business of a shop: what a service has heard, was asked and has begun.
 BOOKS = (
-    "inbox", "outbox", "idempotency_keys", "schema_migrations", "sagas", "command_replies", "order_counts",
-    "emitted_providers", "emitted_fulfillment_providers",
+    "inbox", "outbox", "idempotency_keys", "schema_migrations", "schema_migration_steps", "sagas", "command_replies",
+    "order_counts", "emitted_providers", "emitted_fulfillment_providers",
 )  # fmt: skip
 TABLES = """
 select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -41,14 +42,14 @@ async def everything(stack: Stack) -> dict[str, dict[str, str]]:
 
 async def settle(stack: Stack) -> None:
     """Wait until every event has left and has been heard: nothing changes any more by itself."""
-    seen: list[dict[str, dict[str, str]]] = []
+    async with await aio_pika.connect(stack.rabbitmq_url) as connection:
+        broker = await connection.channel()
 
-    async def steady() -> bool:
-        waiting = [await stack.pool(name).fetchval("select count(*) from outbox") for name in SERVICES]
-        seen.append(await everything(stack))
-        return not any(waiting) and len(seen) > 3 and seen[-1] == seen[-2] == seen[-3]
+        async def steady() -> bool:
+            before = await everything(stack)
+            return await quiet(stack, broker) and before == await everything(stack)
 
-    await until(steady, every=0.1)
+        await until(steady, every=0.1)
 
 
 @dataclass

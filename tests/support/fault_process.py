@@ -20,6 +20,7 @@ from services.chassis import sagas
 from services.chassis.errors import Unavailable
 from services.chassis.sagas import Saga, Step
 from services.chassis.service import Service, main
+from tests.support.waiting import patient_product
 
 SERVICES = ("orders", "payments")  # that have sagas
 RESUME_SECONDS = 0.05  # tests do not wait
@@ -134,4 +135,5 @@ def nurse() -> None:
 
 
 if __name__ == "__main__":
-    nurse()
+    with patient_product():
+        nurse()

@@ -1,8 +1,13 @@
 """Whether the books of all services agree: money of an order in orders and payments, stock and its ledger."""
 
+from functools import partial
 from typing import Any
 
-from tests.support.stack import Stack
+from aio_pika.abc import AbstractChannel
+
+from services.chassis.keys import BUS
+from tests.support.broker import queue_counts
+from tests.support.stack import SERVICES, Stack
 from tests.support.waiting import until
 
 SENT = """
@@ -45,14 +50,36 @@ async def payments_heard(stack: Stack) -> None:
     await until(heard)
 
 
+async def over(stack: Stack) -> bool:
+    """Whether no saga and no work with a provider is under way."""
+    orders, payments = stack.pool("orders"), stack.pool("payments")
+    work = await payments.fetchval("select count(*) from provider_work")
+    return not (await orders.fetchval(SAGAS) or await payments.fetchval(SAGAS) or work)
+
+
+async def quiet(stack: Stack, broker: AbstractChannel) -> bool:
+    """Whether nothing is on its way between the services: no event waits to leave or to be heard, and none is being
+    heard, as little as a command; and no saga is under way."""
+    for name in SERVICES:
+        subscriptions = stack.apps[name][BUS]._subscriptions
+        if await stack.pool(name).fetchval(f"select exists (select from outbox) or ({SAGAS}) > 0"):
+            return False
+        for kind in ("events", "commands"):
+            waiting = await queue_counts(broker, f"{stack.namespace}.{name}.{kind}")
+            if waiting and waiting[0]:
+                return False
+        if any(subscription._running for subscription in subscriptions):
+            return False
+    return True
+
+
 async def check_books(stack: Stack, order_id: str, *, at_rest: bool = True) -> dict[str, Any]:
     """The order's money, which is the same in both services: captured - refunded = paid. `at_rest`: all events are
     heard, and nothing is under way. Returns the order's row."""
     orders, payments = stack.pool("orders"), stack.pool("payments")
     if at_rest:
         await payments_heard(stack)
-        assert await orders.fetchval(SAGAS) == await payments.fetchval(SAGAS) == 0
-        assert await payments.fetchval("select count(*) from provider_work") == 0
+        await until(partial(over, stack))
     order = dict(await orders.fetchrow(ORDER, order_id))
     rows = [dict(row) for row in await payments.fetch(PAYMENTS, order_id)]
     refunds = [dict(row) for row in await payments.fetch(REFUNDS, order_id)]

@@ -18,7 +18,11 @@ PATIENCE = 120.0
 # wrong, and all services of a test share one process.
 LIMITS = (
     "services.chassis.bus.CONFIRM_SECONDS",
+    "services.chassis.connection.IDLE_SECONDS",
+    "services.chassis.connection.LOCK_SECONDS",
+    "services.chassis.connection.STATEMENT_SECONDS",
     "services.chassis.saga_rows.WAIT_SECONDS",
+    "services.catalog.batch.rows.LOCK_SECONDS",
     "services.orders.drafts.pricing.REFRESH_SECONDS",
     "services.orders.fulfillment_providers.ANSWER_SECONDS",
     "services.payments.remote.FETCH_SECONDS",

@@ -22,6 +22,7 @@ from services.chassis.outbox import emit, emit_all
 
 LEASE_SECONDS = 15.0
 STATEMENT_SECONDS = 900.0  # a single one writes all that a file says
+LOCK_SECONDS = 10.0
 MAX_ERRORS = 50
 DRY_RUN_DAYS = 7  # after which a dry run that nobody has confirmed is over
 
@@ -136,7 +137,7 @@ async def connected(app: web.Application) -> AsyncIterator[asyncpg.Connection]:
             "application_name": "catalog batch jobs",
             "jit": "off",
             "timezone": "UTC",
-            "lock_timeout": "10s",
+            "lock_timeout": f"{LOCK_SECONDS:g}s",
             "work_mem": "32MB",
         },
     )
