@@ -31,6 +31,7 @@ from services.orders.resources import (
     REGION,
     RETURN,
     SALES_CHANNEL,
+    SHOWN_PROVIDER,
     SWAP,
     TRACKING_LINK,
     discounts,
@@ -106,7 +107,7 @@ FULFILLMENT.relations.update(
     claim_order=CLAIM_ORDER,
     order=ORDER,
     # Fulfillments are made by providers that are installed.
-    provider=Value("json_build_object('id', {p}.provider_id, 'is_installed', true)"),
+    provider=Value("json_build_object('id', {p}.provider_id, 'is_installed', true)", SHOWN_PROVIDER),
     swap=One(PLAIN_SWAP, "{t}.id = {p}.swap_id"),
 )
 FULFILLMENT_ITEM.relations.update(

@@ -7,6 +7,7 @@ Two shapes of a line exist besides the full one: plain (its own columns, as insi
 from functools import cache
 
 from services.chassis.embed import STAMP, Many, Nested, One, Relation, Resource, Value, cols, tree
+from services.chassis.schemas import Either, Json
 
 LINE_COLUMNS = (
     "id cart_id order_id swap_id claim_order_id original_item_id order_edit_id title description thumbnail is_return "
@@ -17,6 +18,15 @@ LINE_TOTALS = "subtotal discount_total tax_total total original_tax_total origin
 METHOD_COLUMNS = "id shipping_option_id order_id claim_order_id cart_id swap_id return_id price data includes_tax"
 METHOD_TOTALS = "subtotal tax_total total original_tax_total original_total"
 BY_POSITION = "{t}.position"
+
+
+# What the JSON of statements looks like (chassis/schemas.py)
+
+TEXT_OR_NULL = Either((str, None))
+OBJECT_OR_NULL = Json({"type": ["object", "null"]})
+MOMENT = Json({"type": "string", "format": "date-time"})
+SHOWN_PROVIDER = {"id": str, "is_installed": bool}
+SHOWN_CURRENCY = Either(({"code": str, "symbol": str, "symbol_native": str, "name": str, "includes_tax": bool}, None))
 
 
 # Of the catalog: copies
@@ -44,21 +54,26 @@ SHIPPING_OPTION = document(
     region=Nested(),
     requirements=Nested(),
     # An option names a provider that is installed; the copy has its name.
-    provider=Value("json_build_object('id', {p}.body ->> 'provider_id', 'is_installed', true)"),
+    provider=Value("json_build_object('id', {p}.body ->> 'provider_id', 'is_installed', true)", SHOWN_PROVIDER),
 )
 COUNTRY = document("country", "{p}.country_code")
 # The product's copy says which profile it has, the profile's what that is: one event for a profile that is renamed,
 # not one for each of its products.
 PROFILE = document("shipping_profile", "{p}.related ->> 'profile_id' and {t}.body ->> 'deleted_at' is null")
 PROFILES = Many(
-    PROFILE.to, PROFILE.on, "{t}.id", also={"profile": PROFILE, "profile_id": Value("{p}.related -> 'profile_id'")}
+    PROFILE.to,
+    PROFILE.on,
+    "{t}.id",
+    also={"profile": PROFILE, "profile_id": Value("{p}.related -> 'profile_id'", TEXT_OR_NULL)},
 )
 PRODUCT = One(
     Resource("copies", relations={"profiles": PROFILES}, document=True),
     "{t}.kind = 'product' and {t}.id = {p}.body ->> 'product_id'",
 )
 VARIANT = document("variant", "{p}.variant_id", product=PRODUCT)
-CURRENCY = Value("select c.related -> 'currency' from copies c where c.kind = 'region' and c.id = {p}.region_id")
+CURRENCY = Value(
+    "select c.related -> 'currency' from copies c where c.kind = 'region' and c.id = {p}.region_id", SHOWN_CURRENCY
+)
 
 
 def discounts(table: str, column: str, *, rules: bool = True) -> Many:
@@ -175,7 +190,8 @@ PAYMENT = Resource(
         "cart": One(BARE_CART, "{t}.id = {p}.cart_id"),
         "currency": Value(
             "select c.related -> 'currency' from orders o join copies c on c.kind = 'region' and c.id = o.region_id "
-            "where o.id = {p}.order_id"
+            "where o.id = {p}.order_id",
+            SHOWN_CURRENCY,
         ),
         "order": One(PLAIN_ORDER, "{t}.id = {p}.order_id"),
         "swap": One(PLAIN_SWAP, "{t}.id = {p}.swap_id"),
@@ -196,12 +212,14 @@ def tax_lines(table: str, key: str, *, frozen: bool, stored: bool = False) -> Va
     times, and are not there where only what is `stored` is shown."""
     own = f"x.rate, x.name, x.code, x.{key}"
     times = ", ".join(f"{STAMP.format(t='x') % name} as {name}" for name in ("created_at", "updated_at"))
+    of_now = {"rate": float, "name": str, "code": TEXT_OR_NULL, key: str}
+    of_then = {"id": str, **of_now, "metadata": OBJECT_OR_NULL, "created_at": MOMENT, "updated_at": MOMENT}
     return Value(
         f"select coalesce(json_agg(case when {'x.frozen' if frozen else 'false'} "  # noqa: S608 - names from below
         f"then (select row_to_json(r) from (select x.id, {own}, x.metadata, {times}) r) "
         f"else (select row_to_json(r) from (select {own}) r) end order by x.position), '[]'::json) "
         f"from {table} x where x.{key} = {{p}}.id{' and x.frozen' if stored else ''}",
-        shows=[dict],
+        [Either((of_then, of_now)) if frozen else of_now],
     )
 
 
@@ -372,10 +390,11 @@ PAYMENT_COLLECTION = document(
     "payment_collection",
     "{p}.payment_collection_id",
     currency=Value(
-        "select c.related -> 'currency' from copies c where c.kind = 'region' and c.id = {p}.body ->> 'region_id'"
+        "select c.related -> 'currency' from copies c where c.kind = 'region' and c.id = {p}.body ->> 'region_id'",
+        SHOWN_CURRENCY,
     ),
-    payment_sessions=Value("'[]'::json"),
-    payments=Value("'[]'::json"),
+    payment_sessions=Value("'[]'::json", [dict]),
+    payments=Value("'[]'::json", [dict]),
     region=One(REGION.to, "{t}.kind = 'region' and {t}.id = {p}.body ->> 'region_id'"),
 )
 # Inside an order; by itself an edit has totals, too (edits/reads.py).

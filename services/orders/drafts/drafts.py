@@ -99,7 +99,7 @@ class DraftUpdate(Body):
     """Named, it prices the lines of variants anew. Another one drops the shipping methods, and discounts that it does
     not have."""
     country_code: str | None = None
-    """Where another region ships to: lower case, two letters. Needed where it has several countries."""
+    """Where it is shipped to in another region: lower case, two letters. By default the region's only country."""
     email: Email = ABSENT
     customer_id: str | None = None
     """Named, it prices the lines of variants anew."""
