@@ -159,7 +159,7 @@ async def test_effect_happens_once_when_the_connection_breaks_before_the_acknowl
     await send(other, event_body("once"))
 
     async def came_again() -> bool:
-        return bool(repeated._value.get() == before + 1)
+        return bool(repeated._value.get() > before)
 
     await until(came_again)
     assert ran == 1
