@@ -13,17 +13,23 @@ from pydantic import Field
 
 from gateway.identity import digest
 from gateway.parts import PARTS
-from gateway.roles import check_manager
-from services.chassis.db import Db, reading, transaction
-from services.chassis.embed import Resource, cols, one_json, one_query, page_json, page_query
-from services.chassis.errors import InvalidData
-from services.chassis.http import Body, actor, json_bytes, parse
+from gateway.roles import Forbidden, check_manager
+from services.chassis.db import Db, transaction
+from services.chassis.embed import Resource, cols, one_json, one_query
+from services.chassis.errors import Conflict, InvalidData
+from services.chassis.http import Body, actor, json_bytes
 from services.chassis.ids import new_id
-from services.chassis.params import dates, query_of, search
+from services.chassis.operations import delete, listing, post
+from services.chassis.params import dates, described, search
+from services.chassis.queries import page
+from services.chassis.schemas import deleted
 
 Scope = Literal["read_order", "write_order"]
 TOKEN = Resource("access_tokens", cols("id name created_by created_at@", scopes="{t}.scopes", token="{t}.hint"))  # noqa: S106
-FILTERS = {"q": search("lower({t}.name) like {q}"), "created_at": dates("{t}.created_at")}
+FILTERS = {
+    "q": described(search("lower({t}.name) like {q}"), "A part of the name."),
+    "created_at": dates("{t}.created_at"),
+}
 
 INSERT_ROW = """
 insert into access_tokens (id, name, scopes, digest, hint, created_by) values ($1, $2, $3, $4, $5, $6)
@@ -32,10 +38,10 @@ DELETE_ROW = "delete from access_tokens where id = $1"
 
 
 class TokenBody(Body):
-    """POST /admin/access-tokens."""
-
     name: Annotated[str, Field(min_length=1, max_length=255)]
+    """What the merchant knows it by."""
     scopes: Annotated[list[Scope], Field(min_length=1)]
+    """What it is good for, each once. `write_order` may read as well."""
 
 
 async def create_token(db: Db, body: TokenBody, created_by: str) -> tuple[str, str]:
@@ -47,17 +53,8 @@ async def create_token(db: Db, body: TokenBody, created_by: str) -> tuple[str, s
     return token_id, token
 
 
-async def get_tokens(request: web.Request) -> web.Response:
-    check_manager(request)
-    page = page_query(TOKEN, query_of(request), FILTERS, limit=50)
-    async with reading(request) as db:
-        return json_bytes(request, await page_json(db, "access_tokens", page))
-
-
-async def post_tokens(request: web.Request) -> web.Response:
+async def post_tokens(request: web.Request, body: TokenBody) -> web.Response:
     """The answer shows the token, this once; under an Idempotency-Key the end of it is stored."""
-    check_manager(request)
-    body = await parse(request, TokenBody)
     async with transaction(request) as db:
         token_id, token = await create_token(db, body, actor(request))
         shown = await one_json(db, TOKEN, one_query(TOKEN, {}), "{t}.id = $1", token_id)
@@ -66,10 +63,8 @@ async def post_tokens(request: web.Request) -> web.Response:
     return web.Response(body=orjson.dumps({"access_token": answer}), content_type="application/json")
 
 
-async def delete_token(request: web.Request) -> web.Response:
+async def delete_token(request: web.Request, token_id: str) -> web.Response:
     """Ends the token, here at once, in other gateway processes within seconds. Deleting none is fine."""
-    check_manager(request)
-    token_id = request.match_info["id"]
     async with transaction(request) as db:
         await db.execute(DELETE_ROW, token_id)
         answer = json_bytes(request, orjson.dumps({"id": token_id, "object": "access_token", "deleted": True}))
@@ -78,7 +73,38 @@ async def delete_token(request: web.Request) -> web.Response:
 
 
 OPERATIONS = [
-    web.get("/admin/access-tokens", get_tokens),
-    web.post("/admin/access-tokens", post_tokens),
-    web.delete("/admin/access-tokens/{id}", delete_token),
+    listing(
+        "/admin/access-tokens",
+        "access_tokens",
+        page(TOKEN, FILTERS, limit=50),
+        "List access tokens",
+        description="Access tokens let programs in that speak another dialect of this API; they open nothing here. Of "
+        "a token only the end is shown. For admins and developers.",
+        errors=(Forbidden,),
+        check=check_manager,
+    ),
+    post(
+        "/admin/access-tokens",
+        post_tokens,
+        "Create an access token",
+        description="The answer shows the whole token, this once: only its digest is kept. It belongs to no user and "
+        "has no end but its deletion. For admins and developers.",
+        body=TokenBody,
+        example={"name": "Warehouse", "scopes": ["write_order"]},
+        answer={"access_token": TOKEN},
+        errors=(Forbidden, Conflict),
+        check=check_manager,
+        asks_others=True,
+    ),
+    delete(
+        "/admin/access-tokens/{id}",
+        delete_token,
+        "Delete an access token",
+        description="Ends it at once; where several gateways run, in the others within seconds. A token that is not "
+        "there is no error. For admins and developers.",
+        answer=deleted("access_token"),
+        errors=(Forbidden,),
+        check=check_manager,
+        asks_others=True,
+    ),
 ]

@@ -6,29 +6,46 @@ from aiohttp import web
 from pydantic import Field
 
 from services.chassis.errors import NotFound
-from services.chassis.http import Body, parse
+from services.chassis.http import Body
+from services.chassis.operations import get, post
 
 Word = Annotated[str, Field(min_length=1)]
 
 
 class AuthorizationBody(Body):
-    """POST /admin/apps/authorizations."""
-
     application_name: Word
     state: Word
+    """What the app was opened with, and sends back."""
     code: Word
+    """The app's proof that it was let in."""
 
 
-async def get_apps(request: web.Request) -> web.Response:
+async def get_apps(_: web.Request) -> web.Response:
     return web.json_response({"apps": []})
 
 
-async def post_authorization(request: web.Request) -> web.Response:
-    body = await parse(request, AuthorizationBody)
+async def post_authorization(_: web.Request, body: AuthorizationBody) -> web.Response:
     raise NotFound(f"There is no app {body.application_name}.")
 
 
 OPERATIONS = [
-    web.get("/admin/apps", get_apps),
-    web.post("/admin/apps/authorizations", post_authorization),
+    get(
+        "/admin/apps",
+        get_apps,
+        "List connected apps",
+        description="None can be registered, so the list is empty.",
+        answer={"apps": [dict]},
+        asks_others=True,
+    ),
+    post(
+        "/admin/apps/authorizations",
+        post_authorization,
+        "Authorize an app",
+        description="None can be registered, so every one is refused with 404.",
+        body=AuthorizationBody,
+        example={"application_name": "newsletters", "state": "8f2b", "code": "5c1e"},
+        answer={"apps": dict},
+        errors=(NotFound,),
+        asks_others=True,
+    ),
 ]

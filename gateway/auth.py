@@ -7,16 +7,17 @@ import structlog
 from aiohttp import web
 from pydantic import Field
 
-from gateway.attempts import client_address
+from gateway.attempts import TooManyAttempts, client_address
 from gateway.emails import Email
 from gateway.identity import COOKIE, digest, session_id
 from gateway.parts import CALLER, PARTS
 from gateway.passwords import HASHER
-from gateway.users import user_json
+from gateway.users import USER_ANSWER, user_json
 from services.chassis.db import Db, reading
-from services.chassis.errors import ApiError
-from services.chassis.http import Body, parse
+from services.chassis.errors import ApiError, Unavailable
+from services.chassis.http import Body
 from services.chassis.keys import POOL
+from services.chassis.operations import delete, get, post
 
 log = structlog.get_logger()
 SESSION_HOURS = 10
@@ -25,7 +26,7 @@ SESSION_HOURS = 10
 class NotSignedIn(ApiError):
     """401, whose body is the plain text `Unauthorized`: nobody is asking, or nobody we know."""
 
-    status, type, code = 401, "unauthorized", None
+    status, type, code, plain = 401, "unauthorized", None, True
 
     def __init__(self) -> None:
         super().__init__("Unauthorized")
@@ -35,8 +36,6 @@ class NotSignedIn(ApiError):
 
 
 class SignInBody(Body):
-    """POST /admin/auth and /admin/auth/token."""
-
     email: Email
     password: Annotated[str, Field(min_length=1, max_length=1024)]
 
@@ -101,8 +100,7 @@ async def signed_in_json(db: Db, user_id: str) -> web.Response:
 # Handlers
 
 
-async def post_auth(request: web.Request) -> web.Response:
-    body = await parse(request, SignInBody)
+async def post_auth(request: web.Request, body: SignInBody) -> web.Response:
     user_id, _ = await check_sign_in(request, body)
     old_session = session_id(request)
     async with request.app[POOL].acquire() as db, db.transaction():
@@ -137,16 +135,55 @@ async def delete_auth(request: web.Request) -> web.Response:
     return response
 
 
-async def post_token(request: web.Request) -> web.Response:
-    body = await parse(request, SignInBody)
+async def post_token(request: web.Request, body: SignInBody) -> web.Response:
     user_id, version = await check_sign_in(request, body)
     return web.json_response({"access_token": request.app[PARTS].identity.bearer_token(user_id, version)})
 
 
+SIGN_IN = {"email": "admin@example.com", "password": "supersecret"}
+REFUSED = (NotSignedIn, TooManyAttempts, Unavailable)
+
 OPERATIONS = [
-    web.post("/admin/auth", post_auth),
-    web.get("/admin/auth", get_auth),
-    web.delete("/admin/auth", delete_auth),
-    web.post("/admin/auth/token", post_token),
+    post(
+        "/admin/auth",
+        post_auth,
+        "Sign in with a session",
+        description="Sets the session's cookie, good for ten hours; a session that the browser had ends. Wrong "
+        "credentials are refused with 401, too many of them with 429.",
+        body=SignInBody,
+        example=SIGN_IN,
+        answer=USER_ANSWER,
+        errors=REFUSED,
+        public=True,
+        asks_others=True,
+    ),
+    get(
+        "/admin/auth",
+        get_auth,
+        "Get the user who is signed in",
+        answer=USER_ANSWER,
+        asks_others=True,
+    ),
+    delete(
+        "/admin/auth",
+        delete_auth,
+        "Sign out",
+        description="Ends the session of the cookie. A bearer token stays good until its time is over.",
+        answer=str,
+        content_type="text/plain",
+        asks_others=True,
+    ),
+    post(
+        "/admin/auth/token",
+        post_token,
+        "Sign in with a bearer token",
+        description="The token is good for 24 hours, or until the password changes, as `Authorization: Bearer ...`. "
+        "Wrong credentials are refused with 401, too many of them with 429.",
+        body=SignInBody,
+        example=SIGN_IN,
+        answer={"access_token": str},
+        errors=REFUSED,
+        public=True,
+        asks_others=True,
+    ),
 ]
-OPEN = frozenset({("POST", "/admin/auth"), ("POST", "/admin/auth/token")})

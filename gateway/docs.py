@@ -15,6 +15,7 @@ import orjson
 import structlog
 from aiohttp import ClientTimeout, web
 
+from gateway.dialects.shoplazza import CREDENTIALS, TOKEN_HEADER
 from gateway.documents import KINDS
 from gateway.glossary import GLOSSARY
 from gateway.identity import API_TOKEN_HEADER, COOKIE, Caller
@@ -46,20 +47,20 @@ INFO = {
     "description": "A headless commerce back office. Money is in minor units, times are UTC.",
     "license": {"name": "MIT", "identifier": "MIT"},
 }
-SCHEMES = {
+OF_USERS = {
     "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
     "bearer": {"type": "http", "scheme": "bearer"},
     "api_token": {"type": "apiKey", "in": "header", "name": API_TOKEN_HEADER},
 }
+SCHEMES = OF_USERS | {CREDENTIALS: {"type": "apiKey", "in": "header", "name": TOKEN_HEADER}}
 Document = dict[str, Any]
 
 
 class Documentation:
     """What is known of each part, in one gateway process."""
 
-    def __init__(self, own: Sequence[Operation | web.RouteDef], open_paths: Iterable[tuple[str, str]]) -> None:
-        self._own = [operation for operation in own if isinstance(operation, Operation)]
-        self._open = frozenset(open_paths)
+    def __init__(self, own: Sequence[Operation]) -> None:
+        self._own = own
         self._known: dict[str, Document] = {}
         self._asked: dict[str, float] = {}
         self._lock = asyncio.Lock()
@@ -78,7 +79,7 @@ class Documentation:
             if part is not None:
                 self._known[name] = part
         missing = sorted(parts.targets.keys() - self._known.keys())
-        return whole([self._known[name] for name in sorted(self._known)], self._open, missing)
+        return whole([self._known[name] for name in sorted(self._known)], missing)
 
 
 async def ask(parts: Parts, service: str) -> Document | None:
@@ -96,7 +97,7 @@ async def ask(parts: Parts, service: str) -> Document | None:
         return None
 
 
-def whole(parts: Iterable[Document], open_paths: frozenset[tuple[str, str]], missing: list[str]) -> Document:
+def whole(parts: Iterable[Document], missing: list[str]) -> Document:
     """One document out of the parts."""
     paths: Document = {}
     schemas: Document = {}
@@ -106,16 +107,12 @@ def whole(parts: Iterable[Document], open_paths: frozenset[tuple[str, str]], mis
         schemas |= part["components"]["schemas"]
         for path, item in part["paths"].items():
             paths.setdefault(path, {}).update(item)
-    for path, item in paths.items():
-        for method, operation in item.items():
-            if not path.startswith("/admin") or (method.upper(), path) in open_paths:
-                operation["security"] = []
     schemas |= SHARED["schemas"]
     document: Document = {
         "openapi": "3.1.0",
         "info": INFO | ({"x-missing": missing} if missing else {}),
         "servers": [{"url": "/"}],
-        "security": [{name: []} for name in SCHEMES],
+        "security": [{name: []} for name in OF_USERS],
         "tags": [tag for _, tag in sorted(tags.items())],
         "paths": dict(sorted(paths.items())),
         "components": SHARED | {"schemas": dict(sorted(schemas.items())), "securitySchemes": SCHEMES},
@@ -155,19 +152,17 @@ async def get_document(request: web.Request) -> web.Response:
 DOCUMENTATION: web.AppKey[Documentation] = web.AppKey("documentation", Documentation)
 
 
-def documenting(
-    operations: Sequence[web.RouteDef], open_paths: Iterable[tuple[str, str]]
-) -> Callable[[web.Application], AsyncIterator[None]]:
+def documenting(operations: Sequence[Operation]) -> Callable[[web.Application], AsyncIterator[None]]:
     """The documentation of these operations, and of what the services have. For the service's `beside`."""
 
     async def documentation(app: web.Application) -> AsyncIterator[None]:
-        app[DOCUMENTATION] = Documentation(operations, open_paths)
+        app[DOCUMENTATION] = Documentation(operations)
         yield
 
     return documentation
 
 
-OPERATIONS = [
+PAGES = [
     web.get(PATH, get_document),
     web.get("/docs", get_page),
     web.get("/docs/{name}", get_asset),

@@ -5,22 +5,23 @@ import itertools
 import re
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Sequence
 
 import asyncpg
 import structlog
 from aiohttp import hdrs, web
 from prometheus_client import Histogram
 
-from gateway import auth, invites, resets
 from gateway.attempts import TooManyAttempts
 from gateway.auth import NotSignedIn
 from gateway.cors import preflight
 from gateway.identity import Caller
-from gateway.parts import CALLER, PARTS, REQUEST_ID
-from gateway.proxy import METHODS, SERVICE_OF, forward
-from services.chassis.errors import InvalidData, NotFound, Unavailable
+from gateway.parts import CALLER, PARTS, REQUEST_ID, WAY
+from gateway.proxy import METHODS, forward
+from gateway.routing import Way
+from services.chassis.errors import ApiError, InvalidData, NotFound, Unavailable
 from services.chassis.http import ACTOR, REQUEST_ID_HEADER, REQUEST_SECONDS, Handler, Replay, answer_to, error_response
+from services.chassis.operations import Operation
 
 log = structlog.get_logger()
 GOOD_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
@@ -28,11 +29,11 @@ GOOD_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 # Ids of requests that came without one: random per process, then counted, which is all that telling them apart needs.
 PROCESS = secrets.token_hex(8)
 REQUESTS = itertools.count(1)
-# What may be asked without credentials; nothing else under /admin.
-OPEN = auth.OPEN | resets.OPEN | invites.OPEN
+# Who asks: None where anybody may.
+Admission = Callable[[web.Request], Awaitable[Caller | None]]
 
 
-def at_the_edge(handler: Handler) -> Handler:
+def at_the_edge(handler: Handler, admitted: Admission) -> Handler:
     """What every request gets: an id, the question who is asking, every exception as an answer, its duration measured.
 
     Wrapped around each handler: aiohttp's way of calling a middleware costs a tenth of a forwarded request.
@@ -47,7 +48,7 @@ def at_the_edge(handler: Handler) -> Handler:
         try:
             if early := preflight(request, request.app[PARTS].config.cors_origins):
                 return early
-            caller = await known_caller(request)
+            caller = await admitted(request)
             structlog.contextvars.bind_contextvars(request_id=request_id, actor=caller and caller.id)
             if "\0" in request.path:  # no id has one, and the database would stumble over it
                 raise NotFound(f"There is no {request.path}.")
@@ -71,14 +72,24 @@ def seconds(method: str, route: str, status: int) -> Histogram:
     return REQUEST_SECONDS.labels(method, route, status)
 
 
-async def known_caller(request: web.Request) -> Caller | None:
-    """Who asks; None where anybody may. Raises NotSignedIn before anything else under /admin is looked at: not even
-    whether the path exists is told."""
-    path = request.path
-    if not path.startswith("/admin/") and path != "/admin":
-        return None
-    if (request.method, path.removesuffix("/")) in OPEN:
-        return None
+async def anybody(request: web.Request) -> None:
+    """For what is public."""
+
+
+async def by_declaration(request: web.Request) -> Caller | None:
+    """For what a service answers: what it declares. Raises NotSignedIn before anything else under /admin is looked at:
+    not even whether the path exists is told."""
+    routing, path = request.app[PARTS].routing, request.path
+    way = routing.way(request)
+    if way is None and not path.startswith("/admin/") and path != "/admin":
+        way = await routing.new_way(request)
+    caller = None if way is not None and way.public else await user(request)
+    request[WAY] = way or await routing.new_way(request)
+    return caller
+
+
+async def user(request: web.Request) -> Caller:
+    """Raises NotSignedIn."""
     caller = await request.app[PARTS].identity.caller(request)
     if caller is None:
         raise NotSignedIn
@@ -89,8 +100,8 @@ async def known_caller(request: web.Request) -> Caller | None:
 def answer_for(request: web.Request, error: Exception) -> web.Response:
     """Every exception as an answer: `{type, message, code?}`, or plain text where the API has it so."""
     match error:
-        case NotSignedIn():
-            return web.Response(status=401, text=error.message)
+        case ApiError() if error.plain:
+            return web.Response(status=error.status, text=error.message)
         case TooManyAttempts():
             response = error_response(error)
             response.headers["Retry-After"] = str(error.seconds)
@@ -117,21 +128,23 @@ def no_database(request: web.Request, error: Exception) -> web.Response:
 
 def route_of(request: web.Request) -> str:
     """The path without its ids, out of a bounded set."""
-    segment = request.path.split("/", 3)[2:3]
-    if segment and segment[0] in SERVICE_OF:
-        return f"/admin/{segment[0]}"
+    way: Way | None = request.get(WAY)
+    if way is not None:
+        return way.label
     resource = request.match_info.route.resource
     return resource.canonical if resource else "unknown"
 
 
-def guarded_routes(routes: Iterable[web.RouteDef]) -> list[web.RouteDef]:
-    """What the application answers: these routes, and after them whatever a service answers."""
-    guarded = []
-    for route in routes:
-        guarded.append(exactly(route.method, route.path, at_the_edge(route.handler)))
-        if route.path.startswith("/admin/"):  # a slash at the end means nothing, as with what is forwarded
-            guarded.append(exactly(route.method, route.path + "/", at_the_edge(route.handler)))
-    return [*guarded, web.route("*", r"/{rest:[\s\S]*}", at_the_edge(forward))]  # a dot would not match a newline
+def guarded_routes(operations: Sequence[Operation], pages: Sequence[web.RouteDef]) -> list[web.RouteDef]:
+    """What the application answers: these, and after them whatever a service answers. Anybody may read the pages."""
+    guarded = [exactly(page.method, page.path, at_the_edge(page.handler, anybody)) for page in pages]
+    for operation in operations:
+        handler = at_the_edge(operation.route().handler, anybody if operation.public else user)
+        guarded.append(exactly(operation.method, operation.path, handler))
+        if operation.path.startswith("/admin/"):  # a slash at the end means nothing, as with what is forwarded
+            guarded.append(exactly(operation.method, operation.path + "/", handler))
+    anything = r"/{rest:[\s\S]*}"  # a dot would not match a newline
+    return [*guarded, web.route("*", anything, at_the_edge(forward, by_declaration))]
 
 
 def exactly(method: str, path: str, handler: Handler) -> web.RouteDef:

@@ -13,14 +13,19 @@ HEALTH_SECONDS = 2.0
 
 
 async def get_health(request: web.Request) -> web.Response:
-    """200 when the database and all services answer, else 503 and which of them does not."""
+    """200 when the database and all services answer and have declared what they do, else 503 and which does not."""
+    parts = request.app[PARTS]
 
-    async def service_answers(base: str) -> str:
+    async def service_answers(service: str) -> str:
         try:
-            async with request.app[PARTS].upstream.get(
-                base + "/health", timeout=ClientTimeout(total=HEALTH_SECONDS)
+            async with parts.upstream.get(
+                parts.targets[service] + "/health", timeout=ClientTimeout(total=HEALTH_SECONDS)
             ) as answer:
-                return "ok" if answer.status == 200 else "unavailable"
+                if answer.status != 200:
+                    return "unavailable"
+            # What has just come up counts from when requests reach it.
+            async with asyncio.timeout(HEALTH_SECONDS):
+                return "ok" if await parts.routing.heard(service) else "unavailable"
         except (aiohttp.ClientError, OSError):
             return "down"
 
@@ -32,16 +37,15 @@ async def get_health(request: web.Request) -> web.Response:
             return "down"
         return "ok"
 
-    targets = request.app[PARTS].targets
-    database, *states = await asyncio.gather(database_answers(), *map(service_answers, targets.values()))
+    database, *states = await asyncio.gather(database_answers(), *map(service_answers, parts.targets))
     ready = {database, *states} == {"ok"}
     body = {
         "status": "ok" if ready else "unavailable",
-        "services": dict(zip(targets, states, strict=True)),
+        "services": dict(zip(parts.targets, states, strict=True)),
         "database": database,
         "broker": "ok" if request.app[BUS].connected else "down",
     }
     return web.json_response(body, status=200 if ready else 503)
 
 
-OPERATIONS = [web.get("/health", get_health)]
+PAGES = [web.get("/health", get_health)]

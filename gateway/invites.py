@@ -14,15 +14,17 @@ from pydantic import Field
 
 from gateway.emails import Email, send_token
 from gateway.parts import PARTS
-from gateway.roles import check_manager
-from gateway.users import Password, Role, create_user
+from gateway.roles import Forbidden, check_manager
+from gateway.users import ROLES, Password, Role, create_user
 from services.chassis.db import Db, reading, transaction
 from services.chassis.embed import STAMP
-from services.chassis.errors import InvalidData
-from services.chassis.http import ANSWER, Body, json_bytes, parse
+from services.chassis.errors import Conflict, InvalidData, Unavailable
+from services.chassis.http import ANSWER, Body, json_bytes
 from services.chassis.ids import new_id
 from services.chassis.keys import POOL
+from services.chassis.operations import deletion, get, post
 from services.chassis.outbox import emit
+from services.chassis.schemas import Either, Json
 
 DAYS = 7
 
@@ -31,14 +33,14 @@ DAYS = 7
 
 
 class InviteBody(Body):
-    """POST /admin/invites."""
-
     user: Email
+    """The address of who is invited."""
     role: Role
+    """Who accepts becomes a user with this role."""
 
 
 class NewUserBody(Body):
-    """`user` in POST /admin/invites/accept. Email and role are the invite's."""
+    """Email and role are the invite's."""
 
     password: Password
     first_name: str | None = None
@@ -46,9 +48,8 @@ class NewUserBody(Body):
 
 
 class AcceptBody(Body):
-    """POST /admin/invites/accept."""
-
     token: Annotated[str, Field(min_length=1)]
+    """Of the mail, or of the event `invite.created` where no mail server is set."""
     user: NewUserBody
 
 
@@ -176,28 +177,23 @@ def done(request: web.Request) -> web.Response:
 
 
 async def get_invites(request: web.Request) -> web.Response:
-    check_manager(request)
     async with reading(request) as db:
         return json_bytes(request, await invites_json(db, secret_of(request)))
 
 
-async def post_invite(request: web.Request) -> web.Response:
-    check_manager(request)
-    body = await parse(request, InviteBody)
+async def post_invite(request: web.Request, body: InviteBody) -> web.Response:
     async with transaction(request) as db:
         await create_invite(db, secret_of(request), body, request.app[PARTS].config.admin_url)
         return done(request)
 
 
-async def post_resend(request: web.Request) -> web.Response:
-    check_manager(request)
+async def post_resend(request: web.Request, invite_id: str) -> web.Response:
     async with transaction(request) as db:
-        await resend_invite(db, secret_of(request), request.match_info["id"], request.app[PARTS].config.admin_url)
+        await resend_invite(db, secret_of(request), invite_id, request.app[PARTS].config.admin_url)
         return done(request)
 
 
-async def post_accept(request: web.Request) -> web.Response:
-    body = await parse(request, AcceptBody)
+async def post_accept(request: web.Request, body: AcceptBody) -> web.Response:
     invite_id, version = check_token(secret_of(request), body.token)
     password_hash = await request.app[PARTS].passwords.hash(body.user.password)
     async with request.app[POOL].acquire() as db, db.transaction():
@@ -205,18 +201,85 @@ async def post_accept(request: web.Request) -> web.Response:
     return done(request)
 
 
-async def delete_invite(request: web.Request) -> web.Response:
-    check_manager(request)
-    invite_id = request.match_info["id"]
-    await request.app[POOL].execute("delete from invites where id = $1", invite_id)
-    return web.json_response({"id": invite_id, "object": "invite", "deleted": True})
+async def remove_invite(db: Db, invite_id: str) -> None:
+    await db.execute("delete from invites where id = $1", invite_id)
 
+
+TIME = Json({"type": "string", "format": "date-time"})
+SHOWN = {
+    "id": str,
+    "created_at": TIME,
+    "updated_at": TIME,
+    "deleted_at": None,
+    "user_email": str,
+    "role": Either(ROLES),
+    "accepted": False,
+    "token": str,
+    "expires_at": TIME,
+    "metadata": Either((dict, None)),
+}
 
 OPERATIONS = [
-    web.get("/admin/invites", get_invites),
-    web.post("/admin/invites", post_invite),
-    web.post("/admin/invites/accept", post_accept),
-    web.post("/admin/invites/{id}/resend", post_resend),
-    web.delete("/admin/invites/{id}", delete_invite),
+    get(
+        "/admin/invites",
+        get_invites,
+        "List invites",
+        description="Those that were neither accepted nor deleted, the oldest first, each with its token as it is now. "
+        "For admins and developers.",
+        answer={"invites": [SHOWN]},
+        errors=(Forbidden,),
+        check=check_manager,
+        asks_others=True,
+    ),
+    post(
+        "/admin/invites",
+        post_invite,
+        "Invite somebody",
+        description="A mail with a token, good for seven days; where no mail server is set the event `invite.created` "
+        "carries it. A second invite to an address changes the first. Refused with 400 for the address of a user. For "
+        "admins and developers.",
+        body=InviteBody,
+        example={"user": "ada@example.com", "role": "member"},
+        answer=str,
+        content_type="text/plain",
+        errors=(Forbidden, InvalidData, Conflict),
+        check=check_manager,
+        asks_others=True,
+    ),
+    post(
+        "/admin/invites/accept",
+        post_accept,
+        "Accept an invite",
+        description="Makes the user, with the invite's address and role; the invite is used up. A token that was used, "
+        "withdrawn, sent anew or is over is refused with 400. For everybody who has it.",
+        body=AcceptBody,
+        example={"token": "eyJhbGciOiJIUzI1NiJ9.e30.x", "user": {"password": "correct horse", "first_name": "Ada"}},
+        answer=str,
+        content_type="text/plain",
+        errors=(InvalidData, Unavailable),
+        public=True,
+        asks_others=True,
+    ),
+    post(
+        "/admin/invites/{id}/resend",
+        post_resend,
+        "Send an invite again",
+        description="With a new token, good for seven days; the old one is worthless. An invite that is not there is "
+        "refused with 400. For admins and developers.",
+        answer=str,
+        content_type="text/plain",
+        errors=(Forbidden, InvalidData, Conflict),
+        check=check_manager,
+        asks_others=True,
+    ),
+    deletion(
+        "/admin/invites/{id}",
+        remove_invite,
+        "invite",
+        "Delete an invite",
+        description="Its token is worthless from then on. An invite that is not there is no error. For admins and "
+        "developers.",
+        errors=(Forbidden,),
+        check=check_manager,
+    ),
 ]
-OPEN = frozenset({("POST", "/admin/invites/accept")})

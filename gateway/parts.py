@@ -8,6 +8,7 @@ from aiohttp import ClientSession, web
 from gateway.attempts import Attempts
 from gateway.identity import Caller, Identity
 from gateway.passwords import Passwords
+from gateway.routing import Routing, Way
 from gateway.settings import GatewaySettings
 from gateway.upstream import upstream_session
 from services.chassis.keys import POOL, SETTINGS
@@ -23,10 +24,12 @@ class Parts:
     passwords: Passwords
     attempts: Attempts
     upstream: ClientSession
+    routing: Routing
 
 
 PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
+WAY: web.RequestKey[Way] = web.RequestKey("way", Way)
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 
 
@@ -35,15 +38,21 @@ async def open_parts(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
     assert isinstance(settings, GatewaySettings), "the application was made with another service's settings"
     async with upstream_session(settings) as upstream:
+        targets = settings.urls()
+        identity = Identity(app[POOL], settings.session_secret.get_secret_value(), settings.secret.get_secret_value())
         app[PARTS] = parts = Parts(
             config=settings,
-            targets=settings.urls(),
-            identity=Identity(
-                app[POOL], settings.session_secret.get_secret_value(), settings.secret.get_secret_value()
-            ),
+            targets=targets,
+            identity=identity,
             passwords=Passwords(),
             attempts=Attempts(),
             upstream=upstream,
+            routing=Routing(targets, upstream, identity),
         )
         yield
         parts.passwords.close()
+
+
+async def learn_routes(app: web.Application) -> None:
+    """Keep up with what the services declare, until cancelled."""
+    await app[PARTS].routing.run()

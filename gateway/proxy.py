@@ -1,4 +1,4 @@
-"""The way through: which service answers a path, and the request and its answer streamed between it and the client.
+"""The way through: the request and its answer streamed between the client and the service that answers (routing.py).
 
 Bodies of a few dozen kB are read whole and sent in one piece: that is faster, and keeps a slow client off the services'
 connections. Anything larger or of unknown length passes chunk by chunk and is never held.
@@ -6,7 +6,6 @@ connections. Anything larger or of unknown length passes chunk by chunk and is n
 
 import asyncio
 import itertools
-import re
 from collections.abc import AsyncIterator, Awaitable, Mapping
 
 import aiohttp
@@ -16,37 +15,14 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from gateway.identity import Caller, Identity
-from gateway.parts import CALLER, PARTS, REQUEST_ID, Parts
-from gateway.settings import GatewaySettings
+from gateway.parts import CALLER, PARTS, REQUEST_ID, WAY, Parts
 from services.chassis.errors import ApiError, InvalidData, NotFound, TooLarge, Unavailable
 from services.chassis.http import ACTOR_HEADER, REQUEST_ID_HEADER
 
 log = structlog.get_logger()
 
-SEGMENTS = {
-    "orders": (
-        "orders draft-orders returns return-reasons swaps order-edits customers customer-groups notes notifications"
-    ),
-    "catalog": (
-        "products variants collections product-categories product-tags product-types sales-channels "
-        "publishable-api-keys publishable-api-key price-lists discounts regions currencies store tax-rates "
-        "shipping-options shipping-profiles uploads batch-jobs"
-    ),
-    "payments": "payments payment-collections gift-cards",
-    "inventory": "inventory-items reservations stock-locations",
-}
-SERVICE_OF = {segment: service for service, segments in SEGMENTS.items() for segment in segments.split()}
-# /admin/{first}/{id}/{third} of another service than `first` says.
-EXCEPTIONS = {("variants", "inventory"): "inventory", ("sales-channels", "stock-locations"): "inventory"}
 METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "PUT", "PATCH"})
-# What pages and links lead to passes without credentials: the catalog decides by the file and the link's signature. A
-# key is one plain word, as it was sent: nothing that could mean another path.
-FILE = re.compile(r"/store/uploads/[A-Za-z0-9][A-Za-z0-9._-]*")
-# The cart of a swap: whoever has its id is its customer.
-CART = re.compile(r"/store/carts/[A-Za-z0-9_]+/(?:shipping-methods|payment-sessions|complete)")
-# What payment providers send: payments decides by the signature. None of it is large.
-WEBHOOKS = {"/webhooks/stripe": "payments"}
-WEBHOOK_BYTES = 256 * 1024
+MAX_PUBLIC_BYTES = 256 * 1024  # of a body that anybody may send
 VISITOR = Caller("visitor", "visitor")  # services answer nothing unsigned; no user has such an id
 
 WHOLE_REQUEST, WHOLE_ANSWER = 64 * 1024, 256 * 1024
@@ -88,26 +64,6 @@ class NoAnswerInTime(ApiError):
     status, type, code = 504, "timeout", None
 
 
-def service_of(path: str) -> str | None:
-    """The service that answers a (decoded) path, or None."""
-    parts = path.split("/", 5)
-    if len(parts) < 3 or parts[1] != "admin":
-        return None
-    if len(parts) == 5 and (exception := EXCEPTIONS.get((parts[2], parts[4]))):
-        return exception
-    return SERVICE_OF.get(parts[2])
-
-
-def open_service(request: web.Request) -> str | None:
-    """The service that answers this, where it is one of the requests that anybody may make."""
-    if request.method == "POST":
-        path = request.rel_url.raw_path
-        return "orders" if CART.fullmatch(path) else WEBHOOKS.get(path)
-    if request.method in ("GET", "HEAD") and FILE.fullmatch(request.rel_url.raw_path):
-        return "catalog"
-    return None
-
-
 class Upload:
     """A request body that passes through chunk by chunk: counted, and given up when the client stalls."""
 
@@ -135,17 +91,15 @@ def too_large(limit: int) -> TooLarge:
 
 async def forward(request: web.Request) -> web.StreamResponse:
     """Answer with what the service answers. Raises NotFound and what `outgoing_body` and `ask` raise."""
-    path = request.path
-    service = open_service(request) or service_of(path.removesuffix("/"))
-    if service is None or request.method not in METHODS:
-        raise NotFound(f"There is no {request.method} {path}.")
-    parts = request.app[PARTS]
-    body = await outgoing_body(request, parts.config) if request.body_exists else None
+    if request.method not in METHODS:
+        raise NotFound(f"There is no {request.method} {request.path}.")
+    parts, service = request.app[PARTS], request[WAY].service
+    body = await outgoing_body(request, parts) if request.body_exists else None
     try:
         answer = await ask(request, parts, service, body)
     except ApiError as error:
         if error.status >= 500:
-            log.warning("no answer", service=service, method=request.method, path=path, reason=error.message)
+            log.warning("no answer", service=service, method=request.method, path=request.path, reason=error.message)
         raise
     try:
         return await returned(request, service, answer)
@@ -157,12 +111,13 @@ async def forward(request: web.Request) -> web.StreamResponse:
             answer.release()
 
 
-async def outgoing_body(request: web.Request, config: GatewaySettings) -> bytes | Upload:
+async def outgoing_body(request: web.Request, parts: Parts) -> bytes | Upload:
     """A small body whole, any other as a stream. Raises TooLarge, TooSlow or BrokenOff."""
-    length = request.content_length
-    limit = config.max_upload_bytes if request.path.startswith("/admin/uploads") else config.max_body_bytes
-    if request.path in WEBHOOKS:
-        limit = min(limit, WEBHOOK_BYTES)
+    length, config = request.content_length, parts.config
+    takes_files = parts.routing.table.takes_files(request.path.removesuffix("/"))
+    limit = config.max_upload_bytes if takes_files else config.max_body_bytes
+    if request[WAY].public:
+        limit = min(limit, MAX_PUBLIC_BYTES)
     if length is not None and length > limit:
         raise too_large(limit)
     if length is None or length > WHOLE_REQUEST:

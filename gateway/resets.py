@@ -10,14 +10,15 @@ from typing import Any
 import jwt
 from aiohttp import web
 
-from gateway.attempts import RESETS_PER_ACCOUNT, RESETS_PER_ADDRESS, client_address
+from gateway.attempts import RESETS_PER_ACCOUNT, RESETS_PER_ADDRESS, TooManyAttempts, client_address
 from gateway.emails import Email, check_email, send_token
 from gateway.parts import PARTS
-from gateway.users import Password, user_json
+from gateway.users import USER_ANSWER, Password, user_json
 from services.chassis.db import Db
-from services.chassis.errors import InvalidData, Unauthorized
-from services.chassis.http import Body, parse
+from services.chassis.errors import InvalidData, Unauthorized, Unavailable
+from services.chassis.http import Body
 from services.chassis.keys import POOL
+from services.chassis.operations import post
 from services.chassis.outbox import emit
 
 RESET_SECONDS = 15 * 60
@@ -28,17 +29,16 @@ ANSWER_SECONDS = 0.05  # longer than writing the event takes, so that the answer
 
 
 class PasswordTokenBody(Body):
-    """POST /admin/users/password-token."""
-
     email: Email
 
 
 class ResetBody(Body):
-    """POST /admin/users/reset-password."""
-
     token: str
+    """Of the mail, or of the event `user.password_reset` where no mail server is set."""
     password: Password
+    """The new one."""
     email: Email | None = None
+    """The user's address, by default the one in the token."""
 
 
 # Actions
@@ -116,9 +116,8 @@ async def reset_password(db: Db, user_id: str, old_hash: str, new_hash: str) -> 
 # Handlers
 
 
-async def post_password_token(request: web.Request) -> web.Response:
-    started = time.monotonic()
-    body, parts = await parse(request, PasswordTokenBody), request.app[PARTS]
+async def post_password_token(request: web.Request, body: PasswordTokenBody) -> web.Response:
+    started, parts = time.monotonic(), request.app[PARTS]
     email, address = body.email.lower(), client_address(request, parts.config.trusted_proxies)
     # Nobody's mailbox is to be filled from here.
     parts.attempts.take([(("reset", email), RESETS_PER_ACCOUNT), (("reset from", address), RESETS_PER_ADDRESS)])
@@ -128,8 +127,8 @@ async def post_password_token(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
-async def post_reset_password(request: web.Request) -> web.Response:
-    body, parts, pool = await parse(request, ResetBody), request.app[PARTS], request.app[POOL]
+async def post_reset_password(request: web.Request, body: ResetBody) -> web.Response:
+    parts, pool = request.app[PARTS], request.app[POOL]
     user_id, old_hash = await check_reset(pool, body, parts.config.session_secret.get_secret_value())
     new_hash = await parts.passwords.hash(body.password)
     async with pool.acquire() as db, db.transaction():
@@ -141,7 +140,30 @@ async def post_reset_password(request: web.Request) -> web.Response:
 
 
 OPERATIONS = [
-    web.post("/admin/users/password-token", post_password_token),
-    web.post("/admin/users/reset-password", post_reset_password),
+    post(
+        "/admin/users/password-token",
+        post_password_token,
+        "Ask for a new password",
+        description="A mail with a token, good for 15 minutes and for one new password; where no mail server is set "
+        "the event `user.password_reset` carries it. The answer is the same whether or not anybody has the address.",
+        body=PasswordTokenBody,
+        example={"email": "ada@example.com"},
+        status=204,
+        errors=(TooManyAttempts,),
+        public=True,
+        asks_others=True,
+    ),
+    post(
+        "/admin/users/reset-password",
+        post_reset_password,
+        "Set a new password",
+        description="Whoever is signed in by the old password is signed out. A token that is not valid any more is "
+        "refused with 401 when `email` is sent, else with 400.",
+        body=ResetBody,
+        example={"token": "eyJhbGciOiJIUzI1NiJ9.e30.x", "password": "correct horse", "email": "ada@example.com"},
+        answer=USER_ANSWER,
+        errors=(InvalidData, Unauthorized, Unavailable),
+        public=True,
+        asks_others=True,
+    ),
 ]
-OPEN = frozenset({("POST", "/admin/users/password-token"), ("POST", "/admin/users/reset-password")})

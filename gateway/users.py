@@ -1,6 +1,7 @@
 """Users: the people and programs that may use the API, and what reads show of them."""
 
 import json
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import asyncpg
@@ -13,16 +14,19 @@ from gateway.documents import KINDS, USER
 from gateway.emails import Email, check_email
 from gateway.parts import CALLER, PARTS
 from gateway.passwords import HASHER
-from gateway.roles import check_manager, check_not_last
+from gateway.roles import Forbidden, check_manager, check_not_last
 from gateway.settings import GatewaySettings
-from services.chassis.db import Db, reading, transaction
+from services.chassis.db import Db, transaction
 from services.chassis.documents import docs
-from services.chassis.embed import one_json, one_query, page_json, page_query
-from services.chassis.errors import InvalidData, NotFound
-from services.chassis.http import Body, json_bytes, parse
+from services.chassis.embed import Page, one_json, one_query
+from services.chassis.errors import Conflict, InvalidData, NotAllowed, NotFound, Unavailable
+from services.chassis.http import Body, json_bytes
 from services.chassis.ids import new_id
+from services.chassis.operations import delete, listing, post, showing
 from services.chassis.outbox import emit
-from services.chassis.params import choices, dates, query_of, search, text, texts
+from services.chassis.params import Query, choices, dates, described, search, text, texts
+from services.chassis.queries import page
+from services.chassis.schemas import deleted
 
 log = structlog.get_logger()
 
@@ -32,7 +36,10 @@ Password = Annotated[str, Field(min_length=1, max_length=1024)]
 ApiToken = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[\x21-\x7e]+$")]
 
 FILTERS = {
-    "q": search("lower({t}.email) like {q} or lower({t}.first_name) like {q} or lower({t}.last_name) like {q}"),
+    "q": described(
+        search("lower({t}.email) like {q} or lower({t}.first_name) like {q} or lower({t}.last_name) like {q}"),
+        "A part of the address or of a name.",
+    ),
     "email": text("{t}.email"),
     "first_name": text("{t}.first_name"),
     "last_name": text("{t}.last_name"),
@@ -43,6 +50,8 @@ FILTERS = {
     "deleted_at": dates("{t}.deleted_at"),
 }
 EXACT = ("email", "first_name", "last_name")
+USERS = page(USER, FILTERS, limit=50, where="{t}.deleted_at is null")
+USER_ANSWER = {"user": USER}
 MANAGED = frozenset({"role", "api_token"})
 
 
@@ -50,23 +59,25 @@ MANAGED = frozenset({"role", "api_token"})
 
 
 class UserBody(Body):
-    """POST /admin/users."""
-
     email: Email
     password: Password
     first_name: str | None = None
     last_name: str | None = None
     role: Role | None = None
+    """`member` by default. Admins and developers may manage users, invites and tokens."""
 
 
 class UserChanges(Body):
-    """POST /admin/users/{id}. A null clears, but for role and metadata, where it changes nothing."""
-
     first_name: str | None = None
+    """Null clears it."""
     last_name: str | None = None
+    """Null clears it."""
     role: Role | None = None
+    """Null changes nothing."""
     api_token: ApiToken | None = None
+    """A token that programs may send in place of a session, up to 1024 characters without spaces; null ends it."""
     metadata: dict[str, Any] | None = None
+    """Keys to add or replace; a key with an empty text is removed. Null changes nothing."""
 
 
 # Actions and reads
@@ -205,19 +216,12 @@ async def user_json(db: Db, user_id: str) -> str | None:
 # Handlers
 
 
-async def get_users(request: web.Request) -> web.Response:
-    query = query_of(request)
-    if "q" in query:
-        # As recorded: free text stands alone.
-        query = {name: value for name, value in query.items() if name not in EXACT}
-    page = page_query(USER, query, FILTERS, limit=50, where="{t}.deleted_at is null")
-    async with reading(request) as db:
-        return json_bytes(request, await page_json(db, "users", page))
+def read_users(query: Query, *_: str) -> Page:
+    """As recorded: free text stands alone."""
+    return USERS.read({name: value for name, value in query.items() if "q" not in query or name not in EXACT})
 
 
-async def post_users(request: web.Request) -> web.Response:
-    check_manager(request)
-    body = await parse(request, UserBody)
+async def post_users(request: web.Request, body: UserBody) -> web.Response:
     password_hash = await request.app[PARTS].passwords.hash(body.password)
     async with transaction(request) as db:
         user_id = await create_user(
@@ -231,21 +235,11 @@ async def post_users(request: web.Request) -> web.Response:
         return json_bytes(request, await user_json(db, user_id) or "")
 
 
-async def get_user(request: web.Request) -> web.Response:
-    user_id = request.match_info["id"]
-    async with reading(request) as db:
-        found = await user_json(db, user_id)
-    if found is None:
-        raise NotFound(f"There is no user {user_id}.")
-    return json_bytes(request, found)
-
-
-async def post_user(request: web.Request) -> web.Response:
+async def post_user(request: web.Request, user_id: str, body: UserChanges) -> web.Response:
     """Others than managers change their own name and metadata only.
 
     The answer shows a new API token in full, this once; it is not stored under an Idempotency-Key either.
     """
-    user_id, body = request.match_info["id"], await parse(request, UserChanges)
     if user_id != request[CALLER].id or body.model_fields_set & MANAGED:
         check_manager(request)
     identity = request.app[PARTS].identity
@@ -263,9 +257,7 @@ async def post_user(request: web.Request) -> web.Response:
     return answer
 
 
-async def delete_user(request: web.Request) -> web.Response:
-    check_manager(request)
-    user_id = request.match_info["id"]
+async def delete_user(request: web.Request, user_id: str) -> web.Response:
     async with transaction(request) as db:
         await check_not_last(db, user_id)
         await remove_user(db, user_id)
@@ -274,9 +266,50 @@ async def delete_user(request: web.Request) -> web.Response:
 
 
 OPERATIONS = [
-    web.get("/admin/users", get_users),
-    web.post("/admin/users", post_users),
-    web.get("/admin/users/{id}", get_user),
-    web.post("/admin/users/{id}", post_user),
-    web.delete("/admin/users/{id}", delete_user),
+    listing(
+        "/admin/users",
+        "users",
+        replace(USERS, read=read_users),
+        "List users",
+        description="All users but deleted ones. Beside `q` the filters `email`, `first_name` and `last_name` are not "
+        "looked at.",
+    ),
+    post(
+        "/admin/users",
+        post_users,
+        "Create a user",
+        description="With a password of the caller's choice; an invite leaves that to the new user. An address that a "
+        "user has is refused with 400. For admins and developers.",
+        body=UserBody,
+        example={"email": "ada@example.com", "password": "correct horse", "first_name": "Ada", "role": "member"},
+        answer=USER_ANSWER,
+        errors=(Forbidden, InvalidData, Conflict, Unavailable),
+        check=check_manager,
+        asks_others=True,
+    ),
+    showing("/admin/users/{id}", "user", USER, "Get a user", where="{t}.id = $1 and {t}.deleted_at is null"),
+    post(
+        "/admin/users/{id}",
+        post_user,
+        "Update a user",
+        description="Only what is sent changes. Members may change their own names and metadata; the rest is for "
+        "admins and developers, and the last one of those cannot become a member. A new `api_token` is shown in full "
+        "in this answer only.",
+        body=UserChanges,
+        example={"first_name": "Ada", "metadata": {"team": "returns"}},
+        answer=USER_ANSWER,
+        errors=(Forbidden, NotFound, NotAllowed, InvalidData, Conflict),
+        asks_others=True,
+    ),
+    delete(
+        "/admin/users/{id}",
+        delete_user,
+        "Delete a user",
+        description="Signs the user out everywhere and frees the address. The last one who may manage users cannot be "
+        "deleted; a user who is not there is no error. For admins and developers.",
+        answer=deleted("user"),
+        errors=(Forbidden, NotAllowed),
+        check=check_manager,
+        asks_others=True,
+    ),
 ]

@@ -12,22 +12,34 @@ from typing import Annotated, Any
 import aiohttp
 import orjson
 from aiohttp import hdrs, web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from gateway.dialects.shoplazza_answers import fulfillment_of
+from gateway.dialects.shoplazza_answers import FULFILLMENT, fulfillment_of
 from gateway.identity import Caller, Scoped
 from gateway.parts import PARTS, REQUEST_ID
 from gateway.proxy import lost
-from services.chassis.errors import ApiError, InvalidData, NotFound, TooLarge, Unauthorized, Unavailable, error_from
-from services.chassis.http import ACTOR_HEADER, REQUEST_ID_HEADER
+from services.chassis.errors import (
+    ApiError,
+    Conflict,
+    InvalidData,
+    NotFound,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+    error_from,
+)
+from services.chassis.http import ACTOR_HEADER, REQUEST_ID_HEADER, Body
 from services.chassis.idempotency import HEADER as KEY_HEADER
+from services.chassis.operations import get, post
+from services.chassis.schemas import Either
 
 TOKEN_HEADER = "access-token"  # noqa: S105
+CREDENTIALS = "access_token"  # the name of that in the documentation
 # Ids are plain words: nothing that could mean another path of a service.
 PREFIX = "/openapi/2022-01/orders/{order_id:[A-Za-z0-9_-]+}/fulfillments"
 TOKEN: web.RequestKey[Scoped] = web.RequestKey("access_token", Scoped)
-MOST_LINES = 1000
+MAX_LINES = 1000
 # What the answers are made of, in one read.
 SEEN = {
     "fields": "id,currency_code",
@@ -62,20 +74,24 @@ Text = Annotated[str, Field(max_length=2000)]
 Quantity = Annotated[int, Field(ge=0, lt=2**31)]
 
 
-class ShippedLine(BaseModel):
-    model_config = ConfigDict(strict=True)
+class ShippedLine(Body):
+    model_config = ConfigDict(extra="ignore")
 
     id: str
+    """The line's id in the order."""
     ship_quantity: Quantity
+    """How many of it; 0 is all that is left."""
 
 
-class FulfillmentBody(BaseModel):
+class FulfillmentBody(Body):
     """Properties that the dialect does not know are left alone, as Shoplazza does."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(extra="ignore")
 
-    line_item_ids: Annotated[list[str], Field(max_length=MOST_LINES)] | None = None
-    line_items: Annotated[list[ShippedLine], Field(max_length=MOST_LINES)] | None = None
+    line_item_ids: Annotated[list[str], Field(max_length=MAX_LINES)] | None = None
+    """Ids of lines that are sent as far as they are left."""
+    line_items: Annotated[list[ShippedLine], Field(max_length=MAX_LINES)] | None = None
+    """Lines with quantities; they go before `line_item_ids`."""
     tracking_number: Text | None = None
     tracking_company: Text | None = None
     tracking_company_code: Text | None = None
@@ -166,7 +182,7 @@ async def location_of(request: web.Request, line_ids: list[str]) -> str | None:
 
     Raises Refused when that is more than one place: a fulfillment leaves from one.
     """
-    query = {"line_item_id[]": line_ids, "fields": "location_id", "limit": str(MOST_LINES)}
+    query = {"line_item_id[]": line_ids, "fields": "location_id", "limit": str(MAX_LINES)}
     reply = await ask(request, "inventory", "GET", "/admin/reservations", query)
     places = {reservation["location_id"] for reservation in reply["reservations"]}
     if len(places) > 1:
@@ -182,7 +198,7 @@ async def order_of(request: web.Request, order_id: str) -> Any:
 
 # Handlers
 
-Handler = Callable[[web.Request], Awaitable[web.Response]]
+Handler = Callable[..., Awaitable[web.Response]]
 
 
 def speaking(*scopes: str) -> Callable[[Handler], Handler]:
@@ -191,10 +207,10 @@ def speaking(*scopes: str) -> Callable[[Handler], Handler]:
 
     def wrapped(handler: Handler) -> Handler:
         @wraps(handler)
-        async def answer(request: web.Request) -> web.Response:
+        async def answer(request: web.Request, *ids: str) -> web.Response:
             try:
                 await check_token(request, scopes)
-                return await handler(request)
+                return await handler(request, *ids)
             except ApiError as error:
                 return refused(error)
 
@@ -224,34 +240,83 @@ async def check_token(request: web.Request, scopes: tuple[str, ...]) -> None:
 
 
 @speaking("write_order")
-async def post_fulfillment(request: web.Request) -> web.Response:
-    order_id, wanted = request.match_info["order_id"], dispatch_of(await body_of(request))
-    place = await location_of(request, [item["item_id"] for item in wanted["items"]])
-    if place is not None:
-        wanted["location_id"] = place
-    reply = await ask(request, "orders", "POST", f"/admin/orders/{order_id}/dispatches", SEEN, wanted)
+async def post_fulfillment(request: web.Request, order_id: str) -> web.Response:
+    dispatch = dispatch_of(await body_of(request))
+    location_id = await location_of(request, [item["item_id"] for item in dispatch["items"]])
+    if location_id is not None:
+        dispatch["location_id"] = location_id
+    reply = await ask(request, "orders", "POST", f"/admin/orders/{order_id}/dispatches", SEEN, dispatch)
     order = reply["order"]
     newest = max(order["fulfillments"], key=lambda fulfillment: (fulfillment["created_at"], fulfillment["id"]))
     return web.json_response({"fulfillment": fulfillment_of(order, newest)})
 
 
 @speaking("read_order", "write_order")
-async def get_fulfillments(request: web.Request) -> web.Response:
-    order = await order_of(request, request.match_info["order_id"])
-    return web.json_response({"fulfillments": [fulfillment_of(order, made) for made in order["fulfillments"]]})
+async def get_fulfillments(request: web.Request, order_id: str) -> web.Response:
+    order = await order_of(request, order_id)
+    return web.json_response({"fulfillments": [fulfillment_of(order, each) for each in order["fulfillments"]]})
 
 
 @speaking("read_order", "write_order")
-async def get_fulfillment(request: web.Request) -> web.Response:
-    order, fulfillment_id = await order_of(request, request.match_info["order_id"]), request.match_info["id"]
-    for made in order["fulfillments"]:
-        if made["id"] == fulfillment_id:
-            return web.json_response({"fulfillment": fulfillment_of(order, made)})
+async def get_fulfillment(request: web.Request, order_id: str, fulfillment_id: str) -> web.Response:
+    order = await order_of(request, order_id)
+    for fulfillment in order["fulfillments"]:
+        if fulfillment["id"] == fulfillment_id:
+            return web.json_response({"fulfillment": fulfillment_of(order, fulfillment)})
     raise NotFound(f"There is no fulfillment {fulfillment_id}.")
 
 
+REFUSAL = Either(({"errors": [str]}, {"error": str}))
+READ = (OutOfScope, Unauthorized, NotFound, Unavailable)
+EXAMPLE = {
+    "line_items": [{"id": "item_01HBZ4R8V3A5", "ship_quantity": 2}],
+    "tracking_number": "DHL1231232113",
+    "tracking_company": "DHL",
+    "tracking_company_code": "dhl",
+    "tracking_url": "https://tracking.dhl.com",
+}
+
 OPERATIONS = [
-    web.post(PREFIX, post_fulfillment),
-    web.get(PREFIX, get_fulfillments),
-    web.get(PREFIX + "/{id}", get_fulfillment),
+    post(
+        PREFIX,
+        post_fulfillment,
+        "Fulfill and ship lines of an order",
+        description="Shoplazza's operation of this name, for access tokens with the scope `write_order`. The lines are "
+        "fulfilled and sent at once, from where they are reserved: all or, with 422, none.",
+        body=FulfillmentBody,
+        example=EXAMPLE,
+        answer={"fulfillment": FULFILLMENT},
+        refusal=REFUSAL,
+        errors=(*READ, Refused, Conflict, InvalidData, TooLarge),
+        public=True,
+        credentials=CREDENTIALS,
+        asks_others=True,
+        raw=True,
+    ),
+    get(
+        PREFIX,
+        get_fulfillments,
+        "List the fulfillments of an order",
+        description="Shoplazza's operation of this name, for access tokens with the scope `read_order` or "
+        "`write_order`.",
+        answer={"fulfillments": [FULFILLMENT]},
+        refusal=REFUSAL,
+        errors=READ,
+        public=True,
+        credentials=CREDENTIALS,
+        asks_others=True,
+    ),
+    get(
+        PREFIX + "/{id}",
+        get_fulfillment,
+        "Get a fulfillment of an order",
+        description="Shoplazza's operation of this name, for access tokens with the scope `read_order` or "
+        "`write_order`.",
+        answer={"fulfillment": FULFILLMENT},
+        refusal=REFUSAL,
+        errors=READ,
+        public=True,
+        credentials=CREDENTIALS,
+        asks_others=True,
+    ),
 ]

@@ -7,6 +7,8 @@ from typing import Any
 
 from babel.numbers import get_currency_precision
 
+from services.chassis.schemas import Either, Json
+
 Row = Mapping[str, Any]
 
 
@@ -98,3 +100,35 @@ def line_of(line: Row, quantity: int, status: str, currency: str) -> dict[str, A
         "requires_shipping": not line["is_giftcard"],
         "shipping_quantity": 0 if status == "cancelled" else quantity,
     }
+
+
+# What the functions above make, for the documentation.
+STATUS = Either(("cancelled", "shipped", "pending"))
+MONEY = Json({"type": "string", "description": "In the currency's own places: `81.00`."})
+TIME = Json({"type": "string", "format": "date-time"})
+LINE = {
+    **dict.fromkeys(("id", "product_id", "variant_id", "variant_title", "product_title", "product_handle"), str),
+    "quantity": int,
+    "note": str,
+    "fulfillment_status": STATUS,
+    "sku": Either((str, None)),
+    "weight_unit": "kg",
+    "weight": str,
+    **dict.fromkeys(("vendor", "product_url", "image"), str),
+    **dict.fromkeys(("price", "total", "compare_at_price"), MONEY),
+    "properties": [{"name": str, "value": Either((str, float, bool))}],
+    "refund_quantity": int,
+    "refund_total": MONEY,
+    "taxable": bool,
+    "requires_shipping": bool,
+    "shipping_quantity": int,
+}
+FULFILLMENT = {
+    "id": str,
+    "order_id": str,
+    "status": STATUS,
+    **dict.fromkeys(("tracking_company", "tracking_number", "tracking_company_code", "tracking_url"), str),
+    "created_at": TIME,
+    "updated_at": TIME,
+    "line_items": [LINE],
+}

@@ -34,6 +34,7 @@ class ApiError(Exception):
     status = 500
     type = "unknown_error"
     code: str | None = "unknown_error"
+    plain = False  # whether clients get the message alone, as plain text
 
     def __init__(self, message: str, *, code: str | None = None) -> None:
         super().__init__(message)

@@ -36,6 +36,7 @@ ERROR: Schema = {
     "additionalProperties": False,
 }
 FAILED = {"$ref": "#/components/responses/Error"}
+UNAUTHORIZED = {"$ref": "#/components/responses/Unauthorized"}
 SHARED: dict[str, Any] = {
     "schemas": {"Error": ERROR},
     "responses": {
@@ -157,7 +158,7 @@ def described(
         described["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": FILES}}}
     described["responses"] = responses(operation, components)
     if operation.public:
-        described["security"] = []
+        described["security"] = [{operation.credentials: []}] if operation.credentials else []
     return described
 
 
@@ -250,9 +251,9 @@ def responses(operation: Operation, components: Components) -> dict[str, Any]:
         refusal = {"description": SHARED["responses"]["Error"]["description"], "content": {JSON: {"schema": either}}}
     made: dict[str, Any] = {str(int(status)): success}
     errors: list[type[ApiError]] = [*operation.errors, *([InvalidData] if operation.body or operation.query else [])]
-    made |= {str(error.status): refusal for error in errors}
+    made |= {str(error.status): UNAUTHORIZED if error.plain else refusal for error in errors}
     if not operation.public:
-        made["401"] = {"$ref": "#/components/responses/Unauthorized"}
+        made["401"] = UNAUTHORIZED
     return dict(sorted((made | {"default": refusal}).items()))
 
 

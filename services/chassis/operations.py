@@ -45,8 +45,10 @@ class Operation:
 
     `description` says what the summary leaves open: what is changed, what is refused, units. `errors` are the refusals
     that an intact request can meet; a request that is wrong in itself is always InvalidData. `example` is a body that
-    works. `public` needs no credentials. `retry_key`: the answer names a key under which the request may be repeated,
-    also when none was sent. `refusal` is the JSON value of refusals that do not look like the others'.
+    works. `public` needs no user's credentials; `credentials` names the scheme (gateway/docs.py) of those that it wants
+    instead. `check(request)` raises before anything of the request is read. `retry_key`: the answer names a key under
+    which the request may be repeated, also when none was sent. `refusal` is the JSON value of refusals that do not look
+    like the others'. A `raw` handler gets the request and the ids only, and reads its body in a way of its own.
     """
 
     method: Method
@@ -64,11 +66,15 @@ class Operation:
     asks_others: bool = False
     files: bool = False
     public: bool = False
+    credentials: str | None = None
+    check: Callable[[web.Request], None] | None = None
     retry_key: bool = False
     refusal: Any = None
+    raw: bool = False
 
     def __post_init__(self) -> None:
-        expected = 1 + len(self.ids) + (self.query is not None) + (self.body is not None)
+        read = 0 if self.raw else (self.query is not None) + (self.body is not None)
+        expected = 1 + len(self.ids) + read
         parameters = inspect.signature(self.handler).parameters.values()
         least = sum(p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
         most = len(parameters) if all(p.kind is not p.VAR_POSITIONAL for p in parameters) else expected
@@ -93,9 +99,14 @@ def runner(operation: Operation) -> Handler:
     query, body, handler, names = operation.query, operation.body, operation.handler, operation.ids
 
     async def run(request: web.Request) -> web.StreamResponse:
+        if operation.check is not None:
+            operation.check(request)
         if operation.retry_key:  # before the body is read
             request = keyed(request)
         ids = [request.match_info[name] for name in names]
+        if operation.raw:
+            answer: web.StreamResponse = await handler(request, *ids)
+            return answer
         arguments: list[Any] = [*ids]
         if query is not None:
             arguments.append(query.read(query_of(request), *ids))
@@ -127,8 +138,11 @@ class Declared(TypedDict, total=False):
     asks_others: bool
     files: bool
     public: bool
+    credentials: str | None
+    check: Callable[[web.Request], None] | None
     retry_key: bool
     refusal: Any
+    raw: bool
 
 
 class DeclaredWithQuery(Declared, total=False):

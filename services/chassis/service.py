@@ -14,7 +14,7 @@ import uvloop
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from services.chassis import commands, consumers, idempotency, openapi, sagas
+from services.chassis import commands, consumers, declared, idempotency, openapi, sagas
 from services.chassis.bus import Bus
 from services.chassis.commands import CommandHandler, run_commands
 from services.chassis.consumers import Listener, run_consumer
@@ -42,7 +42,8 @@ class Service:
 
     name: str
     folder: Path
-    operations: Sequence[Operation | web.RouteDef]
+    operations: Sequence[Operation]
+    pages: Sequence[web.RouteDef] = ()  # what it answers that is no operation for clients, as its state or its manual
     settings: type[Settings] = Settings
     listeners: Mapping[str, Listener] = field(default_factory=dict)
     commands: Mapping[str, CommandHandler] = field(default_factory=dict)
@@ -54,8 +55,9 @@ class Service:
     workers: Mapping[str, Callable[[web.Application], Awaitable[None]]] = field(default_factory=dict)  # until cancelled
     seed: Callable[[Db], Awaitable[None]] | None = None  # runs at every start; fills a database that is empty
     after_migrations: Callable[[Db, Any], Awaitable[None]] | None = None  # gets the settings, too; runs with `migrate`
-    # What its routes become, instead of being wrapped in the middleware that lets in only who the gateway vouches for.
-    edge: Callable[[Sequence[web.RouteDef]], Sequence[web.RouteDef]] | None = None
+    # The routes of its operations and pages, where they are not wrapped in the middleware that lets in only who the
+    # gateway vouches for.
+    edge: Callable[[Sequence[Operation], Sequence[web.RouteDef]], Sequence[web.RouteDef]] | None = None
     server: Mapping[str, Any] = field(default_factory=dict)  # more arguments of aiohttp's server
 
     @property
@@ -73,19 +75,18 @@ def make_app(service: Service, settings: Settings) -> web.Application:
         handler_args={"max_line_size": MAX_LINE, "max_field_size": MAX_LINE, **service.server},
     )
     app[SETTINGS] = settings
-    declared = [operation for operation in service.operations if isinstance(operation, Operation)]
-    described = openapi.serving(service.name, declared, service.documents, service.glossary)
-    own = {operation.path for operation in service.operations}
+    own = {page.path for page in service.pages}
     everywhere = [
         web.get("/health", get_health),
         web.get("/metrics", get_metrics),
-        web.get(openapi.PATH, described),
+        web.get(openapi.PATH, openapi.serving(service.name, service.operations, service.documents, service.glossary)),
     ]
-    routes = [
-        *(route for route in everywhere if route.path not in own),
-        *(o.route() if isinstance(o, Operation) else o for o in service.operations),
-    ]
-    app.add_routes(service.edge(routes) if service.edge else routes)
+    pages = [*(page for page in everywhere if page.path not in own), *service.pages]
+    if service.edge:
+        app.add_routes(service.edge(service.operations, pages))
+    else:
+        app.add_routes([*pages, web.get(declared.PATH, declared.serving(service.operations))])
+        app.add_routes(operation.route() for operation in service.operations)
     app.cleanup_ctx.append(lambda app: running(service, app))
     return app
 

@@ -12,6 +12,8 @@ import pytest
 from aiohttp import web
 
 from gateway.settings import SERVICES
+from services.chassis.declared import declarations
+from tests.support import operations
 from tests.support.edge import Edge, FakeService, Start, listen, serving
 from tests.support.servers import new_database
 
@@ -38,11 +40,11 @@ async def namespace(rabbitmq_url: str) -> AsyncIterator[str]:
 
 @pytest.fixture(scope="session")
 async def services(patient: None) -> AsyncIterator[dict[str, FakeService]]:
-    """The four of them, by name."""
-    made = {}
+    """The four of them, by name. They declare what the real ones do."""
+    made, real = {}, operations.services()
     async with AsyncExitStack() as stack:
         for name in SERVICES:
-            service = made[name] = FakeService(name)
+            service = made[name] = FakeService(name, declared=declarations(real[name].operations))
             app = web.Application(client_max_size=2**30)
             app.router.add_route("*", "/{rest:.*}", service.answer)
             runner, service.url = await listen(app)

@@ -11,7 +11,8 @@ import jwt
 import pytest
 from aiohttp import web
 
-from gateway.proxy import SERVICE_OF, service_of
+from gateway.routing import PARAMETER
+from services.chassis.declared import PATH, Declarations, Declared
 from tests.support.edge import Edge, FakeService, Start, listen, raw
 from tests.support.stack import SECRET
 from tests.support.waiting import in_time
@@ -19,38 +20,14 @@ from tests.support.waiting import in_time
 Services = dict[str, FakeService]
 
 
-@pytest.mark.parametrize(
-    ("path", "service"),
-    [
-        ("/admin/orders", "orders"),
-        ("/admin/orders/order_1/fulfillment", "orders"),
-        ("/admin/store", "catalog"),
-        ("/admin/variants/variant_1", "catalog"),
-        ("/admin/variants/variant_1/inventory", "inventory"),
-        ("/admin/variants/variant_1/inventory/more", "catalog"),
-        ("/admin/sales-channels/sc_1/products/batch", "catalog"),
-        ("/admin/sales-channels/sc_1/stock-locations", "inventory"),
-        ("/admin/payment-collections/paycol_1", "payments"),
-        ("/admin/gift-cards", "payments"),
-        ("/admin/stock-locations/sloc_1", "inventory"),
-        ("/admin/auth", None),
-        ("/admin/nothing", None),
-        ("/admin", None),
-        ("/orders", None),
-        ("//admin/orders", None),
-        ("/store/orders", None),
-    ],
-)
-def test_service_of(path: str, service: str | None) -> None:
-    assert service_of(path) == service
-
-
-async def test_every_segment_reaches_its_service(edge: Edge, services: Services, uid: str) -> None:
-    for segment, name in SERVICE_OF.items():
-        path = f"/admin/{segment}/{uid}"
-        answer = await edge.get(path)
-        assert (answer.status, answer.body["service"]) == (200, name)
-        assert services[name].last(path).method == "GET"
+async def test_every_operation_reaches_its_service(edge: Edge, services: Services, uid: str) -> None:
+    for name, service in services.items():
+        for operation in service.declared.operations:
+            path = PARAMETER.sub(uid, operation.path)
+            before = len(service.seen)
+            answer = await edge.request(operation.method, path, anonymous=operation.public)
+            assert (answer.status, answer.body["service"], answer.body["path"]) == (200, name, path)
+            assert [(seen.method, seen.path) for seen in service.seen[before:]] == [(operation.method, path)]
 
 
 async def test_what_passes_and_what_does_not(edge: Edge, services: Services, uid: str) -> None:
@@ -379,18 +356,24 @@ async def chunks(size: int) -> AsyncIterator[bytes]:
 
 @pytest.mark.parametrize(
     ("path", "size", "status"),
-    [("products", 200_000, 200), ("products", 210_000, 413), ("uploads", 400_000, 200), ("uploads", 410_000, 413)],
+    [
+        ("/admin/products/{uid}", 200_000, 200),
+        ("/admin/products/{uid}", 210_000, 413),
+        ("/admin/uploads", 400_000, 200),
+        ("/admin/uploads/protected", 410_000, 413),
+        ("/admin/uploads/{uid}", 210_000, 413),
+    ],
 )
 @pytest.mark.parametrize("length_known", [True, False])
 async def test_body_size(
     strict: Edge, services: Services, uid: str, path: str, size: int, status: int, length_known: bool
 ) -> None:
-    path = f"/admin/{path}/{uid}"
+    path, before = path.format(uid=uid), len(services["catalog"].seen)
     answer = await strict.post(path, data=b"x" * size if length_known else chunks(size))
     assert answer.status == status
     if status == 413:
         assert answer.body["type"] == "invalid_data"
-        assert not [seen for seen in services["catalog"].seen if seen.path == path]
+        assert not services["catalog"].seen[before:]
 
 
 async def test_a_service_that_does_not_answer(
@@ -446,7 +429,8 @@ async def test_a_service_that_is_down(start: Start, services: Services, uid: str
 
 
 class Rude:
-    """A server that answers the first request of each connection, or none, and hangs up at the next."""
+    """A service that answers the first request of each connection, or none, and hangs up at the next. What it declares
+    it says."""
 
     def __init__(self, answers: int) -> None:
         self.answers, self.requests = answers, 0
@@ -455,6 +439,13 @@ class Rude:
         try:
             for n in range(self.answers + 1):
                 head = await reader.readuntil(b"\r\n\r\n")
+                if head.startswith(b"GET /operations "):
+                    declared = Declarations(operations=[Declared(method="GET", path="/admin/orders/{id}")])
+                    body = declared.model_dump_json().encode()
+                    writer.write(
+                        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+                    )
+                    break
                 if b"Content-Length: 2" in head:
                     await reader.readexactly(2)
                 self.requests += 1
@@ -486,7 +477,7 @@ async def test_only_a_get_is_sent_again(
 
 
 async def test_several_addresses_of_a_service_share_the_work(
-    start: Start, uid: str, monkeypatch: pytest.MonkeyPatch
+    start: Start, services: Services, uid: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def answer(request: web.Request) -> web.Response:
         await asyncio.sleep(0.05)
@@ -494,6 +485,7 @@ async def test_several_addresses_of_a_service_share_the_work(
         return web.json_response({"address": request.transport.get_extra_info("sockname")[0]})
 
     app = web.Application()
+    app.router.add_get(PATH, services["orders"].answer)
     app.router.add_get("/{rest:.*}", answer)
     first, url = await listen(app, "127.0.0.2")
     port = int(url.rsplit(":", 1)[1])

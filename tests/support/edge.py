@@ -14,10 +14,14 @@ from aiohttp import web
 from multidict import CIMultiDict
 from pydantic import SecretStr
 
-from gateway.service import SERVICE
+from gateway.docs import whole
+from gateway.service import OPERATIONS, SERVICE
 from gateway.settings import GatewaySettings
+from services.chassis.declared import PATH, Declarations
 from services.chassis.keys import POOL
+from services.chassis.openapi import part_of
 from services.chassis.service import make_app, prepare
+from tests.support.answers import Answers
 from tests.support.stack import EMAIL, PASSWORD, SECRET
 from tests.support.waiting import in_time
 
@@ -42,12 +46,15 @@ class FakeService:
 
     name: str
     url: str = ""
+    declared: Declarations = field(default_factory=lambda: Declarations(operations=[]))
     seen: list[Seen] = field(default_factory=list)
     behaviours: dict[str, Behaviour] = field(default_factory=dict)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         if behaviour := self.behaviours.get(request.path):
             return await behaviour(request)
+        if request.path == PATH:
+            return web.Response(body=self.declared.model_dump_json(), content_type="application/json")
         body = await request.read()
         self.seen.append(Seen(self.name, request.method, request.raw_path, request.headers.copy(), body))
         return web.json_response({"service": self.name, "path": request.raw_path, "body": body.decode()})
@@ -86,6 +93,7 @@ class Edge:
     url: str
     session: aiohttp.ClientSession
     token: str = ""
+    answers: Answers | None = None  # of the gateway's own operations
 
     async def request(
         self,
@@ -105,7 +113,11 @@ class Edge:
         ) as answer:
             raw = await answer.read()
             is_json = answer.content_type == "application/json" and "Content-Encoding" not in answer.headers
-            return Answer(answer.status, answer.headers, json.loads(raw) if is_json and raw else raw)
+            found = json.loads(raw) if is_json and raw else raw
+            if self.answers is not None:
+                wrong = self.answers.wrong(method, path, answer.status, answer.content_type, found)
+                assert wrong is None, f"{method} {path}: the answer is not as it is declared: {wrong}"
+            return Answer(answer.status, answer.headers, found)
 
     async def get(self, path: str, **more: Any) -> Answer:
         return await self.request("GET", path, **more)
@@ -137,6 +149,15 @@ class Edge:
 
 
 Start = Callable[..., Awaitable[Edge]]
+OWN: list[Answers] = []
+
+
+async def own_answers(app: web.Application) -> Answers:
+    """What the gateway's operations may answer. Made once."""
+    if not OWN:
+        part = await part_of("gateway", OPERATIONS, SERVICE.documents, SERVICE.glossary, app[POOL])
+        OWN.append(Answers(whole([part], [])))
+    return OWN[0]
 
 
 @asynccontextmanager
@@ -168,7 +189,7 @@ async def serving(
     app = make_app(SERVICE, chosen)
     runner, url = await listen(app)
     try:
-        edge = Edge(app, url, session)
+        edge = Edge(app, url, session, answers=await own_answers(app))
         edge.token = await edge.sign_in(EMAIL, PASSWORD)
         yield edge
     finally:

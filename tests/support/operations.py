@@ -23,4 +23,4 @@ def declared() -> dict[str, tuple[str, Operation]]:
         if name.startswith(("services.", "gateway.")) and not hasattr(module, "__path__")
     }
     homes = {id(operation): name for name, operations in lists.items() for operation in operations}
-    return {f"{o.method} {o.path}": (homes[id(o)], o) for o in held if isinstance(o, Operation)}
+    return {f"{o.method} {o.path}": (homes[id(o)], o) for o in held}

@@ -27,6 +27,7 @@ LIMITS = (
     "services.orders.fulfillment_providers.ANSWER_SECONDS",
     "services.payments.remote.FETCH_SECONDS",
     "gateway.health.HEALTH_SECONDS",
+    "gateway.routing.ANSWER_SECONDS",
     "gateway.upstream.CONNECT_SECONDS",
     "gateway.upstream.QUEUE_SECONDS",
 )

@@ -261,7 +261,7 @@ OPERATIONS = [
         asks_others=True,
     ),
     get(
-        "/store/uploads/{key}",
+        "/store/uploads/{key:[A-Za-z0-9][A-Za-z0-9._-]*}",
         get_upload,
         "Read a file",
         description="For everybody: a public file by its key, a protected one with the `expires` and `signature` of "

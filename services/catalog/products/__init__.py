@@ -1,7 +1,5 @@
 """Products with their variants, options, prices, tags, types, collections and categories."""
 
-from aiohttp import web
-
 from services.catalog.products import (
     categories,
     collections,
@@ -15,9 +13,8 @@ from services.catalog.products import (
     variant_lists,
     variants,
 )
-from services.chassis.operations import Operation
 
-OPERATIONS: list[Operation | web.RouteDef] = [
+OPERATIONS = [
     *tags.OPERATIONS,
     *types.OPERATIONS,
     *lists.OPERATIONS,

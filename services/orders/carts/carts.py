@@ -161,6 +161,7 @@ OPERATIONS = [
         description="The shipping method takes the place of the one of the same shipping profile, and the totals "
         "follow. Whoever has the id of the cart may do it. Refused once the cart is completed or the swap canceled.",
         query=NOTHING,
+        public=True,
         body=CartShippingMethodBody,
         example={"option_id": "so_01HBZ4R8V3A5"},
         answer=STORE_CART_ANSWER,
@@ -174,6 +175,7 @@ OPERATIONS = [
         description="One with each payment provider of the region, in place of those there were, of which one is "
         "chosen. None when there is nothing to pay. Whoever has the id of the cart may do it.",
         query=NOTHING,
+        public=True,
         body=SessionBody,
         example={"provider_id": "system"},
         answer=STORE_CART_ANSWER,

@@ -235,6 +235,7 @@ OPERATIONS = [
         "is authorized. Refused with 400 when there is a difference and no payment session, with 409 when the goods "
         "are out of stock and no backorder is allowed. A completed cart is answered as it was then.",
         query=NOTHING,
+        public=True,
         answer=CONFIRMED_ANSWER,
         errors=(NotFound, NotAllowed, Conflict, OutOfStock, Unavailable),
         asks_others=True,
