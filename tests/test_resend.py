@@ -1,5 +1,5 @@
-"""`python -m services.NAME resend KIND`, and `python -m gateway resend user`: copies of rows that nobody touches get the
-shape that is sent today."""
+"""`python -m services.NAME resend KIND`, and `python -m gateway resend user`: copies of rows that nobody touches get
+the shape that is sent today."""
 
 import asyncio
 import os
