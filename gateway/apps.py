@@ -8,6 +8,7 @@ from pydantic import Field
 from services.chassis.errors import NotFound
 from services.chassis.http import Body
 from services.chassis.operations import get, post
+from services.chassis.schemas import Json
 
 Word = Annotated[str, Field(min_length=1)]
 
@@ -34,7 +35,7 @@ OPERATIONS = [
         get_apps,
         "List connected apps",
         description="None can be registered, so the list is empty.",
-        answer={"apps": [dict]},
+        answer={"apps": Json({"type": "array", "items": {"type": "object"}, "description": "None."})},
         asks_others=True,
     ),
     post(
@@ -44,7 +45,7 @@ OPERATIONS = [
         description="None can be registered, so every one is refused with 404.",
         body=AuthorizationBody,
         example={"application_name": "newsletters", "state": "8f2b", "code": "5c1e"},
-        answer={"apps": dict},
+        answer={"apps": Json({"type": "object", "description": "The app; there is none."})},
         errors=(NotFound,),
         asks_others=True,
     ),

@@ -18,6 +18,7 @@ from services.chassis.errors import ApiError, Unavailable
 from services.chassis.http import Body
 from services.chassis.keys import POOL
 from services.chassis.operations import delete, get, post
+from services.chassis.schemas import Json
 
 log = structlog.get_logger()
 SESSION_HOURS = 10
@@ -38,6 +39,7 @@ class NotSignedIn(ApiError):
 class SignInBody(Body):
     email: Email
     password: Annotated[str, Field(min_length=1, max_length=1024)]
+    """The user's, up to 1024 characters."""
 
 
 # Actions
@@ -181,7 +183,7 @@ OPERATIONS = [
         "Wrong credentials are refused with 401, too many of them with 429.",
         body=SignInBody,
         example=SIGN_IN,
-        answer={"access_token": str},
+        answer={"access_token": Json({"type": "string", "description": "The token."})},
         errors=REFUSED,
         public=True,
         asks_others=True,

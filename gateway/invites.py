@@ -24,7 +24,7 @@ from services.chassis.ids import new_id
 from services.chassis.keys import POOL
 from services.chassis.operations import deletion, get, post
 from services.chassis.outbox import emit
-from services.chassis.schemas import Either, Json
+from services.chassis.schemas import Json
 
 DAYS = 7
 
@@ -43,6 +43,7 @@ class NewUserBody(Body):
     """Email and role are the invite's."""
 
     password: Password
+    """What the user will sign in with."""
     first_name: str | None = None
     last_name: str | None = None
 
@@ -205,18 +206,27 @@ async def remove_invite(db: Db, invite_id: str) -> None:
     await db.execute("delete from invites where id = $1", invite_id)
 
 
-TIME = Json({"type": "string", "format": "date-time"})
-SHOWN = {
-    "id": str,
-    "created_at": TIME,
-    "updated_at": TIME,
-    "deleted_at": None,
-    "user_email": str,
-    "role": Either(ROLES),
-    "accepted": False,
-    "token": str,
-    "expires_at": TIME,
-    "metadata": Either((dict, None)),
+INVITE_SCHEMA = {
+    "id": {"type": "string"},
+    "created_at": {"type": "string", "format": "date-time", "description": "When it was made, UTC."},
+    "updated_at": {"type": "string", "format": "date-time", "description": "When it was last changed, UTC."},
+    "deleted_at": {"type": "null", "description": "Always null: a deleted invite is gone."},
+    "user_email": {"type": "string", "description": "The address of who is invited."},
+    "role": {"type": "string", "enum": list(ROLES), "description": "Who accepts becomes a user with this role."},
+    "accepted": {"const": False, "description": "Always false: an accepted invite is gone."},
+    "token": {"type": "string", "description": "What it is accepted with."},
+    "expires_at": {"type": "string", "format": "date-time", "description": "Until when it can be accepted, UTC."},
+    "metadata": {"type": ["object", "null"]},
+}
+INVITES = {
+    "type": "array",
+    "description": "The oldest first.",
+    "items": {
+        "type": "object",
+        "properties": INVITE_SCHEMA,
+        "required": list(INVITE_SCHEMA),
+        "additionalProperties": False,
+    },
 }
 
 OPERATIONS = [
@@ -226,7 +236,7 @@ OPERATIONS = [
         "List invites",
         description="Those that were neither accepted nor deleted, the oldest first, each with its token as it is now. "
         "For admins and developers.",
-        answer={"invites": [SHOWN]},
+        answer={"invites": Json(INVITES)},
         errors=(Forbidden,),
         check=check_manager,
         asks_others=True,

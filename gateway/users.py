@@ -61,6 +61,7 @@ MANAGED = frozenset({"role", "api_token"})
 class UserBody(Body):
     email: Email
     password: Password
+    """What the user will sign in with, up to 1024 characters."""
     first_name: str | None = None
     last_name: str | None = None
     role: Role | None = None

@@ -32,7 +32,7 @@ from services.chassis.errors import (
 from services.chassis.http import ACTOR_HEADER, REQUEST_ID_HEADER, Body
 from services.chassis.idempotency import HEADER as KEY_HEADER
 from services.chassis.operations import get, post
-from services.chassis.schemas import Either
+from services.chassis.schemas import Either, Json
 
 TOKEN_HEADER = "access-token"  # noqa: S105
 CREDENTIALS = "access_token"  # the name of that in the documentation
@@ -94,8 +94,11 @@ class FulfillmentBody(Body):
     """Lines with quantities; they go before `line_item_ids`."""
     tracking_number: Text | None = None
     tracking_company: Text | None = None
+    """The carrier, for people."""
     tracking_company_code: Text | None = None
+    """The carrier, for programs."""
     tracking_url: Annotated[str, Field(max_length=2000, pattern=r"^(https?://.*)?$")] | None = None
+    """Where the customer sees how far it is."""
 
 
 async def body_of(request: web.Request) -> FulfillmentBody:
@@ -266,7 +269,16 @@ async def get_fulfillment(request: web.Request, order_id: str, fulfillment_id: s
     raise NotFound(f"There is no fulfillment {fulfillment_id}.")
 
 
-REFUSAL = Either(({"errors": [str]}, {"error": str}))
+REFUSAL = Either(
+    (
+        {
+            "errors": Json(
+                {"type": "array", "items": {"type": "string"}, "description": "What is wrong with a request."}
+            )
+        },
+        {"error": Json({"type": "string", "description": "What is wrong with the system or the credentials."})},
+    )
+)
 READ = (OutOfScope, Unauthorized, NotFound, Unavailable)
 EXAMPLE = {
     "line_items": [{"id": "item_01HBZ4R8V3A5", "ship_quantity": 2}],

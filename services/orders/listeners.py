@@ -35,6 +35,7 @@ KINDS = (
     "variant",
     "discount",
     "payment_collection",
+    "user",
 )
 
 # Of the gateway: who wrote a note.

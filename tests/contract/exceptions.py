@@ -32,7 +32,6 @@ EXCEPTIONS: dict[str, tuple[str, ...]] = {
         "AdminVariantsListRes.offset",
         "LineItem.gift_card_total",
         "Order.raw_discount_total",
-        "POST /admin/apps/authorizations: AdminAppsRes",
         "Refund.order",  # of the answer that makes one; where an order shows its refunds both can be expanded
         "Refund.payment",
         "ResponseInventoryItem.location_levels.description",

@@ -1,6 +1,7 @@
 """docs/operations.md: every operation and what has become of it here, out of the served document and the contract."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def rows(document: dict[str, Any]) -> list[tuple[str, str, str]]:
         for path, item in document["paths"].items()
         for method in item
     }
-    homes = {name: module for name, (module, _) in declared().items()}
+    homes = {re.sub(r":[^}]*\}", "}", name): module for name, (module, _) in declared().items()}
     found = [(wanted.get(key, paths[key]), "works" if key in wanted else "own", homes[paths[key]]) for key in there]
     found += [(name, "missing", "") for key, name in wanted.items() if key not in there]
     order = {"GET": 0, "POST": 1, "DELETE": 2}

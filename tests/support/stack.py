@@ -145,7 +145,8 @@ async def only_declared(rabbitmq_url: str, namespace: str) -> AsyncIterator[None
     modules = {name: f"services.{name}.events" for name in SERVICES} | {"gateway": "gateway.events"}
     declared = {(name, event) for name, module in modules.items() for event in importlib.import_module(module).EVENTS}
     # Documents that are sent again go under the name of their kind.
-    services = [importlib.import_module(f"services.{name}.service").SERVICE for name in SERVICES]
+    modules_of_services = [*(f"services.{name}.service" for name in SERVICES), "gateway.service"]
+    services = [importlib.import_module(module).SERVICE for module in modules_of_services]
     declared |= {(service.name, f"copies.{kind}") for service in services for kind in service.documents}
     # What tests publish themselves, to be heard, is nobody's.
     assert not {pair for pair in published - declared if pair[0] in modules}, "published, and not in events.py"

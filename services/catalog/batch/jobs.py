@@ -381,4 +381,7 @@ OPERATIONS = [
     ),
 ]
 # Who created a job is shown from copies of the gateway's users.
-LISTENERS: dict[str, Listener] = dict.fromkeys(("user.created", "user.updated", "user.deleted"), on_copies)
+LISTENERS: dict[str, Listener] = {
+    **dict.fromkeys(("user.created", "user.updated", "user.deleted"), on_copies),
+    **copies.resent("user"),
+}
