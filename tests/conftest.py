@@ -33,7 +33,7 @@ from tests.support.stack import (
     only_declared,
     serve,
 )
-from tests.support.waiting import PATIENCE, patient_product
+from tests.support.waiting import PATIENCE, in_time, patient_product
 
 ROOT = Path(__file__).parent.parent
 SERVERS = {"postgres_url", "rabbitmq_url", "s3_url"}  # the fixtures that stand for them
@@ -128,7 +128,8 @@ async def stack(databases: dict[str, str], rabbitmq_url: str, patient: None) -> 
             yield Stack(apps, urls, databases, namespace, session, settings)
         finally:
             for runner in reversed(runners):
-                await runner.cleanup()
+                async with in_time():
+                    await runner.cleanup()
             await drop_queues(rabbitmq_url, namespace)
 
 

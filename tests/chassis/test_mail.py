@@ -102,7 +102,7 @@ async def test_what_is_refused_for_good_and_what_is_not() -> None:
         with pytest.raises(Rejected):
             await server.send(MAIL, "mail_1")
         mailbox.refused.clear()
-        mailbox.answers = ["554 spam", "452 disk full"]
+        mailbox.answers[MAIL.to] = ["554 spam", "452 disk full"]
         with pytest.raises(Rejected):
             await server.send(MAIL, "mail_1")
         with pytest.raises(aiosmtplib.SMTPResponseException):

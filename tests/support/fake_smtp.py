@@ -5,6 +5,7 @@ import email
 import email.policy
 import ssl
 import subprocess
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,13 +22,14 @@ from tests.support.waiting import until
 
 @dataclass
 class Mailbox:
-    """What the server took. `answers` are given to the next mails instead, `refused` are addresses it never takes."""
+    """What the server took. `answers` are given to the next mails to an address instead, `refused` are addresses it
+    never takes. All is kept by address: mails of what went before may still come."""
 
     port: int = 0
     taken: list[EmailMessage] = field(default_factory=list)
-    answers: list[str] = field(default_factory=list)
+    answers: dict[str, list[str]] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
-    tried: int = 0
+    tried: Counter[str] = field(default_factory=Counter)
     logins: list[str] = field(default_factory=list)
     hold: asyncio.Event | None = None  # the answer to a mail waits for it
     encrypted: list[bool] = field(default_factory=list)
@@ -36,15 +38,16 @@ class Mailbox:
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         if address in self.refused:
-            self.tried += 1
+            self.tried[address] += 1
             return "550 nobody of that name"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        self.tried += 1
-        if self.answers:
-            return self.answers.pop(0)
+        (address,) = envelope.rcpt_tos
+        self.tried[address] += 1
+        if answers := self.answers.get(address):
+            return answers.pop(0)
         assert isinstance(envelope.content, bytes)
         message: Any = email.message_from_bytes(envelope.content, policy=email.policy.default)
         self.taken.append(message)

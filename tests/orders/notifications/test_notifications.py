@@ -164,16 +164,22 @@ async def test_without_a_mail_server_nobody_is_told(
     assert await notifications_of(api, order["id"]) == []
 
 
-async def test_a_server_that_cannot_now_is_asked_again(api: Client, ordered: Ordered, mailbox: Mailbox) -> None:
-    mailbox.answers = ["451 come back later", "421 too busy"]
-    order = await ordered()
+async def test_a_server_that_cannot_now_is_asked_again(
+    api: Client, ordered: Ordered, mailbox: Mailbox, uid: str
+) -> None:
+    address = f"{uid}@example.com"
+    mailbox.answers[address] = ["451 come back later", "421 too busy"]
+    order = await ordered(email=address)
     await sent(api, order["id"], "order.placed")
-    assert (len(mailbox.to(order["email"])), mailbox.tried) == (1, 3)
+    assert (len(mailbox.to(address)), mailbox.tried[address]) == (1, 3)
 
 
-async def test_a_server_that_never_will_is_not(api: Client, ordered: Ordered, mailbox: Mailbox, stack: Stack) -> None:
-    mailbox.refused.add("nobody@example.com")
-    order = await ordered(email="nobody@example.com")
+async def test_a_server_that_never_will_is_not(
+    api: Client, ordered: Ordered, mailbox: Mailbox, stack: Stack, uid: str
+) -> None:
+    address = f"nobody-{uid}@example.com"
+    mailbox.refused.add(address)
+    order = await ordered(email=address)
 
     async def given_up() -> bool:
         rows = await notifications_of(api, order["id"])
@@ -185,9 +191,9 @@ async def test_a_server_that_never_will_is_not(api: Client, ordered: Ordered, ma
         )
 
     await until(given_up)
-    assert mailbox.tried == 1
+    assert mailbox.tried[address] == 1
     error = await stack.pool("orders").fetchval("select error from notifications where resource_id = $1", order["id"])
-    assert error == "The server refuses nobody@example.com."
+    assert error == f"The server refuses {address}."
 
 
 async def test_a_death_after_the_mail_was_taken(
