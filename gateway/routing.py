@@ -65,13 +65,17 @@ class Table:
     """What all services together declare."""
 
     root: Node
-    public: Mapping[tuple[str, str], Sequence[tuple[re.Pattern[str], Way]]]  # by method and first segment
+    public: Mapping[str, Sequence[tuple[str, re.Pattern[str], Way]]]  # methods and paths by first segment
     files: re.Pattern[str]
 
-    def way(self, method: str, path: str) -> Way | None:
-        """The way of a decoded path that needs credentials; None when nobody declares it."""
+    def way(self, method: str, path: str, raw_path: str) -> Way | None:
+        """The way of a path, decoded and as it was sent; None when nobody declares it."""
+        parts = iter(path.removesuffix("/").split("/"))
+        next(parts)
         node = self.root
-        for part in path.split("/")[1:]:
+        for part in parts:
+            if node is self.root and part in self.public and (open_to_all := self._public_way(part, method, raw_path)):
+                return open_to_all
             found = node.below.get(part) or (node.below_parameter if part else None)
             if found is None:
                 return node.unknown
@@ -80,10 +84,9 @@ class Table:
             node = found
         return node.ways.get(method, node.end)
 
-    def public_way(self, method: str, raw_path: str) -> Way | None:
-        """The way of a path, as it was sent, that anybody may ask for; None when it is not declared so."""
-        for pattern, way in self.public.get((method, raw_path[1:].partition("/")[0]), ()):
-            if pattern.fullmatch(raw_path):
+    def _public_way(self, segment: str, method: str, raw_path: str) -> Way | None:
+        for of, pattern, way in self.public[segment]:
+            if of == method and pattern.fullmatch(raw_path):
                 return way
         return None
 
@@ -98,12 +101,11 @@ Rows = Sequence[tuple[str, Declared, Sequence[str]]]  # (service, operation, the
 def table(declared: Mapping[str, Iterable[Declared]], *, complete: bool) -> Table:
     """`complete`, when all services have been heard. Raises re.error for a path that is no template."""
     rows = [(service, each) for service, operations in sorted(declared.items()) for each in operations]
-    public: dict[tuple[str, str], list[tuple[re.Pattern[str], Way]]] = defaultdict(list)
+    public: dict[str, list[tuple[str, re.Pattern[str], Way]]] = defaultdict(list)
     for service, each in rows:
         if each.public:
-            entry = pattern_of(each.path, PLAIN_WORD, f"(?={PLAIN}$)"), Way(service, True, each.path)
-            for method in methods(each):
-                public[method, each.path.split("/")[1]].append(entry)
+            pattern, way = pattern_of(each.path, PLAIN_WORD, rf"(?={PLAIN}\Z)"), Way(service, True, each.path)
+            public[each.path.split("/")[1]] += [(method, pattern, way) for method in methods(each)]
     hidden = [(service, each, each.path.split("/")[1:]) for service, each in rows if not each.public]
     root = tree(hidden, (), complete)
     assert isinstance(root, Node)
@@ -174,8 +176,7 @@ class Routing:
 
     def way(self, request: web.Request) -> Way | None:
         """Where a request goes, as far as is known."""
-        method, known = request.method, self.table
-        return known.public_way(method, request.rel_url.raw_path) or known.way(method, request.path.removesuffix("/"))
+        return self.table.way(request.method, request.path, request.rel_url.raw_path)
 
     async def new_way(self, request: web.Request) -> Way:
         """Where a request goes that was unknown up to now. Raises NotFound, or Unavailable when it may be known to a
