@@ -17,6 +17,7 @@ from deploy.processes import Argv, Failed, run, succeeds
 BOOT = CHECKOUT / ".boot"
 VENV = CHECKOUT / ".venv"
 PYTHON = VENV / "bin" / "python"
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 OLDEST_UV = (0, 5)
 SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
@@ -30,6 +31,11 @@ def make_environment(*groups: str, title: str = "Python environment") -> None:
         usable = succeeds([PYTHON, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"])
         python = [] if usable else ["--python", sys.executable]
         _sync([_uv(), "sync", "--frozen", "--inexact", *python, *groups])
+
+
+def chromium() -> str | None:
+    """The browser of this machine, which tests/browser looks at the documentation with."""
+    return next((found for found in map(shutil.which, CHROMIUMS) if found), None)
 
 
 def _sync(argv: list[str]) -> None:

@@ -210,7 +210,8 @@ def _go_on_under_venv(command: str, arguments: Sequence[str]) -> None:
     """Make the environment and start again under its Python; once there, go on."""
     if command not in GROUPS or os.environ.pop(UNDER_VENV, ""):
         return
-    environment.make_environment(*GROUPS[command])
+    browser = ("--group", "browser") if command in ("test", "cov") and environment.chromium() else ()
+    environment.make_environment(*GROUPS[command], *browser)
     pause(0)
     argv = [str(environment.PYTHON), "-m", "deploy.local", *arguments]
     os.execve(argv[0], argv, os.environ | {UNDER_VENV: "1"})  # noqa: S606 - no shell is wanted

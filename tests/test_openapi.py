@@ -13,7 +13,7 @@ from tests.contract.compare import Comparison
 from tests.contract.exceptions import EXCEPTIONS, REASONS
 from tests.contract.lines import silent
 from tests.contract.table import PAGE, page
-from tests.support.answers import Answers, kept_document
+from tests.support.answers import Answers, kept_document, unfolded
 from tests.support.client import Client
 from tests.support.stack import Stack
 
@@ -97,24 +97,13 @@ def test_no_schema_of_an_answer_explodes(document: Any) -> None:
     """Pages and generators unfold an answer: with every reference followed, but for those that lead back."""
     schemas = document["components"]["schemas"]
     sizes = {
-        f"{method.upper()} {path}": unfolded(content["schema"], schemas, frozenset())
+        f"{method.upper()} {path}": unfolded(content["schema"], schemas)
         for path, item in document["paths"].items()
         for method, operation in item.items()
         for response in operation["responses"].values()
         for content in response.get("content", {}).values()
     }
     assert {name: size for name, size in sizes.items() if size > 7000} == {}
-
-
-def unfolded(value: Any, schemas: dict[str, Any], above: frozenset[str]) -> int:
-    """How many objects there are in a schema."""
-    if isinstance(value, list):
-        return sum(unfolded(each, schemas, above) for each in value)
-    if not isinstance(value, dict):
-        return 0
-    name = value.get("$ref", "").rpartition("/")[2] if isinstance(value.get("$ref", ""), str) else ""
-    inner = unfolded(schemas[name], schemas, above | {name}) if name in schemas and name not in above else 0
-    return 1 + inner + sum(unfolded(each, schemas, above) for each in value.values())
 
 
 def test_every_parameter_is_there_once_and_says_what_it_is(document: Any) -> None:

@@ -1,47 +1,50 @@
 // The page's own script, in a file because the Content-Security-Policy allows none inside the page.
 
-// Swagger UI resolves all that an operation's answer leads to before it shows anything, which for an order is thousands
-// of schemas. So a row's relations name their schema here instead of referring to it; the document itself refers.
-function named(schema) {
-  if (Array.isArray(schema)) return schema.map(named);
-  if (schema === null || typeof schema !== "object") return schema;
-  if (typeof schema.$ref === "string") {
-    return { type: "object", title: schema.$ref.split("/").pop(), description: schema.description };
-  }
-  return Object.fromEntries(Object.entries(schema).map(([key, value]) => [key, named(value)]));
+// How many rows deep an answer is shown: an order, its lines. What these are related to is shown by name.
+const DEEP = 2;
+
+function at(document, path) {
+  return path.reduce((value, key) => value?.[key], document);
 }
 
-function bodiesIn(value, schemas, found) {
-  if (Array.isArray(value)) value.forEach((each) => bodiesIn(each, schemas, found));
-  else if (value !== null && typeof value === "object") {
-    const name = typeof value.$ref === "string" ? value.$ref.split("/").pop() : null;
-    if (name !== null && !found.has(name)) {
-      found.add(name);
-      bodiesIn(schemas[name], schemas, found);
-    }
-    Object.values(value).forEach((each) => bodiesIn(each, schemas, found));
+// Swagger UI reads the whole document again for each operation that is opened, and follows all that its answer leads to.
+// This follows references as far as people read.
+function resolved(value, document, deep) {
+  if (Array.isArray(value)) return value.map((each) => resolved(each, document, deep));
+  if (value === null || typeof value !== "object") return value;
+  if (typeof value.$ref === "string") {
+    const path = value.$ref.slice(2).split("/");
+    const name = path[path.length - 1];
+    const { $ref, ...beside } = value;
+    if (path[1] !== "schemas") return { ...resolved(at(document, path), document, deep), ...beside };
+    if (deep === 0) return { type: "object", title: name, ...beside };
+    return { title: name, ...resolved(at(document, path), document, deep - 1), ...beside };
   }
-  return found;
+  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, resolved(each, document, deep)]));
+}
+
+function resolving(document) {
+  // Swagger UI's own action also makes all that was resolved before anew.
+  const requestResolvedSubtree = (_original, system) => (path) => {
+    // A list of all schemas shows each by itself.
+    const deep = path[0] === "components" ? 0 : DEEP;
+    return system.specActions.updateResolvedSubtree(path, resolved(at(document, path), document, deep));
+  };
+  return { statePlugins: { spec: { wrapActions: { requestResolvedSubtree } } } };
 }
 
 async function start() {
   const spec = await (await fetch("openapi.json")).json();
-  const schemas = spec.components.schemas;
-  const bodies = new Set();
-  for (const item of Object.values(spec.paths)) {
-    for (const operation of Object.values(item)) bodiesIn(operation.requestBody ?? null, schemas, bodies);
-  }
-  for (const name of Object.keys(schemas)) {
-    if (!bodies.has(name)) schemas[name] = named(schemas[name]);
-  }
   window.ui = SwaggerUIBundle({
     spec,
     dom_id: "#swagger-ui",
     deepLinking: true,
     docExpansion: "none",
+    defaultModelsExpandDepth: 0,
     filter: true,
     validatorUrl: null,
     withCredentials: true,
+    plugins: [resolving(spec)],
   });
 }
 

@@ -251,10 +251,21 @@ def responses(operation: Operation, components: Components) -> dict[str, Any]:
         refusal = {"description": SHARED["responses"]["Error"]["description"], "content": {JSON: {"schema": either}}}
     made: dict[str, Any] = {str(int(status)): success}
     errors: list[type[ApiError]] = [*operation.errors, *([InvalidData] if operation.body or operation.query else [])]
-    made |= {str(error.status): UNAUTHORIZED if error.plain else refusal for error in errors}
+    for status_code, line in refusal_lines(error for error in errors if not error.plain).items():
+        made[status_code] = refusal | {"description": line}
+    made |= {str(error.status): UNAUTHORIZED for error in errors if error.plain}
     if not operation.public:
         made["401"] = UNAUTHORIZED
     return dict(sorted((made | {"default": refusal}).items()))
+
+
+def refusal_lines(errors: Iterable[type[ApiError]]) -> dict[str, str]:
+    """What each status means, by the `type` of its errors, which say it themselves."""
+    lines: dict[str, list[str]] = {}
+    for error in sorted(set(errors), key=lambda error: (error.status, error.type)):
+        meaning = (error.__doc__ or "").partition(": ")[2].partition("\n")[0]
+        lines.setdefault(str(error.status), []).append(f"`{error.type}`: {meaning}")
+    return {status: " ".join(found) for status, found in lines.items()}
 
 
 def serving(

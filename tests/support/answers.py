@@ -87,3 +87,15 @@ class Answers:
 def pointer(name: str) -> str:
     """A key as a part of a JSON pointer in a reference."""
     return name.replace("~", "~0").replace("/", "~1").replace("{", "%7B").replace("}", "%7D")
+
+
+def unfolded(value: Any, schemas: Document, above: frozenset[str] = frozenset()) -> int:
+    """How many objects there are in a schema, with every reference followed but for those that lead back."""
+    if isinstance(value, list):
+        return sum(unfolded(each, schemas, above) for each in value)
+    if not isinstance(value, dict):
+        return 0
+    ref = value.get("$ref", "")
+    name = ref.rpartition("/")[2] if isinstance(ref, str) else ""
+    inner = unfolded(schemas[name], schemas, above | {name}) if name in schemas and name not in above else 0
+    return 1 + inner + sum(unfolded(each, schemas, above) for each in value.values())
