@@ -26,7 +26,14 @@ TEXT_OR_NULL = Either((str, None))
 OBJECT_OR_NULL = Json({"type": ["object", "null"]})
 MOMENT = Json({"type": "string", "format": "date-time"})
 SHOWN_PROVIDER = {"id": str, "is_installed": bool}
-SHOWN_CURRENCY = Either(({"code": str, "symbol": str, "symbol_native": str, "name": str, "includes_tax": bool}, None))
+CURRENCY_CODE = Json({"type": "string", "description": "ISO 4217, in lower case."})
+TAX_CODE = Json({"type": ["string", "null"], "description": "What the tax authority calls the rate."})
+TAXED = Json(
+    {"type": "boolean", "description": "Whether prices in it include taxes, unless their list says so itself."}
+)
+SHOWN_CURRENCY = Either(
+    ({"code": CURRENCY_CODE, "symbol": str, "symbol_native": str, "name": str, "includes_tax": TAXED}, None)
+)
 
 
 # Of the catalog: copies
@@ -212,7 +219,7 @@ def tax_lines(table: str, key: str, *, frozen: bool, stored: bool = False) -> Va
     times, and are not there where only what is `stored` is shown."""
     own = f"x.rate, x.name, x.code, x.{key}"
     times = ", ".join(f"{STAMP.format(t='x') % name} as {name}" for name in ("created_at", "updated_at"))
-    of_now = {"rate": float, "name": str, "code": TEXT_OR_NULL, key: str}
+    of_now = {"rate": float, "name": str, "code": TAX_CODE, key: str}
     of_then = {"id": str, **of_now, "metadata": OBJECT_OR_NULL, "created_at": MOMENT, "updated_at": MOMENT}
     return Value(
         f"select coalesce(json_agg(case when {'x.frozen' if frozen else 'false'} "  # noqa: S608 - names from below
