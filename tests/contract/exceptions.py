@@ -48,5 +48,10 @@ EXCEPTIONS: dict[str, tuple[str, ...]] = {
         "ResponseInventoryItem.location_levels.weight",
         "ResponseInventoryItem.location_levels.width",
     ),
-    "back": ("CustomerGroup.price_lists", "SalesChannelLocation.sales_channel"),
+    "back": (
+        "CustomerGroup.price_lists",
+        "LineItemTaxLine.item",
+        "SalesChannelLocation.sales_channel",
+        "ShippingMethodTaxLine.shipping_method",
+    ),
 }
