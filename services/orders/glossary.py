@@ -36,6 +36,13 @@ GLOSSARY: Mapping[str, str] = {
     "resource_type": "What it is about, for example `order`.",
     "gift_cards": "Always empty: cards are not redeemed here.",
     "gift_card_transactions": "Always empty: cards are not redeemed here.",
+    # rows of the catalog
+    "code": "Of a currency ISO 4217, in lower case; of a tax rate what the tax authority calls it.",
+    "rate": "In percent.",
+    "symbol": "As it is written where other currencies are used, too.",
+    "symbol_native": "As it is written where the currency is used.",
+    "includes_tax": "Whether prices include taxes.",
+    "is_installed": "Whether the shop has it.",
     # customers
     "customers.has_account": "Whether the customer has a password.",
     "customers.billing_address": "The address for invoices, if any.",
