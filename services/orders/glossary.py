@@ -106,10 +106,6 @@ GLOSSARY: Mapping[str, str] = {
     "refunds.payment_id": "The payment that was refunded by itself; null for a refund of the order.",
     "refunds.note": "Why, in words.",
     # lines and shipping methods
-    "rate": "In percent.",
-    "symbol": "As it is written where other currencies are used, too.",
-    "symbol_native": "As it is written where the currency is used.",
-    "is_installed": "Whether the provider is there.",
     "line_items.original_item_id": "In an order edit, the order's line that it is a copy of; null for an added one.",
     "line_items.order_edit_id": "The order edit that it is or was a line of.",
     "line_items.claim_order_id": "The claim that sends it.",
