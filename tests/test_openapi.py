@@ -117,6 +117,10 @@ def test_every_parameter_is_there_once_and_says_what_it_is(document: Any) -> Non
             assert len(set(names)) == len(names), (method, path)
             assert not whole & parts, (method, path)
             assert [p["name"] for p in parameters if not p.get("description")] == [], (method, path)
+            assert [p for p in parameters if p["name"] == "limit" and "default" not in p["schema"]] == [], (
+                method,
+                path,
+            )
 
 
 def test_every_property_that_is_not_obvious_says_what_it_is(document: Any) -> None:

@@ -38,6 +38,12 @@ class Parameters(Generic[T]):
     rows: Rows | None = None
 
 
+def schemas_of_list(filters: Mapping[str, Filter], limit: int, knows: Iterable[str] = PAGING) -> dict[str, Schema]:
+    """The parameters of a list by name: its filters, and of the general ones those that it `knows`."""
+    general = {name: GENERAL[name] | ({"default": limit} if name == "limit" else {}) for name in knows}
+    return {name: filter_.schema for name, filter_ in filters.items()} | general
+
+
 def read_nothing(query: Query, *_path: str) -> None:
     check_known(query, ())
 
@@ -73,10 +79,9 @@ def page(
             knows=known,
         )
 
-    schemas = {name: GENERAL[name] | ({"default": limit} if name == "limit" else {}) for name in known}
     narrowed = "fields" in known or (fields is not None and set(fields) < set(resource.columns))
     rows = Rows((resource,), expand, narrowed=narrowed)
-    return Parameters(read, {**{name: of.schema for name, of in filters.items()}, **schemas}, rows)
+    return Parameters(read, schemas_of_list(filters, limit, known), rows)
 
 
 def one(resource: Resource, *, fields: tuple[str, ...] | None = None, expand: Tree = ()) -> Parameters[Selection]:

@@ -29,7 +29,7 @@ from services.chassis.params import (
     texts,
     word,
 )
-from services.chassis.queries import GENERAL, PAGING, Parameters
+from services.chassis.queries import GENERAL, Parameters, schemas_of_list
 from services.chassis.schemas import Rows, deleted, page_of
 from services.inventory.ledger import Availability, availability, booked, lock_items
 from services.inventory.remote import check_variant, fill_variants, notify_availability
@@ -70,6 +70,7 @@ def truthy(sql: str) -> Filter:
     return Filter(lambda name, value, bind: f"{sql} = {bind(value == 'true')}::boolean", FLAG)
 
 
+LIMIT = 20
 FILTERS = {
     "q": search("lower({t}.sku) like {q} or lower({t}.title) like {q} or lower({t}.description) like {q}"),
     "id": texts("{t}.id"),
@@ -275,13 +276,13 @@ def items_page(query: Query) -> Page:
     query = whole(query, known=("location_levels", "variants", "variants.product"))
     locations = query.pop("location_id", None)
     if locations is None:
-        return page_query(STOCKED_ITEM, query, FILTERS, limit=20, fields=ITEM_FIELDS, expand=LISTED_STOCK)
+        return page_query(STOCKED_ITEM, query, FILTERS, limit=LIMIT, fields=ITEM_FIELDS, expand=LISTED_STOCK)
     AT_LOCATION("location_id", locations, lambda _: "")
     return page_query(
         STOCKED_ITEM_AT,
         query,
         FILTERS,
-        limit=20,
+        limit=LIMIT,
         fields=ITEM_FIELDS,
         expand=LISTED_STOCK,
         where=AT_LOCATIONS,
@@ -303,11 +304,7 @@ ITEM_ROWS = Rows((STOCKED_ITEM, STOCKED_ITEM_AT), LISTED_STOCK, narrowed=True)
 ITEM_ANSWER = {"inventory_item": ITEM_ROWS}
 ITEMS = Parameters(
     items_page,
-    {
-        "location_id": AT_LOCATION.schema,
-        **{name: of.schema for name, of in FILTERS.items()},
-        **{name: GENERAL[name] for name in PAGING},
-    },
+    schemas_of_list({"location_id": AT_LOCATION, **FILTERS}, LIMIT),
     ITEM_ROWS,
 )
 SHOWN = Parameters(chosen_fields, VIEW, ITEM_ROWS)

@@ -17,13 +17,14 @@ from services.chassis.jsons import json_or_null, json_text
 from services.chassis.operations import delete, get, post, showing
 from services.chassis.outbox import emit
 from services.chassis.params import Query, dates, described, search, texts
-from services.chassis.queries import GENERAL, PAGING, Parameters, one
+from services.chassis.queries import Parameters, one, schemas_of_list
 from services.chassis.schemas import Rows, deleted, page_of
 from services.inventory.ledger import Availability, availability, booked, lock_items
 from services.inventory.links import emit_links, gone
 from services.inventory.remote import check_channels, notify_availability, notify_links
 from services.inventory.resources import CHANGED_LOCATION, LOCATION, LOCATION_FIELDS
 
+LIMIT = 20
 FILTERS = {
     "q": search("lower({t}.name) like {q}"),
     "id": texts("{t}.id"),
@@ -181,10 +182,12 @@ def locations_view(query: Query) -> LocationsView:
     """All locations, or those of the sales channels that the query names. Raises InvalidData."""
     channels = query.pop("sales_channel_id", None)
     if channels is None:
-        return LocationsView(page_query(LOCATION, query, FILTERS, limit=20, fields=LOCATION_FIELDS), None)
+        return LocationsView(page_query(LOCATION, query, FILTERS, limit=LIMIT, fields=LOCATION_FIELDS), None)
     OF_CHANNEL("sales_channel_id", channels, lambda _: "")
     channel_ids = [channels] if isinstance(channels, str) else channels
-    page = page_query(LOCATION, query, FILTERS, limit=20, fields=LOCATION_FIELDS, where=CHANNELS, args=(channel_ids,))
+    page = page_query(
+        LOCATION, query, FILTERS, limit=LIMIT, fields=LOCATION_FIELDS, where=CHANNELS, args=(channel_ids,)
+    )
     return LocationsView(page, channel_ids)
 
 
@@ -199,11 +202,7 @@ async def location_json(db: Db, location_id: str, chosen: Selection) -> str:
 OF_CHANNEL = described(texts(""), "Only locations of one of these sales channels.")
 LOCATIONS = Parameters(
     locations_view,
-    {
-        "sales_channel_id": OF_CHANNEL.schema,
-        **{name: of.schema for name, of in FILTERS.items()},
-        **{name: GENERAL[name] for name in PAGING},
-    },
+    schemas_of_list({"sales_channel_id": OF_CHANNEL, **FILTERS}, LIMIT),
     Rows((LOCATION,), narrowed=True),
 )
 SHOWN = one(LOCATION, fields=LOCATION_FIELDS)

@@ -17,7 +17,7 @@ from services.chassis.keys import POOL
 from services.chassis.operations import delete, get, post, showing
 from services.chassis.outbox import emit
 from services.chassis.params import Query, compared, dates, number, text, texts
-from services.chassis.queries import GENERAL, PAGING, Parameters
+from services.chassis.queries import Parameters, schemas_of_list
 from services.chassis.schemas import Rows, deleted, page_of
 from services.inventory.items import matching
 from services.inventory.ledger import Availability, availability, booked, lock_items, lock_lines
@@ -25,6 +25,7 @@ from services.inventory.line_versions import Room, ask_room, check_version
 from services.inventory.remote import notify_availability, refresh_lines
 from services.inventory.resources import LISTED_RESERVATION, RESERVATION, WHOLE_RESERVATION
 
+LIMIT = 20
 FILTERS = {
     "location_id": texts("{t}.location_id"),
     "inventory_item_id": texts("{t}.inventory_item_id", array_only=True),
@@ -195,14 +196,14 @@ async def reservation_json(db: Db, reservation_id: str) -> str:
 
 def reservations_page(query: Query) -> Page:
     """The page that a list asks for. What is expanded is joined over an id that must be among the fields."""
-    page = page_query(RESERVATION, query, FILTERS, limit=20, fields=LISTED_RESERVATION)
+    page = page_query(RESERVATION, query, FILTERS, limit=LIMIT, fields=LISTED_RESERVATION)
     shown = tuple(pair for pair in page.chosen.tree if f"{pair[0]}_id" in page.chosen.fields)
     return replace(page, chosen=Selection(page.chosen.fields, shown))
 
 
 RESERVATIONS = Parameters(
     reservations_page,
-    {**{name: of.schema for name, of in FILTERS.items()}, **{name: GENERAL[name] for name in PAGING}},
+    schemas_of_list(FILTERS, LIMIT),
     Rows((RESERVATION,), narrowed=True),
 )
 ANSWER = {"reservation": RESERVATION}

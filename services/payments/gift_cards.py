@@ -25,7 +25,7 @@ from services.chassis.keys import POOL
 from services.chassis.operations import deletion, get, post
 from services.chassis.outbox import emit
 from services.chassis.params import TEXT, Bind, Filter, Query, described, moment, word
-from services.chassis.queries import GENERAL, Parameters
+from services.chassis.queries import Parameters, schemas_of_list
 from services.chassis.schemas import Rows, page_of
 from services.payments import remote
 from services.payments.provider_protocol import Row
@@ -67,6 +67,7 @@ def matching(name: str, value: Any, bind: Bind) -> str:
     return f"({within} or {{t}}.display_id::text = {bind(part)})"
 
 
+LIMIT = 50
 FILTERS: dict[str, Filter] = {
     "q": described(Filter(matching, TEXT), "A part of the code, or the number of the order that sold it.")
 }
@@ -179,7 +180,7 @@ async def remove_gift_card(db: Db, card_id: str) -> None:
 def cards_page(query: Query) -> Page:
     """A list of cards, each shown whole. Raises InvalidData."""
     where, knows = "{t}.deleted_at is null", ("limit", "offset", "order")
-    return replace(page_query(GIFT_CARD, query, FILTERS, limit=50, where=where, knows=knows), chosen=WHOLE)
+    return replace(page_query(GIFT_CARD, query, FILTERS, limit=LIMIT, where=where, knows=knows), chosen=WHOLE)
 
 
 def one_card(card_id: str) -> Page:
@@ -217,10 +218,7 @@ async def post_gift_card(request: web.Request, card_id: str, body: GiftCardUpdat
 CARD_ROWS = Rows((GIFT_CARD,), WHOLE.tree)
 CARDS = Parameters(
     cards_page,
-    {
-        **{name: of.schema for name, of in FILTERS.items()},
-        **{name: GENERAL[name] for name in ("limit", "offset", "order")},
-    },
+    schemas_of_list(FILTERS, LIMIT, ("limit", "offset", "order")),
     CARD_ROWS,
 )
 CARD_ANSWER = {"gift_card": CARD_ROWS}

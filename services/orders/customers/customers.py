@@ -32,7 +32,7 @@ from services.chassis.jsons import json_or_null, json_text
 from services.chassis.operations import get, listing, post
 from services.chassis.outbox import emit
 from services.chassis.params import Query, Values, dates, described, flag, search, texts
-from services.chassis.queries import GENERAL, PAGING, Parameters
+from services.chassis.queries import GENERAL, Parameters, schemas_of_list
 from services.chassis.schemas import Rows
 from services.orders.relations import MEMBERSHIP
 from services.orders.resources import CUSTOMER, GROUP
@@ -54,6 +54,7 @@ IN_GROUPS = (
 )
 EXPAND = tree(["orders", "shipping_addresses"])
 ORDER_BY = "{t}.created_at, {t}.id"
+LIMIT = 50
 FILTERS = {
     "q": search("lower({t}.email) like {q} or lower({t}.first_name) like {q} or lower({t}.last_name) like {q}"),
     "has_account": flag("{t}.has_account"),
@@ -210,7 +211,7 @@ def customers_page(query: Query, groups: list[str] | None) -> Page:
     """A list of customers, of `groups` if given. `fields` is understood, but all columns are shown all the same."""
     where, args = (ALIVE, ()) if groups is None else (IN_GROUPS, (groups,))
     resource = CUSTOMER if groups is None else MEMBER
-    page = page_query(resource, query, FILTERS, limit=50, where=where, args=args, order=ORDER_BY)
+    page = page_query(resource, query, FILTERS, limit=LIMIT, where=where, args=args, order=ORDER_BY)
     relations = page.chosen.tree
     if groups is not None and "groups" not in dict(relations):
         relations = tuple(sorted((*relations, ("groups", ()))))
@@ -237,10 +238,7 @@ def of_one_group(query: Query, group_id: str) -> Page:
 
 OF_GROUPS = described(texts("", array_only=True), "Only customers of one of these groups.")
 CUSTOMER_ROWS = Rows((CUSTOMER, MEMBER))
-LISTED = {
-    **{name: of.schema for name, of in {"groups": OF_GROUPS, **FILTERS}.items()},
-    **{name: GENERAL[name] for name in PAGING},
-}
+LISTED = schemas_of_list({"groups": OF_GROUPS, **FILTERS}, LIMIT)
 CUSTOMERS = Parameters(of_any_group, LISTED, CUSTOMER_ROWS)
 GROUP_CUSTOMERS = Parameters(of_one_group, LISTED, CUSTOMER_ROWS)
 SHOWN = Parameters(shown_relations, {name: GENERAL[name] for name in ("expand", "fields")}, Rows((CUSTOMER,), EXPAND))

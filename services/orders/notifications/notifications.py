@@ -20,7 +20,7 @@ from services.chassis.jsons import json_text
 from services.chassis.keys import POOL
 from services.chassis.operations import listing, post
 from services.chassis.params import FLAG, TEXT, Bind, Filter, Query, truth, word
-from services.chassis.queries import GENERAL, Parameters
+from services.chassis.queries import Parameters, schemas_of_list
 from services.chassis.schemas import Rows
 from services.orders import remote
 from services.orders.customers.customers import check_email
@@ -62,6 +62,7 @@ def resends(name: str, value: Any, bind: Bind) -> str:
     return f"({bind(truth(name, value))}::boolean or {{t}}.parent_id is null)"
 
 
+LIMIT = 50
 FILTERS: dict[str, Filter] = {
     "event_name": separated("{t}.event_name"),
     "resource_type": separated("{t}.resource_type"),
@@ -157,7 +158,7 @@ def notifications_page(query: Query) -> Page:
         NOTIFICATION,
         {"include_resends": "false"} | query,
         FILTERS,
-        limit=50,
+        limit=LIMIT,
         fields=DEFAULT_FIELDS,
         expand=RESENDS,
         knows=KNOWN,
@@ -167,7 +168,7 @@ def notifications_page(query: Query) -> Page:
 KNOWN = ("limit", "offset", "expand", "fields")
 NOTIFICATIONS = Parameters(
     notifications_page,
-    {**{name: of.schema for name, of in FILTERS.items()}, **{name: GENERAL[name] for name in KNOWN}},
+    schemas_of_list(FILTERS, LIMIT, KNOWN),
     NOTIFICATION_ROWS,
 )
 

@@ -36,7 +36,7 @@ from services.chassis.params import (
     texts,
     word,
 )
-from services.chassis.queries import GENERAL, PAGING, Parameters
+from services.chassis.queries import PAGING, Parameters, schemas_of_list
 from services.chassis.search import contains
 from services.orders import status
 from services.orders.reads import ORDER, ORDER_ROWS, order_view
@@ -163,8 +163,7 @@ ORDERS = Parameters(
     orders_page,
     {
         "q": TEXT | {"description": "A part of a number, an email, or a name of the customer or the recipient."},
-        **{name: of.schema for name, of in FILTERS.items()},
-        **{name: GENERAL[name] for name in PAGING},
+        **schemas_of_list(FILTERS, LIMIT),
     },
     ORDER_ROWS,
 )
