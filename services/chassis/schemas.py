@@ -42,6 +42,8 @@ where a.attnotnull and a.attnum > 0 and c.relnamespace = current_schema()::regna
 PLAIN = re.compile(r"\{t\}\.(\w+)")
 STAMPED = re.compile(re.escape(STAMP).replace("%s", r"(\w+)"))
 
+BELOW_COPY = ""  # in place of the name of a row that relations start from
+
 
 @dataclass(frozen=True, eq=False)
 class Rows:
@@ -378,7 +380,7 @@ class Components:
         if path is None:
             return {"type": "object"}
         if to.document:
-            return self._document(to, key, on)
+            return self._document(to, key, on, below_another=path == BELOW_COPY)
         if not tree:
             return self._plain_row(to)
         # Faces that the same relation leads to, in the answers about one noun, are one schema too.
@@ -404,14 +406,15 @@ class Components:
             }
         return {"$ref": f"#/components/schemas/{name}"}
 
-    def _document(self, resource: Resource, hint: str, on: str) -> Schema:
-        """A copy of another service's row: that service says what it looks like."""
+    def _document(self, resource: Resource, hint: str, on: str, below_another: bool = False) -> Schema:
+        """A copy of another service's row: that service says what it looks like, with its relations. Copies of further
+        rows may stand below it."""
         kind = COPY_KIND.search(f"{on} {resource.table}")
         copy: Schema = {"$ref": f"#/components/schemas/copies.{camel(kind[1])}"} if kind else {"type": "object"}
         own = {
             name: self.described(name, schema)
             for key, relation in resource.relations.items()
-            if not isinstance(relation, Nested)
-            for name, schema in self._relation(resource, key, relation, None, None)
+            if isinstance(relation, One | Many) and not below_another
+            for name, schema in self._relation(resource, key, relation, None, BELOW_COPY)
         }
         return {"allOf": [copy, {"properties": own}]} if own else copy
