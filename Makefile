@@ -25,7 +25,7 @@ test: ## everything in a throw-away place; a part of it: T=path K=expression ARG
 unit: ## the tests that need no server, in seconds; T, K and ARGS as above
 	$(LOCAL) unit --path="$$T" --expr="$$K" --args="$$ARGS"
 
-cov: ## the tests again, and which branches of the code they take; CI keeps the figure from falling
+cov: ## the tests again, and which branches of the code they take
 	$(LOCAL) cov --path="$$T" --expr="$$K" --args="$$ARGS"
 
 lint: ## ruff, mypy and the import contracts
