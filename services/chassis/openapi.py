@@ -172,7 +172,7 @@ def noun_path(path: str) -> str:
 def tag(path: str) -> str:
     """The noun that an operation is about: `/admin/order-edits/{id}` -> `Order edits`."""
     words = noun_path(path).rpartition("/")[2].replace("-", " ").capitalize()
-    return re.sub(r"\bapi\b", "API", words)
+    return re.sub(r"api\b", "API", words)
 
 
 def operation_id(method: str, path: str) -> str:
